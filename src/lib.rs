@@ -1,0 +1,3 @@
+//! `article-store`
+pub mod domain;
+pub mod store;

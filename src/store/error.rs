@@ -1,0 +1,129 @@
+//! What can go wrong in a store, in the store's own words.
+//!
+//! No gRPC code and no driver text appears here: the API maps these to statuses in one place, and what an
+//! engine's library said is logged once where it happened.
+
+use std::fmt;
+
+use crate::domain::article::ArticleId;
+
+/// The result of every store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why a store operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A precondition of the batch does not hold; nothing was written. Re-read and decide again.
+    #[error("a precondition failed: {0}")]
+    Conflict(Conflict),
+    /// The free space of the volume is below the floor, so writes are refused before the engine can break.
+    /// Reads go on, and writes are accepted again as soon as space returns.
+    #[error("the store's volume has {available_bytes} bytes free, and writes need {floor_bytes}")]
+    Full {
+        /// Bytes that the volume has free now.
+        available_bytes: u64,
+        /// The floor below which writes are refused.
+        floor_bytes: u64,
+    },
+    /// A stored record is missing, does not match its checksum, or cannot be decoded.
+    #[error("record {record} is damaged: {detail}")]
+    Corrupt {
+        /// The record's key in a readable form.
+        record: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The engine failed while this write was under way: it may or may not survive.
+    /// Retrying with the same `request_id` is safe.
+    #[error("the store failed while the write was under way; whether it survives is not known")]
+    OutcomeUnknown,
+    /// The engine failed before anything of this operation was applied, or is being reopened.
+    #[error("the store is not available now: {reason}")]
+    Unavailable {
+        /// A sentence for the log and the caller, without paths.
+        reason: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The store could not be opened.
+    #[error("{0}")]
+    Open(OpenError),
+}
+
+impl StoreError {
+    /// Whether a retry of the failed write could apply it a second time.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown)
+    }
+}
+
+/// Which precondition failed, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conflict {
+    /// The article's head, or its set of slots, is not the one that the decision was made on.
+    Article(ArticleId),
+    /// The slot `(article, language)` is not the one that the decision was made on.
+    Slot(ArticleId, String),
+    /// An alias that was to be claimed already has a holder.
+    Alias {
+        /// The alias as a person would write it (a URL, or `publisher` and guid).
+        alias: String,
+        /// The article that holds it.
+        holder: ArticleId,
+    },
+    /// The request was already recorded (by a concurrent call with the same id).
+    Request,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Article(id) => write!(f, "article \"{id}\" has changed"),
+            Self::Slot(id, language) => write!(f, "the {language} translations of article \"{id}\" have changed"),
+            Self::Alias { alias, holder } => write!(f, "{alias} belongs to article \"{holder}\""),
+            Self::Request => write!(f, "the request was recorded meanwhile"),
+        }
+    }
+}
+
+/// Why a store could not be opened. The text is for the operator: it names the directory or file and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory open.
+    #[error(
+        "the store directory {directory} is in use by another process; stop that process or choose another directory with --store"
+    )]
+    InUse {
+        /// The store directory.
+        directory: String,
+    },
+    /// The records were written by a newer version.
+    #[error(
+        "the store in {directory} has format {found}, and this version reads formats up to {supported}; run the version that wrote it"
+    )]
+    UnsupportedFormat {
+        /// The store directory.
+        directory: String,
+        /// The format number found.
+        found: u32,
+        /// The newest format number that this version reads.
+        supported: u32,
+    },
+    /// A file is damaged.
+    #[error("the store in {directory} is damaged: {detail}; restore a backup, or move the directory away to start empty")]
+    Damaged {
+        /// The store directory.
+        directory: String,
+        /// What is wrong, naming the file or record.
+        detail: String,
+    },
+    /// The operating system refused.
+    #[error("cannot open the store in {directory}: {detail}")]
+    Io {
+        /// The store directory.
+        directory: String,
+        /// What the operating system said.
+        detail: String,
+    },
+}

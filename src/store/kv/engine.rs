@@ -1,0 +1,82 @@
+//! The ordered key-value engine under the kv store: small, synchronous, without rules.
+//!
+//! An engine knows bytes only. It gives four promises that the kv store builds on:
+//! 1. `apply` is atomic: after a crash all of a batch is there or nothing of it.
+//! 2. What was applied before `flush` + `sync` returned survives power loss.
+//! 3. Batches survive in order: if a later one is there, so are all earlier ones.
+//! 4. `get` and `scan` see whole batches that were applied, durable or not.
+//!
+//! One writer calls `apply` and `flush`; `sync` may run in another thread beside them; readers are many.
+
+use std::ops::{ControlFlow, RangeInclusive};
+
+use crate::store::error::Result;
+
+/// One change of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Stores a value, replacing the one that is there.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a key; a missing one is no error.
+    Remove(Vec<u8>),
+}
+
+/// The order in which a scan visits keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending keys.
+    Forward,
+    /// Descending keys.
+    Backward,
+}
+
+/// Sizes in bytes, as the engine knows them cheaply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// Bytes that the engine's files take on the volume; 0 for an engine without files.
+    pub disk_bytes: u64,
+    /// Bytes that the volume has free; `u64::MAX` for an engine without files.
+    pub available_bytes: u64,
+}
+
+/// An ordered map of byte strings with atomic, durable batches.
+///
+/// Keys are 1 to 512 bytes and never start with `0xFF` (reserved for the engine). Values are at most 64 MiB.
+pub trait Engine: Send + Sync + 'static {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Visits the entries whose keys lie in `range` until `visit` breaks.
+    fn scan(
+        &self,
+        range: RangeInclusive<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// Whether there is room to write now: `Full` when the volume is below the floor.
+    fn admit(&self) -> Result<()>;
+
+    /// Applies all writes or none. They are visible at once, and durable after the next `flush` and `sync`.
+    /// On an error other than `Full` the outcome of the batch is not known.
+    fn apply(&self, batch: Vec<Write>) -> Result<()>;
+
+    /// Hands everything applied so far to the operating system. Called by the writer only.
+    fn flush(&self) -> Result<()>;
+
+    /// Makes everything flushed so far survive power loss. May run beside `apply` and `flush`.
+    fn sync(&self) -> Result<()>;
+
+    /// Whether the writer should call `reopen` when it is next idle or between two groups.
+    fn wants_reopen(&self) -> bool;
+
+    /// Closes and opens the engine again: after an error, and from time to time to bound recovery.
+    /// Readers wait meanwhile. Everything that was synced is there afterwards.
+    fn reopen(&self) -> Result<()>;
+
+    /// Sizes for status and metrics.
+    fn sizes(&self) -> Result<Sizes>;
+
+    /// Flushes, syncs and closes; every later call fails with `Closed`. Closing twice is no error.
+    fn close(&self) -> Result<()>;
+}

@@ -1,0 +1,2 @@
+//! The store over any ordered key-value engine.
+pub mod engine;

@@ -1,0 +1,3 @@
+//! The seam between rules and storage.
+pub mod error;
+pub mod kv;

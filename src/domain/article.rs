@@ -1,5 +1,315 @@
-//! Articles.
-/// An article's id.
+//! Articles: metadata, content, and the immutable versions of both.
+//!
+//! An article is a [`Head`] (the newest state, small, rewritten by every change) and immutable versions: an
+//! [`ArticleVersion`] for every change, a [`Revision`] for every change of the content. Limits live here.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use sha2::{Digest, Sha256};
+
+use super::date::ArticleDate;
+use super::etag::Etag;
+use super::history::{History, VersionRef};
+pub use super::ids::ArticleId;
+use super::ids::SegmentId;
+use super::language::Language;
+use super::provenance::Actor;
+use super::segment::{DraftSegment, Segment, TextHash};
+use super::time::{Stamp, Timestamp};
+use super::url::CanonicalUrl;
+
+/// The most body segments of an article.
+pub const MAX_SEGMENTS: usize = 10_000;
+/// The most entries of a repeated metadata field (authors, keywords, information sources, labels).
+pub const MAX_LIST: usize = 256;
+/// The longest text of a metadata field, in bytes.
+pub const MAX_FIELD: usize = 1_024;
+/// The longest URL, in bytes.
+pub const MAX_URL: usize = 2_048;
+
+/// Whether an article may be published (IPTC `pubStatus`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PublicationStatus {
+    /// Free to use.
+    #[default]
+    Usable,
+    /// Held back.
+    Withheld,
+    /// Cancelled for good.
+    Canceled,
+}
+
+/// What is known about an article besides its text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Metadata {
+    /// The language of the content.
+    pub language: Language,
+    /// The section of the publication, as the publisher names it.
+    pub section: String,
+    /// Who published it; `guid` is unique within it.
+    pub publisher: String,
+    /// The address of the article.
+    pub canonical_url: Option<CanonicalUrl>,
+    /// The publisher's own id of the article.
+    pub guid: String,
+    /// The place that the article is filed from (ninjs `located`).
+    pub located: String,
+    /// The dateline as printed.
+    pub dateline: String,
+    /// Agencies and others that the information comes from (ninjs `infosources`).
+    pub info_sources: Vec<String>,
+    /// Bylines.
+    pub authors: Vec<String>,
+    /// Keywords.
+    pub keywords: Vec<String>,
+    /// Free labels of the caller.
+    pub labels: BTreeMap<String, String>,
+    /// When the publisher first published it.
+    pub published: Option<ArticleDate>,
+    /// When the publisher last changed it.
+    pub updated: Option<ArticleDate>,
+    /// Whether it may be published.
+    pub publication_status: PublicationStatus,
+    /// Until when it is embargoed.
+    pub embargo_time: Option<Timestamp>,
+}
+
+/// The text of an article. A title or lead without text has an empty [`Segment`] and is not translated.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Content {
+    /// The headline, with the id `title`.
+    pub title: Segment,
+    /// The lead, with the id `lead`.
+    pub lead: Segment,
+    /// The body in order.
+    pub body: Vec<Segment>,
+}
+
+/// The text of an article as a caller sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DraftContent {
+    /// The headline; its id is `title`.
+    pub title: DraftSegment,
+    /// The lead; its id is `lead`.
+    pub lead: DraftSegment,
+    /// The body in order.
+    pub body: Vec<DraftSegment>,
+}
+
+impl Content {
+    /// Title, lead and body in reading order, leaving out a title or lead without text.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        [&self.title, &self.lead]
+            .into_iter()
+            .filter(|s| !s.content.text().is_empty())
+            .chain(&self.body)
+    }
+
+    /// The hashes that translations are bound to.
+    pub fn manifest(&self) -> Manifest {
+        let entries = self
+            .segments()
+            .map(|s| ManifestEntry {
+                id: s.id.clone(),
+                hash: s.source_hash(),
+                translate: s.translate,
+            })
+            .collect();
+        Manifest(entries)
+    }
+
+    /// Bytes of text, for limits on pages.
+    pub fn text_bytes(&self) -> usize {
+        self.segments().map(|s| s.content.text().len()).sum()
+    }
+}
+
+/// One segment of a [`Manifest`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ManifestEntry {
+    /// The segment.
+    pub id: SegmentId,
+    /// The hash of its text.
+    pub hash: TextHash,
+    /// Whether it is to be translated.
+    pub translate: bool,
+}
+
+/// The segments of a revision in reading order, by id and hash, without texts: all that freshness needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Manifest(pub Vec<ManifestEntry>);
+
+impl Manifest {
+    /// One hash over all segments in order; equal where no segment differs in text, place or role.
+    pub fn content_hash(&self) -> TextHash {
+        let mut hasher = Sha256::new();
+        for entry in &self.0 {
+            let kind = match entry.id {
+                SegmentId::Title => 0,
+                SegmentId::Lead => 1,
+                SegmentId::Body(_) => 2,
+            };
+            hasher.update([kind, u8::from(entry.translate)]);
+            hasher.update(entry.hash.0);
+        }
+        TextHash::finish(hasher)
+    }
+}
+
+/// How much a revision changes what the article says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Significance {
+    /// Spelling or punctuation.
+    Typo,
+    /// A small change of wording or fact.
+    Minor,
+    /// New or changed facts.
+    Major,
+    /// An error of fact put right.
+    Correction,
+    /// The article, or a part of it, is withdrawn.
+    Retraction,
+}
+
+/// An immutable version of an article: its metadata, which revision of the content it shows, and whether it is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArticleVersion {
+    /// 1, 2, 3…, moved by every change of content or metadata, by delete and undelete.
+    pub version: u32,
+    /// The commit that wrote it.
+    pub stamp: Stamp,
+    /// The etag of the article in this version.
+    pub etag: Etag,
+    /// The metadata.
+    pub metadata: Metadata,
+    /// The content.
+    pub revision: VersionRef,
+    /// When the article was created.
+    pub created: Stamp,
+    /// When it was deleted, if it is.
+    pub deleted: Option<Stamp>,
+    /// Who made this version.
+    pub actor: Actor,
+}
+
+/// An immutable revision of an article's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// 1, 2, 3…
+    pub number: u32,
+    /// The commit that wrote it.
+    pub stamp: Stamp,
+    /// The text.
+    pub content: Content,
+    /// How much it changes, where somebody said so.
+    pub significance: Option<Significance>,
+    /// Who made it.
+    pub actor: Actor,
+}
+
+/// The newest state of an article, with all that a list or a decision needs and no body text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The article.
+    pub id: ArticleId,
+    /// The newest version.
+    pub current: ArticleVersion,
+    /// The headline.
+    pub title: Segment,
+    /// The lead.
+    pub lead: Segment,
+    /// The segments of the newest revision by hash.
+    pub manifest: Manifest,
+    /// The number that the next new body segment gets.
+    pub next_segment: u32,
+    /// Every alias that this article holds, former ones among them.
+    pub aliases: Vec<Alias>,
+    /// The way to earlier versions.
+    pub versions: History,
+    /// The way to earlier revisions.
+    pub revisions: History,
+}
+
+impl Head {
+    /// The number of the newest revision.
+    pub fn revision(&self) -> u32 {
+        self.current.revision.number
+    }
+
+    /// Puts the stamp of the commit that writes this head where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.current.resolve(stamp);
+        self.versions.resolve(stamp);
+        self.revisions.resolve(stamp);
+    }
+}
+
+impl ArticleVersion {
+    /// Puts the stamp of the commit that writes this version where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.stamp.resolve(stamp);
+        self.created.resolve(stamp);
+        self.revision.stamp.resolve(stamp);
+        if let Some(deleted) = &mut self.deleted {
+            deleted.resolve(stamp);
+        }
+    }
+}
+
+/// Another name of an article, with one holder in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ArticleId(String);
-impl std::fmt::Display for ArticleId { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) } }
+pub enum Alias {
+    /// A canonical URL.
+    Url(CanonicalUrl),
+    /// A publisher's own id.
+    Guid {
+        /// The publisher; may be empty.
+        publisher: String,
+        /// The id.
+        guid: String,
+    },
+}
+
+impl std::fmt::Display for Alias {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => write!(f, "url {:?}", url.as_str()),
+            Self::Guid { publisher, guid } => write!(f, "guid {guid:?} of publisher {publisher:?}"),
+        }
+    }
+}
+
+impl Metadata {
+    /// The aliases that this metadata names, guid first.
+    pub fn aliases(&self) -> Vec<Alias> {
+        let guid = (!self.guid.is_empty()).then(|| Alias::Guid {
+            publisher: self.publisher.clone(),
+            guid: self.guid.clone(),
+        });
+        guid.into_iter()
+            .chain(self.canonical_url.clone().map(Alias::Url))
+            .collect()
+    }
+}
+
+/// Where a body segment's text stood in earlier revisions: enough to give a returning text its id back, and to say
+/// since when a translation is stale.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SegmentHistory {
+    /// Texts that are gone from the newest revision, oldest departure first.
+    pub departed: Vec<Departed>,
+    /// The significance of every revision that has one, by number.
+    pub significance: Vec<(u32, Significance)>,
+}
+
+/// A text that a segment had from one revision to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departed {
+    /// The segment.
+    pub id: SegmentId,
+    /// The text's hash.
+    pub hash: TextHash,
+    /// The last revision that had it.
+    pub last_revision: u32,
+}

@@ -1,2 +1,37 @@
-//! The functional core: plain types and pure functions. No clock, no randomness, no I/O.
+//! The functional core: plain types and pure functions.
+//!
+//! Nothing here knows a clock, randomness, a runtime, the wire or a database: they arrive as arguments, so every rule
+//! can be tested at any moment and over any history. Start with [`article`] and [`translation`]; the rules of the
+//! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold) and [`attach`]
+//! (who may replace whose text).
+
+pub mod align;
 pub mod article;
+pub mod attach;
+pub mod change;
+pub mod date;
+pub mod etag;
+pub mod freshness;
+pub mod history;
+pub mod ids;
+pub mod language;
+pub mod provenance;
+pub mod query;
+pub mod request;
+pub mod segment;
+pub mod time;
+pub mod translation;
+pub mod url;
+
+/// Why a value was refused, as a clause that names the value and the limit (`"x-" is not a BCP-47 language tag`).
+/// The caller knows the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    /// A refusal with this description.
+    pub fn new(description: impl Into<String>) -> Self {
+        Self(description.into())
+    }
+}

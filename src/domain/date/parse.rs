@@ -1,0 +1,1 @@
+//! Reads dates out of texts.

@@ -1,0 +1,248 @@
+//! Translations: candidate texts in a slot `(article, language)`, bound segment by segment to the source.
+//!
+//! A [`Slot`] holds what a decision needs of all its translations, without texts. The texts are in immutable
+//! [`TranslationVersion`]s. Three axes are independent: state, freshness (derived, never stored) and disposition.
+
+use super::article::ArticleId;
+use super::etag::Etag;
+use super::history::History;
+use super::ids::{SegmentId, TranslationId};
+use super::language::Language;
+use super::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use super::segment::{MarkedText, TextHash};
+use super::time::Stamp;
+
+/// The most translations in a slot.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// How far the work got (XLIFF 2.1 `state`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Not translated yet.
+    Initial,
+    /// Translated.
+    Translated,
+    /// Reviewed by another.
+    Reviewed,
+    /// Ready to publish.
+    Final,
+}
+
+/// Which of a slot's texts is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Waiting to be selected.
+    Candidate,
+    /// The one that is served; at most one in a slot.
+    Active,
+    /// Turned down.
+    Rejected,
+    /// Was active until another was selected.
+    Superseded,
+    /// Detached.
+    Withdrawn,
+}
+
+/// What a segment's text comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SegmentOrigin {
+    /// A machine wrote it.
+    Machine,
+    /// A machine wrote it and a person changed it.
+    Postedited,
+    /// A person wrote it.
+    Human,
+    /// It was imported and nobody says where it comes from.
+    Imported,
+}
+
+/// A target segment without its text: what it is bound to, how far it got, and who wrote it last.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The source segment.
+    pub id: SegmentId,
+    /// The source revision that the target was made from, or acknowledged at.
+    pub source_revision: u32,
+    /// The hash of the source text in that revision.
+    pub source_hash: TextHash,
+    /// The hash of the target text.
+    pub target_hash: TextHash,
+    /// How far the work got.
+    pub state: State,
+    /// A refinement of the state, `prefix:value` (XLIFF `subState`); may be empty.
+    pub sub_state: String,
+    /// What kind of agent wrote the text last.
+    pub writer: AgentKind,
+    /// What the text comes from.
+    pub origin: SegmentOrigin,
+    /// Whether a person reviewed this very text.
+    pub reviewed: bool,
+}
+
+/// One translation of a slot, without texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslationHead {
+    /// Its id in the slot.
+    pub id: TranslationId,
+    /// Its etag; moves with every change of text, binding or state.
+    pub etag: Etag,
+    /// Whether it is served. Kept in the slot's selection, not in the translation's versions.
+    pub disposition: Disposition,
+    /// The agent that wrote last.
+    pub agent: Agent,
+    /// The source revision that was last written at.
+    pub source_revision: u32,
+    /// The content hash of that revision; decides the freshness of a translation that is only an address.
+    pub source_content_hash: TextHash,
+    /// Where the text is, for a translation whose text is kept elsewhere; empty otherwise.
+    pub external_uri: String,
+    /// The segments in the source order of the revision last written at.
+    pub bindings: Vec<Binding>,
+    /// When it was created.
+    pub created: Stamp,
+    /// When it last changed.
+    pub updated: Stamp,
+    /// The way to its versions.
+    pub history: History,
+}
+
+impl TranslationHead {
+    /// The least state of its translatable segments; an address is as far as its agent said.
+    pub fn state(&self) -> State {
+        self.bindings
+            .iter()
+            .map(|binding| binding.state)
+            .min()
+            .unwrap_or(State::Translated)
+    }
+
+    /// What its text comes from. Copies of untranslatable segments count like any other text.
+    pub fn origin_class(&self) -> OriginClass {
+        let class = |binding: &Binding| match (binding.origin, binding.reviewed) {
+            (SegmentOrigin::Machine, false) => OriginClass::MachineUnreviewed,
+            (SegmentOrigin::Machine, true) => OriginClass::MachineReviewed,
+            (SegmentOrigin::Postedited, _) => OriginClass::MachinePostedited,
+            (SegmentOrigin::Human, _) => OriginClass::Human,
+            (SegmentOrigin::Imported, _) => OriginClass::Unknown,
+        };
+        let mut classes = self.bindings.iter().map(class);
+        match classes.next() {
+            None => match self.agent.kind {
+                AgentKind::Human => OriginClass::Human,
+                AgentKind::Import => OriginClass::Unknown,
+                _ => OriginClass::MachineUnreviewed,
+            },
+            Some(first) if classes.all(|class| class == first) => first,
+            Some(_) => OriginClass::Mixed,
+        }
+    }
+
+    /// Puts the stamp of the commit that writes this translation where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.created.resolve(stamp);
+        self.updated.resolve(stamp);
+        self.history.resolve(stamp);
+    }
+}
+
+/// An immutable version of a translation: everything of it at one commit, texts and provenance included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslationVersion {
+    /// The translation at this version. Its disposition is not part of the version.
+    pub head: TranslationHead,
+    /// The target texts, one for each of `head.bindings`.
+    pub texts: Vec<MarkedText>,
+    /// The write that made this version.
+    pub provenance: Provenance,
+    /// Quality scores known when this version was written.
+    pub quality_scores: Vec<QualityScore>,
+}
+
+/// Evidence about the quality of an exact text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QualityScore {
+    /// The metric, such as `COMET` or `chrF++`.
+    pub metric: String,
+    /// Its version or signature.
+    pub metric_version: String,
+    /// The model that computed it, if any.
+    pub model: String,
+    /// The score.
+    pub value: f64,
+    /// The least possible score.
+    pub min: f64,
+    /// The greatest possible score.
+    pub max: f64,
+    /// Whether a greater score is a better one.
+    pub higher_is_better: bool,
+    /// The segment; `None` for the whole translation.
+    pub segment: Option<SegmentId>,
+    /// The hash of the target text that was scored.
+    pub target_hash: TextHash,
+    /// The hash of the source text that it was scored against.
+    pub source_hash: TextHash,
+    /// What it was compared with, such as `REFERENCE` or `NONE`.
+    pub reference_kind: String,
+    /// Who or what computed it.
+    pub scorer: String,
+    /// The commit that stored it.
+    pub stamp: Stamp,
+}
+
+/// Scores hold finite numbers only (checked on the way in), so equality is total.
+impl Eq for QualityScore {}
+
+/// An immutable version of a slot's selection: which translation was served, and how the others stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The commit that wrote it.
+    pub stamp: Stamp,
+    /// The slot's etag in this version.
+    pub etag: Etag,
+    /// The disposition of every translation.
+    pub dispositions: Vec<(TranslationId, Disposition)>,
+    /// Who selected.
+    pub actor: Actor,
+}
+
+/// All translations of an article into a language, without texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The article.
+    pub article: ArticleId,
+    /// The language.
+    pub language: Language,
+    /// Moved by every write to the slot; what preconditions compare.
+    pub version: u32,
+    /// The commit that wrote it last.
+    pub stamp: Stamp,
+    /// The etag of the selection.
+    pub etag: Etag,
+    /// The translations in the order of their creation.
+    pub translations: Vec<TranslationHead>,
+    /// The way to earlier selections.
+    pub selections: History,
+}
+
+impl Slot {
+    /// The translation that is served.
+    pub fn active(&self) -> Option<&TranslationHead> {
+        self.translations
+            .iter()
+            .find(|translation| translation.disposition == Disposition::Active)
+    }
+
+    /// A translation by id.
+    pub fn translation(&self, id: TranslationId) -> Option<&TranslationHead> {
+        self.translations.iter().find(|translation| translation.id == id)
+    }
+
+    /// Puts the stamp of the commit that writes this slot where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.stamp.resolve(stamp);
+        self.selections.resolve(stamp);
+        self.translations
+            .iter_mut()
+            .for_each(|translation| translation.resolve(stamp));
+    }
+}

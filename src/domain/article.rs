@@ -175,8 +175,6 @@ pub enum Significance {
 /// An immutable version of an article: its metadata, which revision of the content it shows, and whether it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArticleVersion {
-    /// 1, 2, 3…, moved by every change of content or metadata, by delete and undelete.
-    pub version: u32,
     /// The commit that wrote it.
     pub stamp: Stamp,
     /// The etag of the article in this version.
@@ -191,13 +189,13 @@ pub struct ArticleVersion {
     pub deleted: Option<Stamp>,
     /// Who made this version.
     pub actor: Actor,
+    /// This version and the way to earlier ones.
+    pub history: History,
 }
 
 /// An immutable revision of an article's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
-    /// 1, 2, 3…
-    pub number: u32,
     /// The commit that wrote it.
     pub stamp: Stamp,
     /// The text.
@@ -206,6 +204,8 @@ pub struct Revision {
     pub significance: Option<Significance>,
     /// Who made it.
     pub actor: Actor,
+    /// This revision and the way to earlier ones.
+    pub history: History,
 }
 
 /// The newest state of an article, with all that a list or a decision needs and no body text.
@@ -225,13 +225,16 @@ pub struct Head {
     pub next_segment: u32,
     /// Every alias that this article holds, former ones among them.
     pub aliases: Vec<Alias>,
-    /// The way to earlier versions.
-    pub versions: History,
-    /// The way to earlier revisions.
+    /// The newest revision of the content and the way to earlier ones.
     pub revisions: History,
 }
 
 impl Head {
+    /// The version: 1, 2, 3…, moved by every change of content or metadata, by delete and undelete.
+    pub fn version(&self) -> u32 {
+        self.current.history.newest.number
+    }
+
     /// The number of the newest revision.
     pub fn revision(&self) -> u32 {
         self.current.revision.number
@@ -240,7 +243,6 @@ impl Head {
     /// Puts the stamp of the commit that writes this head where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.current.resolve(stamp);
-        self.versions.resolve(stamp);
         self.revisions.resolve(stamp);
     }
 }
@@ -249,11 +251,20 @@ impl ArticleVersion {
     /// Puts the stamp of the commit that writes this version where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.stamp.resolve(stamp);
+        self.history.resolve(stamp);
         self.created.resolve(stamp);
         self.revision.stamp.resolve(stamp);
         if let Some(deleted) = &mut self.deleted {
             deleted.resolve(stamp);
         }
+    }
+}
+
+impl Revision {
+    /// Puts the stamp of the commit that writes this revision where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.stamp.resolve(stamp);
+        self.history.resolve(stamp);
     }
 }
 

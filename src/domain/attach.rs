@@ -1,1 +1,503 @@
+//! Attaching a translation: which texts belong to which segments, whose text may replace whose, and what the slot is
+//! afterwards.
+//!
+//! The order is: [`fit`] the texts to the source revision, [`plan`] which translation is written, load what the plan
+//! copies from, [`Plan::write`]. Nothing is ever overwritten in place: every write makes a version.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Violation;
+use super::article::{ArticleId, Content, Manifest, ManifestEntry};
+use super::etag::Etag;
+use super::history::History;
+use super::ids::{RequestId, SegmentId, TranslationId};
+use super::language::Language;
+use super::provenance::{Actor, Agent, AgentKind, Provenance};
+use super::request::Outcome;
+use super::segment::{MarkedText, TextHash};
+use super::time::Stamp;
+use super::translation::{
+    Binding, Disposition, MAX_CANDIDATES, QualityScore, SegmentOrigin, Selection, Slot, State, TranslationHead,
+    TranslationVersion,
+};
+
+/// A translated text as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetText {
+    /// The text with its marks.
+    pub content: MarkedText,
+    /// A refinement of the state, `prefix:value`; may be empty.
+    pub sub_state: String,
+}
+
+/// The texts of a body as they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyTexts {
+    /// One for every body segment of the source revision, in order.
+    InOrder(Vec<TargetText>),
+    /// For these segments.
+    ById(Vec<(SegmentId, TargetText)>),
+}
+
+/// The texts of a translation as they are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetTexts {
+    /// The headline; `None` or blank: not sent.
+    pub title: Option<TargetText>,
+    /// The lead; `None` or blank: not sent.
+    pub lead: Option<TargetText>,
+    /// The body.
+    pub body: BodyTexts,
+}
+
+/// Texts that fit a source revision: one entry a segment, none of them blank.
+pub type Fitted = BTreeMap<SegmentId, TargetText>;
+
+/// Puts texts to the segments of a source revision, or says of each one why it does not fit.
+pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted, Vec<Violation>> {
+    let mut fitted = Fitted::new();
+    let mut violations = Vec::new();
+    let heads = [("text.title", texts.title, &source.title), ("text.lead", texts.lead, &source.lead)];
+    for (field, text, segment) in heads {
+        let Some(text) = text.filter(|text| !text.content.is_blank()) else { continue };
+        if segment.content.text().is_empty() {
+            let name = field.trim_start_matches("text.");
+            violations.push(Violation::new(field, format!("the source has no {name} in revision {revision}")));
+        } else {
+            fitted.insert(segment.id.clone(), text);
+        }
+    }
+    match texts.body {
+        BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != source.body.len() => {
+            let count = texts.len();
+            violations.push(Violation::new("text.body", count_mismatch(count, source, revision)));
+        }
+        BodyTexts::InOrder(texts) => {
+            for (index, (text, segment)) in texts.into_iter().zip(&source.body).enumerate() {
+                if !text.content.is_blank() {
+                    fitted.insert(segment.id.clone(), text);
+                } else if segment.translate {
+                    violations.push(Violation::new(
+                        format!("text.body[{index}].text"),
+                        format!("is empty, and segment {:?} is to be translated", segment.id.to_string()),
+                    ));
+                }
+            }
+        }
+        BodyTexts::ById(texts) => {
+            let known: BTreeSet<_> = source.body.iter().map(|segment| &segment.id).collect();
+            for (index, (id, text)) in texts.into_iter().enumerate() {
+                let field = format!("text.body[{index}]");
+                if !known.contains(&id) {
+                    let description = format!("revision {revision} has no body segment {:?}", id.to_string());
+                    violations.push(Violation::new(format!("{field}.segment_id"), description));
+                } else if text.content.is_blank() {
+                    violations.push(Violation::new(format!("{field}.text"), "is empty"));
+                } else if fitted.insert(id.clone(), text).is_some() {
+                    let description = format!("segment {:?} is sent twice", id.to_string());
+                    violations.push(Violation::new(format!("{field}.segment_id"), description));
+                }
+            }
+        }
+    }
+    if fitted.is_empty() && violations.is_empty() {
+        violations.push(Violation::new("text", "holds no text"));
+    }
+    if violations.is_empty() { Ok(fitted) } else { Err(violations) }
+}
+
+/// Segments that an error names one by one; the rest is counted.
+const NAMED_SEGMENTS: usize = 50;
+
+fn count_mismatch(count: usize, source: &Content, revision: u32) -> String {
+    let ids: Vec<_> = source.body.iter().take(NAMED_SEGMENTS).map(|segment| segment.id.to_string()).collect();
+    let rest = source.body.len().saturating_sub(NAMED_SEGMENTS);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!(
+        "{count} texts without segment_id do not fit the {} body segments of revision {revision}: {}{more}",
+        source.body.len(),
+        ids.join(", ")
+    )
+}
+
+/// What is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// Texts.
+    Texts(Fitted),
+    /// The address of a text that is kept elsewhere.
+    External(String),
+}
+
+/// Which translation a write is meant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The one that is served, or a new one if there is none.
+    Active,
+    /// This one.
+    Existing(TranslationId),
+    /// Another candidate.
+    NewCandidate,
+}
+
+/// A write to a slot.
+#[derive(Debug, Clone)]
+pub struct Attach<'a> {
+    /// The article.
+    pub article: &'a ArticleId,
+    /// The language.
+    pub language: &'a Language,
+    /// The slot, if there is one.
+    pub slot: Option<&'a Slot>,
+    /// The source revision that the translation was made from.
+    pub source_revision: u32,
+    /// The segments of that revision.
+    pub source: &'a Manifest,
+    /// The texts or their address.
+    pub material: &'a Material,
+    /// Which translation is meant.
+    pub target: Target,
+    /// How far the work got.
+    pub state: State,
+    /// Whether a machine may replace a person's text.
+    pub overwrite_human: bool,
+    /// Who wrote the text, made the call, and what it took. Its stamp and segments are filled in by the write.
+    pub provenance: &'a Provenance,
+    /// Scores of the texts that are sent; hashes and stamp are filled in by the write.
+    pub scores: &'a [QualityScore],
+}
+
+/// Why a write is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The slot has no such translation.
+    NoSuchTranslation(TranslationId),
+    /// The translation was detached.
+    Withdrawn(TranslationId),
+    /// The state is above what an author can say of its own text.
+    OwnReview(State),
+    /// The slot is full.
+    TooManyCandidates,
+}
+
+/// Which translation is written, and which versions it takes texts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The translation that is edited; `None`: a new one.
+    edits: Option<TranslationId>,
+    /// Translations whose newest versions [`Plan::write`] needs, best first: a segment that is not sent is taken from the
+    /// first that has it.
+    pub bases: Vec<TranslationId>,
+    outcome: Outcome,
+}
+
+/// What a write does to the slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing differs.
+    Unchanged(TranslationId),
+    /// A new version.
+    Write(Box<Written>),
+}
+
+/// A slot after a write, with the bodies that go with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The translation that was written.
+    pub id: TranslationId,
+    /// The slot.
+    pub slot: Slot,
+    /// The translation's new version, the commit's first body.
+    pub version: TranslationVersion,
+    /// The slot's new selection, the commit's second body, if a translation was added.
+    pub selection: Option<Selection>,
+    /// What became of the call.
+    pub outcome: Outcome,
+}
+
+/// Decides which translation a write goes to.
+pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
+    if attach.state > State::Translated {
+        return Err(Refusal::OwnReview(attach.state));
+    }
+    let meant = match attach.target {
+        Target::Existing(id) => {
+            let found = attach.slot.and_then(|slot| slot.translation(id)).ok_or(Refusal::NoSuchTranslation(id))?;
+            if found.disposition == Disposition::Withdrawn {
+                return Err(Refusal::Withdrawn(id));
+            }
+            Some(found)
+        }
+        Target::Active => attach.slot.and_then(Slot::active),
+        Target::NewCandidate => None,
+    };
+    let Some(meant) = meant else { return create(attach, Vec::new(), Outcome::Created) };
+    if !attach.would_replace_a_person(meant) {
+        return Ok(Plan { edits: Some(meant.id), bases: vec![meant.id], outcome: Outcome::Changed });
+    }
+    // The agent's one candidate; what is not sent comes from it, then from the translation that was meant.
+    let agent = &attach.provenance.agent;
+    let own = attach.slot.into_iter().flat_map(|slot| &slot.translations).find(|translation| {
+        translation.disposition == Disposition::Candidate
+            && translation.id != meant.id
+            && translation.agent.is_same_agent(agent)
+    });
+    match own {
+        Some(own) => Ok(Plan { edits: Some(own.id), bases: vec![own.id, meant.id], outcome: Outcome::Diverted }),
+        None => create(attach, vec![meant.id], Outcome::Diverted),
+    }
+}
+
+fn create(attach: &Attach<'_>, bases: Vec<TranslationId>, outcome: Outcome) -> Result<Plan, Refusal> {
+    if attach.slot.is_some_and(|slot| slot.translations.len() >= MAX_CANDIDATES) {
+        return Err(Refusal::TooManyCandidates);
+    }
+    Ok(Plan { edits: None, bases, outcome })
+}
+
+impl Attach<'_> {
+    /// Whether a machine would change a text that a person wrote last, or that is reviewed.
+    fn would_replace_a_person(&self, existing: &TranslationHead) -> bool {
+        if !self.provenance.agent.kind.is_machine() || self.overwrite_human {
+            return false;
+        }
+        let protected = |binding: &Binding| binding.writer == AgentKind::Human || binding.state >= State::Reviewed;
+        match self.material {
+            Material::External(uri) => {
+                let of_a_person = existing.agent.kind == AgentKind::Human && existing.external_uri != *uri;
+                of_a_person || existing.bindings.iter().any(protected)
+            }
+            Material::Texts(_) if !existing.external_uri.is_empty() => existing.agent.kind == AgentKind::Human,
+            Material::Texts(texts) => existing.bindings.iter().filter(|binding| protected(binding)).any(|binding| {
+                texts.get(&binding.id).is_some_and(|text| {
+                    let source = self.source.0.iter().find(|entry| entry.id == binding.id);
+                    TextHash::of_target(&text.content) != binding.target_hash
+                        || source.is_some_and(|source| source.hash != binding.source_hash)
+                })
+            }),
+        }
+    }
+
+    /// The binding of a sent text, given what stood there before.
+    fn bind(&self, entry: &ManifestEntry, text: &TargetText, old: Option<&Binding>) -> Binding {
+        let target_hash = TextHash::of_target(&text.content);
+        let kind = self.provenance.agent.kind;
+        let fresh = Binding {
+            id: entry.id.clone(),
+            source_revision: self.source_revision,
+            source_hash: entry.hash,
+            target_hash,
+            state: self.state,
+            sub_state: text.sub_state.clone(),
+            writer: kind,
+            origin: match kind {
+                AgentKind::Human => SegmentOrigin::Human,
+                AgentKind::Import => SegmentOrigin::Imported,
+                _ => SegmentOrigin::Machine,
+            },
+            reviewed: false,
+        };
+        match old {
+            // The same text for the same source: only the revision and a risen state can be new.
+            Some(old) if old.target_hash == target_hash && old.source_hash == entry.hash => Binding {
+                source_revision: self.source_revision,
+                state: old.state.max(self.state),
+                sub_state: text.sub_state.clone(),
+                ..old.clone()
+            },
+            // The same text, confirmed for another source: it still comes from where it came from.
+            Some(old) if old.target_hash == target_hash => Binding { origin: old.origin, ..fresh },
+            Some(old)
+                if kind == AgentKind::Human
+                    && matches!(old.origin, SegmentOrigin::Machine | SegmentOrigin::Postedited) =>
+            {
+                Binding { origin: SegmentOrigin::Postedited, ..fresh }
+            }
+            _ => fresh,
+        }
+    }
+
+    /// Bindings and texts in source order; segments that are not sent are copied, and those that left the source dropped.
+    fn merge(&self, texts: &Fitted, bases: &[&TranslationVersion]) -> (Vec<Binding>, Vec<MarkedText>) {
+        let standing: Vec<BTreeMap<_, _>> = bases
+            .iter()
+            .map(|base| base.head.bindings.iter().zip(&base.texts).map(|(b, text)| (&b.id, (b, text))).collect())
+            .collect();
+        let of = |id: &SegmentId| standing.iter().find_map(|base: &BTreeMap<&SegmentId, _>| base.get(id).copied());
+        self.source
+            .0
+            .iter()
+            .filter_map(|entry| match texts.get(&entry.id) {
+                Some(text) => {
+                    let old = of(&entry.id).map(|(binding, _): (&Binding, &MarkedText)| binding);
+                    Some((self.bind(entry, text, old), text.content.clone()))
+                }
+                None => of(&entry.id).map(|(binding, text)| (binding.clone(), text.clone())),
+            })
+            .unzip()
+    }
+}
+
+impl Plan {
+    /// Carries the plan out on the newest versions of its bases, in their order.
+    pub fn write(&self, attach: &Attach<'_>, bases: &[&TranslationVersion]) -> Decision {
+        let edited = self.edits.and_then(|id| attach.slot?.translation(id));
+        let ((bindings, texts), external_uri) = match attach.material {
+            Material::Texts(texts) => (attach.merge(texts, bases), String::new()),
+            Material::External(uri) => ((Vec::new(), Vec::new()), uri.clone()),
+        };
+        let agent = attach.provenance.agent.clone();
+        if let Some(edited) = edited
+            && edited.bindings == bindings
+            && edited.external_uri == external_uri
+            && edited.source_revision == attach.source_revision
+            && edited.agent == agent
+            && attach.scores.is_empty()
+        {
+            return Decision::Unchanged(edited.id);
+        }
+        let history = edited.map_or_else(|| History::first(0), |edited| edited.history.next(0));
+        let next_id = attach.slot.map_or(1, |slot| slot.translations.len() + 1);
+        let id = edited.map_or(TranslationId(u32::try_from(next_id).unwrap_or(u32::MAX)), |edited| edited.id);
+        let digest = (attach.source_revision, &bindings, &external_uri, &agent);
+        let head = TranslationHead {
+            id,
+            etag: Etag::of(history.newest.number, &digest),
+            disposition: edited.map_or_else(|| self.disposition_of_new(attach), |edited| edited.disposition),
+            agent,
+            source_revision: attach.source_revision,
+            source_content_hash: attach.source.content_hash(),
+            external_uri,
+            bindings,
+            created: edited.map_or(Stamp::PENDING, |edited| edited.created),
+            updated: Stamp::PENDING,
+            history,
+        };
+        let version = TranslationVersion {
+            provenance: Provenance { segments: changed(&head, edited), ..attach.provenance.clone() },
+            quality_scores: self.scores(attach, &head, bases),
+            texts,
+            head,
+        };
+        self.written(attach, version)
+    }
+
+    /// The first translation of a slot is served, and so is a plain one where none is.
+    fn disposition_of_new(&self, attach: &Attach<'_>) -> Disposition {
+        let any = attach.slot.is_some_and(|slot| !slot.translations.is_empty());
+        let none_active = attach.slot.and_then(Slot::active).is_none();
+        if !any || none_active && attach.target == Target::Active {
+            Disposition::Active
+        } else {
+            Disposition::Candidate
+        }
+    }
+
+    fn written(&self, attach: &Attach<'_>, version: TranslationVersion) -> Decision {
+        let head = version.head.clone();
+        let id = head.id;
+        let mut slot = match attach.slot {
+            Some(slot) => Slot { version: slot.version + 1, stamp: Stamp::PENDING, ..slot.clone() },
+            None => Slot {
+                article: attach.article.clone(),
+                language: attach.language.clone(),
+                version: 1,
+                stamp: Stamp::PENDING,
+                etag: Etag { version: 0, digest: 0 },
+                translations: Vec::new(),
+                selections: History::first(1),
+            },
+        };
+        let selection = match slot.translations.iter_mut().find(|translation| translation.id == id) {
+            Some(place) => {
+                *place = head;
+                None
+            }
+            None => {
+                slot.translations.push(head);
+                let history = attach.slot.map_or_else(|| History::first(1), |slot| slot.selections.next(1));
+                Some(slot.select(history, attach.provenance.actor.clone()))
+            }
+        };
+        Decision::Write(Box::new(Written { id, slot, version, selection, outcome: self.outcome }))
+    }
+
+    /// The scores of the base that is edited, and the new ones bound to the texts that they speak of.
+    fn scores(&self, attach: &Attach<'_>, head: &TranslationHead, bases: &[&TranslationVersion]) -> Vec<QualityScore> {
+        let kept = self.edits.and_then(|id| bases.iter().find(|base| base.head.id == id));
+        let mut scores = kept.map(|base| base.quality_scores.clone()).unwrap_or_default();
+        scores.extend(attach.scores.iter().map(|score| {
+            let (target_hash, source_hash) = head.scored(score.segment.as_ref());
+            QualityScore { target_hash, source_hash, stamp: Stamp::PENDING, ..score.clone() }
+        }));
+        scores
+    }
+}
+
+impl Slot {
+    /// Records the dispositions of all translations as the slot's newest selection.
+    fn select(&mut self, history: History, actor: Actor) -> Selection {
+        let dispositions: Vec<_> = self.translations.iter().map(|t| (t.id, t.disposition)).collect();
+        let dispositions_code: Vec<_> = dispositions.iter().map(|(id, d)| (id.0, *d)).collect();
+        self.etag = Etag::of(history.newest.number, &dispositions_code);
+        self.selections = history.clone();
+        Selection { stamp: Stamp::PENDING, etag: self.etag, dispositions, actor, history }
+    }
+
+    /// The slot without a translation being served or listed; its selection is the commit's first body. `None` if it is
+    /// withdrawn already.
+    pub fn detach(&self, id: TranslationId, actor: Actor) -> Option<(Slot, Selection)> {
+        let mut slot = Slot { version: self.version + 1, stamp: Stamp::PENDING, ..self.clone() };
+        let translation = slot.translations.iter_mut().find(|translation| translation.id == id)?;
+        if translation.disposition == Disposition::Withdrawn {
+            return None;
+        }
+        translation.disposition = Disposition::Withdrawn;
+        let selection = slot.select(self.selections.next(0), actor);
+        Some((slot, selection))
+    }
+}
+
+impl TranslationHead {
+    /// The hashes of target and source that a score of a segment, or of the whole, is bound to.
+    pub fn scored(&self, segment: Option<&SegmentId>) -> (TextHash, TextHash) {
+        match segment.and_then(|id| self.bindings.iter().find(|binding| binding.id == *id)) {
+            Some(binding) => (binding.target_hash, binding.source_hash),
+            None => {
+                use sha2::{Digest, Sha256};
+                let mut target = Sha256::new();
+                self.bindings.iter().for_each(|binding| target.update(binding.target_hash.0));
+                target.update(&self.external_uri);
+                (TextHash::finish(target), self.source_content_hash)
+            }
+        }
+    }
+}
+
+/// The segments that differ from what stood before, in source order, those that were dropped last.
+fn changed(head: &TranslationHead, old: Option<&TranslationHead>) -> Vec<SegmentId> {
+    let before: BTreeMap<_, _> = old.into_iter().flat_map(|old| &old.bindings).map(|b| (&b.id, b)).collect();
+    let now: BTreeSet<_> = head.bindings.iter().map(|binding| &binding.id).collect();
+    let written = head.bindings.iter().filter(|binding| before.get(&binding.id) != Some(binding)).map(|b| &b.id);
+    let dropped = before.keys().copied().filter(|id| !now.contains(id));
+    written.chain(dropped).cloned().collect()
+}
+
+/// The provenance of a call before it is known what it changes.
+pub fn provenance(agent: Agent, actor: Actor, source_revision: u32, request_id: Option<RequestId>) -> Provenance {
+    Provenance {
+        stamp: Stamp::PENDING,
+        agent,
+        actor,
+        segments: Vec::new(),
+        source_revision,
+        request_id,
+        job_id: String::new(),
+        pivot: String::new(),
+        characters: 0,
+        cost_micros: 0,
+        currency: String::new(),
+        duration_ms: 0,
+        match_quality: None,
+    }
+}

@@ -35,3 +35,19 @@ impl Invalid {
         Self(description.into())
     }
 }
+
+/// A field that is wrong: its path in the request, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The path, such as `text.body[3].text`.
+    pub field: String,
+    /// What is wrong, naming the value and the limit.
+    pub description: String,
+}
+
+impl Violation {
+    /// A violation of this field.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into() }
+    }
+}

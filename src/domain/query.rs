@@ -1,1 +1,238 @@
+//! Lists by date: which articles, in which order, and where a page ended.
 
+use std::hash::Hash;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::Invalid;
+use super::article::{ArticleId, Head};
+use super::date::{ArticleDate, Precision, civil_day};
+use super::language::Language;
+use super::time::Timestamp;
+
+/// A date that lists go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Axis {
+    /// When the publisher first published it.
+    Published,
+    /// When the publisher last changed it.
+    Updated,
+    /// When the store received it.
+    Ingested,
+    /// When its text last changed.
+    Revised,
+}
+
+impl Axis {
+    /// All axes.
+    pub const ALL: [Self; 4] = [Self::Published, Self::Updated, Self::Ingested, Self::Revised];
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Newest first, then undated.
+    NewestFirst,
+    /// Oldest first, then undated.
+    OldestFirst,
+}
+
+/// The longest an offset can move a day's start away from UTC, in microseconds: 18 hours, more than any zone has.
+const MAX_OFFSET_MICROS: i64 = 18 * 3_600_000_000;
+
+/// Which dates a list holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Range {
+    /// All dates, and the undated articles.
+    All,
+    /// Undated articles only.
+    Undated,
+    /// Instants from `start` on and before `end`.
+    Instants {
+        /// The first instant.
+        start: Timestamp,
+        /// The instant after the last.
+        end: Timestamp,
+    },
+    /// Calendar days: instants from `start` on and before `end`, and dates of day precision by their own calendar day.
+    Days {
+        /// The first day's first instant in the zone.
+        start: Timestamp,
+        /// The first instant after the last day.
+        end: Timestamp,
+        /// The first day.
+        first: Date,
+        /// The day after the last.
+        last: Date,
+    },
+}
+
+impl Range {
+    /// Half-open range of instants; an absent bound is none.
+    pub fn instants(start: Option<Timestamp>, end: Option<Timestamp>) -> Result<Self, Invalid> {
+        match (start, end) {
+            (None, None) => Ok(Self::All),
+            (Some(start), Some(end)) if end <= start => {
+                Err(Invalid::new(format!("the end {end} is not after the start {start}")))
+            }
+            (start, end) => {
+                let end = end.unwrap_or(Timestamp::MAX);
+                Ok(Self::Instants { start: start.unwrap_or(Timestamp::MIN), end })
+            }
+        }
+    }
+
+    /// Half-open range of calendar days in a zone; an absent bound is none.
+    pub fn days(first: Option<Date>, last: Option<Date>, zone: &TimeZone) -> Result<Self, Invalid> {
+        match (first, last) {
+            (None, None) => Ok(Self::All),
+            (Some(first), Some(last)) if last <= first => {
+                Err(Invalid::new(format!("the end {last} is not after the start {first}")))
+            }
+            (first, last) => Ok(Self::Days {
+                start: first.map_or(Ok(Timestamp::MIN), |day| start_of_day(day, zone))?,
+                end: last.map_or(Ok(Timestamp::MAX), |day| start_of_day(day, zone))?,
+                first: first.unwrap_or(Date::MIN),
+                last: last.unwrap_or(Date::MAX),
+            }),
+        }
+    }
+
+    /// The instants that an index has to be read between to find all that may match, both inclusive; `None` for undated
+    /// articles only.
+    pub fn index_bounds(&self) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::All => Some((Timestamp::MIN, Timestamp::MAX)),
+            Self::Undated => None,
+            Self::Instants { start, end } => Some((*start, *end)),
+            Self::Days { start, end, .. } => {
+                Some((start.saturating_add_micros(-MAX_OFFSET_MICROS), end.saturating_add_micros(MAX_OFFSET_MICROS)))
+            }
+        }
+    }
+
+    /// Whether undated articles belong to the list.
+    pub fn has_undated(&self) -> bool {
+        matches!(self, Self::All | Self::Undated)
+    }
+
+    fn contains(&self, date: &IndexedDate) -> bool {
+        let Some(instant) = date.instant else { return self.has_undated() };
+        match self {
+            Self::All => true,
+            Self::Undated => false,
+            Self::Instants { start, end } => within(*start, *end, instant),
+            Self::Days { first, last, .. } if date.precision == Precision::Day => {
+                civil_day(instant, date.utc_offset_minutes).is_some_and(|day| (*first..*last).contains(&day))
+            }
+            Self::Days { start, end, .. } => within(*start, *end, instant),
+        }
+    }
+}
+
+/// Half-open, but [`Timestamp::MAX`] as the end stands for no bound.
+fn within(start: Timestamp, end: Timestamp, instant: Timestamp) -> bool {
+    start <= instant && (instant < end || end == Timestamp::MAX)
+}
+
+/// The first instant of a calendar day in a zone. Where clocks skip midnight it is the first instant after the gap.
+fn start_of_day(day: Date, zone: &TimeZone) -> Result<Timestamp, Invalid> {
+    let outside = || Invalid::new(format!("{day} is outside the years 1 to 9999"));
+    let start = day.to_zoned(zone.clone()).map_err(|_| outside())?;
+    Timestamp::from_micros(start.timestamp().as_microsecond()).map_err(|_| outside())
+}
+
+/// A list by date.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// The date to go by.
+    pub axis: Axis,
+    /// The dates.
+    pub range: Range,
+    /// The order.
+    pub order: Order,
+    /// Only this source language.
+    pub language: Option<Language>,
+    /// Only this section.
+    pub section: Option<String>,
+    /// Only this publisher.
+    pub publisher: Option<String>,
+    /// Deleted articles too.
+    pub show_deleted: bool,
+}
+
+/// A date as an index keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexedDate {
+    /// The instant; `None` for an undated article.
+    pub instant: Option<Timestamp>,
+    /// How precise it is.
+    pub precision: Precision,
+    /// The offset that it was written in.
+    pub utc_offset_minutes: i16,
+}
+
+/// What an index keeps of an article beside its date, so that a list need not read those that it leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexRow {
+    /// The date on the index's axis.
+    pub date: IndexedDate,
+    /// The source language.
+    pub language: Language,
+    /// The section.
+    pub section: String,
+    /// The publisher.
+    pub publisher: String,
+    /// Whether the article is deleted.
+    pub deleted: bool,
+}
+
+impl IndexRow {
+    /// The row of an article on an axis.
+    pub fn of(head: &Head, axis: Axis) -> Self {
+        let metadata = &head.current.metadata;
+        let given = |date: &Option<ArticleDate>| match date {
+            Some(date) => IndexedDate {
+                instant: date.instant,
+                precision: date.precision,
+                utc_offset_minutes: date.utc_offset_minutes,
+            },
+            None => IndexedDate { instant: None, precision: Precision::Second, utc_offset_minutes: 0 },
+        };
+        let stamped = |time| IndexedDate { instant: Some(time), precision: Precision::Second, utc_offset_minutes: 0 };
+        Self {
+            date: match axis {
+                Axis::Published => given(&metadata.published),
+                Axis::Updated => given(&metadata.updated),
+                Axis::Ingested => stamped(head.current.created.time),
+                Axis::Revised => stamped(head.current.revision.stamp.time),
+            },
+            language: metadata.language.clone(),
+            section: metadata.section.clone(),
+            publisher: metadata.publisher.clone(),
+            deleted: head.current.deleted.is_some(),
+        }
+    }
+}
+
+impl Query {
+    /// Whether an article belongs to the list.
+    pub fn matches(&self, row: &IndexRow) -> bool {
+        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        (self.show_deleted || !row.deleted)
+            && self.language.as_ref().is_none_or(|wanted| *wanted == row.language)
+            && is(&self.section, &row.section)
+            && is(&self.publisher, &row.publisher)
+            && self.range.contains(&row.date)
+    }
+}
+
+/// A place in a list: the article's instant on the axis (`None` among the undated) and its id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The instant.
+    pub instant: Option<Timestamp>,
+    /// The article.
+    pub id: ArticleId,
+}

@@ -158,6 +158,15 @@ pub struct TranslationVersion {
     pub quality_scores: Vec<QualityScore>,
 }
 
+impl TranslationVersion {
+    /// Puts the stamp of the commit that writes this version where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.head.resolve(stamp);
+        self.provenance.stamp.resolve(stamp);
+        self.quality_scores.iter_mut().for_each(|score| score.stamp.resolve(stamp));
+    }
+}
+
 /// Evidence about the quality of an exact text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QualityScore {
@@ -203,6 +212,16 @@ pub struct Selection {
     pub dispositions: Vec<(TranslationId, Disposition)>,
     /// Who selected.
     pub actor: Actor,
+    /// This selection and the way to earlier ones.
+    pub history: History,
+}
+
+impl Selection {
+    /// Puts the stamp of the commit that writes this selection where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        self.stamp.resolve(stamp);
+        self.history.resolve(stamp);
+    }
 }
 
 /// All translations of an article into a language, without texts.

@@ -1,3 +1,244 @@
-//! The seam between rules and storage.
+//! The seam between the rules and the storage: one trait, whole atomic operations.
+//!
+//! The contract, which `tests/it/store` runs against every engine:
+//! 1. [`Store::commit`] applies a batch as a whole or not at all; when it returns, the batch survives power loss.
+//! 2. Commits are numbered 1, 2, 3… without gaps, and their times are strictly increasing.
+//! 3. Preconditions are checked against every earlier commit, those of the same group too; a failed one says what was
+//!    found.
+//! 4. No answer holds state that is not yet durable: a read that meets it waits.
+//! 5. What is read of one article is consistent: its head and all its slots are of one moment.
+//! 6. A body never changes, and a reference to one that a read returned stays good.
+//! 7. After [`Store::close`] every call answers [`StoreError::Closed`].
+//!
+//! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and joins the
+//! conformance suite.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, SegmentHistory};
+use crate::domain::change::{Commit, Event};
+use crate::domain::history::{BodyRef, History};
+use crate::domain::language::Language;
+use crate::domain::query::{Position, Query};
+use crate::domain::request::{RequestKey, RequestRecord};
+use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::domain::translation::{Selection, Slot, TranslationVersion};
+
 pub mod error;
 pub mod kv;
+
+pub use error::{Conflict, OpenError, Result, StoreError};
+
+/// An article with all its slots, of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArticleState {
+    /// The newest state of the article.
+    pub head: Arc<Head>,
+    /// Its translations by language.
+    pub slots: BTreeMap<Language, Arc<Slot>>,
+}
+
+impl ArticleState {
+    /// The newest commit that any part of this was written by.
+    pub fn seq(&self) -> Seq {
+        let slots = self.slots.values().map(|slot| slot.stamp.seq).max().unwrap_or_default();
+        self.head.current.stamp.seq.max(slots)
+    }
+}
+
+/// An immutable version of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Of an article's metadata and visibility.
+    Article(ArticleVersion),
+    /// Of an article's content.
+    Revision(Revision),
+    /// Of a translation.
+    Translation(TranslationVersion),
+    /// Of a slot's selection.
+    Selection(Selection),
+}
+
+impl Body {
+    /// This version and the way to earlier ones of the same thing.
+    pub fn history(&self) -> &History {
+        match self {
+            Self::Article(version) => &version.history,
+            Self::Revision(revision) => &revision.history,
+            Self::Translation(version) => &version.head.history,
+            Self::Selection(selection) => &selection.history,
+        }
+    }
+
+    /// Puts the stamp of the commit that writes this body where it is pending.
+    pub fn resolve(&mut self, stamp: Stamp) {
+        match self {
+            Self::Article(version) => version.resolve(stamp),
+            Self::Revision(revision) => revision.resolve(stamp),
+            Self::Translation(version) => version.resolve(stamp),
+            Self::Selection(selection) => selection.resolve(stamp),
+        }
+    }
+}
+
+/// What must hold for a batch to be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// The article has this version; `None`: there is no such article.
+    Head(Option<u32>),
+    /// The slot has this version; `None`: there is no such slot.
+    Slot(Language, Option<u32>),
+    /// The article has exactly these slots in these versions.
+    Slots(Vec<(Language, u32)>),
+}
+
+/// The writes of one decision about one article, with their preconditions.
+///
+/// Two more preconditions are implied: aliases of `head` that the stored head does not hold must be free, and `request`
+/// must not be recorded yet. Stamps in the entities are pending; the commit puts its own.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The article that all of it is about.
+    pub article: ArticleId,
+    /// What must hold.
+    pub expect: Vec<Expect>,
+    /// The article's new head.
+    pub head: Option<Head>,
+    /// New states of slots.
+    pub slots: Vec<Slot>,
+    /// New bodies; a body's `part` is its place here.
+    pub bodies: Vec<Body>,
+    /// The article's new segment history.
+    pub segment_history: Option<SegmentHistory>,
+    /// The request to record.
+    pub request: Option<RequestRecord>,
+    /// What changed, for the change log.
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// A batch that writes nothing yet.
+    pub fn new(article: ArticleId) -> Self {
+        Self {
+            article,
+            expect: Vec::new(),
+            head: None,
+            slots: Vec::new(),
+            bodies: Vec::new(),
+            segment_history: None,
+            request: None,
+            events: Vec::new(),
+        }
+    }
+}
+
+/// How far a list or scan may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The most articles to return.
+    pub articles: usize,
+    /// The most index rows to look at.
+    pub rows: usize,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The articles that match, each with its place in the list.
+    pub articles: Vec<(Position, Arc<ArticleState>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Position>,
+}
+
+/// A part of the change log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The commits after the asked one, in order.
+    pub commits: Vec<Commit>,
+    /// The newest durable commit.
+    pub head: Seq,
+}
+
+/// What an operator wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// The engine, such as `sled`.
+    pub engine: &'static str,
+    /// Random; a store that was restored from a backup has another.
+    pub epoch: [u8; 16],
+    /// The newest durable commit.
+    pub seq: Seq,
+    /// Bytes that the store takes on its volume.
+    pub disk_bytes: u64,
+    /// Bytes that the volume has free.
+    pub available_bytes: u64,
+}
+
+/// Something that [`Store::check`] found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The record in a readable form.
+    pub record: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// How far the durable state goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durable {
+    /// The newest durable commit.
+    pub seq: Seq,
+    /// Counts the engine's reopenings: what was read under another count and was not durable may be gone.
+    pub generation: u64,
+}
+
+/// A place for articles and their translations. See the module's page for the contract.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Articles with their slots, in the order of the ids.
+    async fn articles(&self, ids: &[ArticleId]) -> Result<Vec<Option<Arc<ArticleState>>>>;
+
+    /// Bodies, in the order of the references. A missing one is [`StoreError::Corrupt`].
+    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>>;
+
+    /// Where an article's segments stood in earlier revisions; empty if nothing is recorded.
+    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory>;
+
+    /// A recorded request.
+    async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>>;
+
+    /// The holders of aliases, in the order of the aliases.
+    async fn lookup(&self, aliases: &[Alias]) -> Result<Vec<Option<ArticleId>>>;
+
+    /// Articles by date, after a position.
+    async fn list(&self, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page>;
+
+    /// Articles in the order of their ids, after an id.
+    async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>>;
+
+    /// Applies a batch. The stamp is the commit's.
+    async fn commit(&self, batch: Batch) -> Result<Stamp>;
+
+    /// Durable commits after a number, in order.
+    async fn changes(&self, after: Seq, limit: usize) -> Result<Changes>;
+
+    /// Follows the durable state.
+    fn durable(&self) -> watch::Receiver<Durable>;
+
+    /// Forgets requests that were recorded before a time, a bounded number of commits at a time.
+    /// Answers whether there may be more.
+    async fn expire_requests(&self, before: Timestamp) -> Result<bool>;
+
+    /// Sizes and numbers; also the readiness probe.
+    async fn status(&self) -> Result<StoreStatus>;
+
+    /// Reads everything and reports what does not agree.
+    async fn check(&self) -> Result<Vec<Finding>>;
+
+    /// Makes everything durable and closes. Closing twice is no error.
+    async fn close(&self) -> Result<()>;
+}

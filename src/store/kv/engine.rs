@@ -43,6 +43,12 @@ pub struct Sizes {
 ///
 /// Keys are 1 to 512 bytes and never start with `0xFF` (reserved for the engine). Values are at most 64 MiB.
 pub trait Engine: Send + Sync + 'static {
+    /// What the engine is called, such as `sled`.
+    fn name(&self) -> &'static str;
+
+    /// Where the engine keeps its data, for the operator.
+    fn location(&self) -> String;
+
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
 

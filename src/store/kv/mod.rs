@@ -1,2 +1,415 @@
 //! The store over any ordered key-value engine.
+//!
+//! [`engine`] is the small trait, `sled` and [`memory`] implement it. `keys` is the layout, `records.proto` and `codec`
+//! the records, `envelope` the frame around them. A commit goes `prepared` → `writer` → `group` → engine; reads go
+//! through `core`. `recovery` opens, `verify` checks.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task;
+
+use crate::clock::Clock;
+use crate::domain::article::{Alias, ArticleId, SegmentHistory};
+use crate::domain::change::Commit;
+use crate::domain::history::BodyRef;
+use crate::domain::query::{IndexRow, Order, Position, Query};
+use crate::domain::request::{RequestKey, RequestRecord};
+use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::store::error::{Result, StoreError};
+use crate::store::{ArticleState, Batch, Body, Budget, Changes, Durable, Finding, Page, Store, StoreStatus};
+
+use self::core::{Core, corrupt};
+use self::engine::{Direction, Engine, Write};
+use self::prepared::Prepared;
+use self::writer::Job;
+
+mod codec;
+mod core;
 pub mod engine;
+mod envelope;
+mod group;
+mod keys;
+pub mod memory;
+mod prepared;
+mod records;
+mod recovery;
+pub mod sled;
+mod verify;
+mod writer;
+
+/// How long an answer waits for what it holds to become durable. A sync takes milliseconds; this long means that the
+/// volume is stuck.
+const DURABLE_WAIT: Duration = Duration::from_secs(30);
+/// Commits whose requests one call of [`Store::expire_requests`] forgets at most.
+const EXPIRE_AT_ONCE: usize = 2_000;
+
+/// A store over an engine.
+pub struct KvStore {
+    core: Arc<Core>,
+    writer: mpsc::Sender<Job>,
+    epoch: [u8; 16],
+}
+
+impl KvStore {
+    /// Opens the store that the engine holds, or makes a new one in an empty engine. May read the disk for a while.
+    ///
+    /// `cache_bytes` bounds the decoded articles and texts that are kept in memory.
+    pub fn open(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
+        let epoch = recovery::identify(&engine, clock.now())?;
+        let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
+        let last = recovery::last_commit(&core)?;
+        recovery::check_tail(&core)?;
+        // What was applied before a crash and is visible now must be durable before anybody reads it.
+        core.engine.sync()?;
+        core.applied.store(last.seq, Ordering::Release);
+        core.durable.send_modify(|durable| durable.seq = last.seq);
+        let core = Arc::new(core);
+        let (writer, queue) = mpsc::channel(writer::QUEUE);
+        writer::start(core.clone(), last, queue, writer.downgrade())?;
+        Ok(Self { core, writer, epoch })
+    }
+
+    /// Runs work that may read the disk where it holds up nobody.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Core) -> Result<T> + Send + 'static) -> Result<T> {
+        self.core.check_open()?;
+        let core = self.core.clone();
+        task::spawn_blocking(move || work(&core)).await.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "a read of the store panicked");
+            Err(StoreError::Unavailable { reason: "a read of the store failed unexpectedly".into() })
+        })
+    }
+
+    /// Whether everything up to `seq`, read under this generation, is durable; waits until that is known. `false` means
+    /// that the engine was reopened since, and that what was read may be gone.
+    async fn is_durable(&self, seq: Seq, generation: u64) -> Result<bool> {
+        let settled = |durable: &Durable| durable.generation != generation || durable.seq >= seq;
+        let mut durable = self.core.durable.subscribe();
+        if !settled(&durable.borrow()) {
+            let waited = tokio::time::timeout(DURABLE_WAIT, durable.wait_for(settled)).await;
+            if waited.is_err() {
+                return Err(StoreError::Unavailable { reason: "the volume does not finish its writes".into() });
+            }
+        }
+        Ok(durable.borrow().generation == generation)
+    }
+
+    /// Reads until what was read is durable. `read` answers the value and the newest commit that it shows.
+    async fn durably<T, F: Future<Output = Result<(T, Seq)>>>(&self, read: impl Fn() -> F) -> Result<T> {
+        loop {
+            let Durable { seq: durable, generation } = *self.core.durable.borrow();
+            let (value, seq) = read().await?;
+            if seq <= durable && self.core.durable.borrow().generation == generation {
+                return Ok(value);
+            }
+            if self.is_durable(seq, generation).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
+        // Without an answer the writer is gone, and with it what it knew of this write.
+        answer.await.unwrap_or(Err(StoreError::OutcomeUnknown))
+    }
+}
+
+#[async_trait]
+impl Store for KvStore {
+    async fn articles(&self, ids: &[ArticleId]) -> Result<Vec<Option<Arc<ArticleState>>>> {
+        self.core.check_open()?;
+        self.durably(|| async {
+            let cached: Option<Vec<_>> = ids.iter().map(|id| self.core.cached(id).map(Some)).collect();
+            let states = match cached {
+                Some(states) => states,
+                None => {
+                    let ids = ids.to_vec();
+                    self.blocking(move |core| ids.iter().map(|id| core.read(id)).collect()).await?
+                }
+            };
+            let seq = states.iter().flatten().map(|state| state.seq()).max().unwrap_or_default();
+            Ok((states, seq))
+        })
+        .await
+    }
+
+    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>> {
+        // Whoever has a reference got it from durable state.
+        if let Some(cached) = refs.iter().map(|body| self.core.bodies.get(body)).collect() {
+            self.core.check_open()?;
+            return Ok(cached);
+        }
+        let refs = refs.to_vec();
+        self.blocking(move |core| refs.into_iter().map(|body| core.body(body)).collect()).await
+    }
+
+    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
+        let key = keys::segment_history(id);
+        self.durably(|| async {
+            let key = key.clone();
+            self.blocking(move |core| match core.get(&key)? {
+                Some((stamp, payload)) => {
+                    Ok((codec::decode_segment_history(&payload).map_err(corrupt(&key))?, stamp.seq))
+                }
+                None => Ok((SegmentHistory::default(), 0)),
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {
+        let key = keys::request(key);
+        self.durably(|| async {
+            let key = key.clone();
+            self.blocking(move |core| match core.get(&key)? {
+                Some((stamp, payload)) => {
+                    Ok((Some(codec::decode_request(&payload, stamp).map_err(corrupt(&key))?), stamp.seq))
+                }
+                None => Ok((None, 0)),
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn lookup(&self, aliases: &[Alias]) -> Result<Vec<Option<ArticleId>>> {
+        let keys: Vec<_> = aliases.iter().map(keys::alias).collect();
+        self.durably(|| async {
+            let keys = keys.clone();
+            self.blocking(move |core| {
+                let found = keys.iter().map(|key| group::holder_of(core, key)).collect::<Result<Vec<_>>>()?;
+                let seq = found.iter().flatten().map(|(stamp, _, _)| stamp.seq).max().unwrap_or_default();
+                Ok((found.into_iter().map(|found| found.map(|(_, _, holder)| holder)).collect(), seq))
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn list(&self, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
+        self.durably(|| async {
+            let (query, after) = (query.clone(), after.cloned());
+            self.blocking(move |core| {
+                let page = list(core, &query, after.as_ref(), budget)?;
+                // A row that is gone has no seq to wait for, so the page waits for all that was applied.
+                Ok((page, core.applied.load(Ordering::Acquire)))
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>> {
+        self.durably(|| async {
+            let after = after.cloned();
+            self.blocking(move |core| {
+                // An id's successor in byte order is the id with a zero byte behind it.
+                let from = after.map_or_else(|| b"h".to_vec(), |id| [keys::head(&id).as_slice(), &[0]].concat());
+                let mut ids = Vec::new();
+                core.engine.scan(from.as_slice()..=&keys::above(b"h"), Direction::Forward, &mut |key, _| {
+                    ids.extend(keys::head_id(key));
+                    if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                })?;
+                let states = ids.iter().filter_map(|id| core.read(id).transpose()).collect::<Result<Vec<_>>>()?;
+                let seq = states.iter().map(|state| state.seq()).max().unwrap_or_default();
+                Ok((states, seq))
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Stamp> {
+        self.core.check_open()?;
+        let prepared = Box::new(Prepared::new(batch));
+        self.ask(|reply| Job::Commit(prepared, reply)).await
+    }
+
+    async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
+        let head = self.core.durable.borrow().seq;
+        let commits = self.blocking(move |core| changes(core, after, head, limit)).await?;
+        Ok(Changes { commits, head })
+    }
+
+    fn durable(&self) -> watch::Receiver<Durable> {
+        self.core.durable.subscribe()
+    }
+
+    async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
+        let (writes, more) = self.blocking(move |core| expired_requests(core, before)).await?;
+        if !writes.is_empty() {
+            self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
+        }
+        Ok(more)
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        let epoch = self.epoch;
+        self.blocking(move |core| {
+            let sizes = core.engine.sizes()?;
+            Ok(StoreStatus {
+                engine: core.engine.name(),
+                epoch,
+                seq: core.durable.borrow().seq,
+                disk_bytes: sizes.disk_bytes,
+                available_bytes: sizes.available_bytes,
+            })
+        })
+        .await
+    }
+
+    async fn check(&self) -> Result<Vec<Finding>> {
+        self.blocking(verify::check).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.core.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.ask(Job::Close).await
+    }
+}
+
+/// A page of a list: index rows that match, and the articles that they name.
+fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
+    let mut page = Page { articles: Vec::new(), next: None };
+    let mut rows = 0;
+    let dated = query.range.index_bounds();
+    let in_undated = after.is_some_and(|after| after.instant.is_none());
+    if let Some((start, end)) = dated.filter(|_| !in_undated) {
+        let from = keys::index(query.axis, Some(start), "");
+        let to = keys::above(&keys::index(query.axis, Some(end), ""));
+        list_part(core, query, after, budget, &mut rows, &mut page, (from, to))?;
+    }
+    if page.next.is_none() && query.range.has_undated() {
+        let from = keys::index(query.axis, None, "");
+        let to = keys::above(&from);
+        list_part(core, query, after.filter(|_| in_undated), budget, &mut rows, &mut page, (from, to))?;
+    }
+    Ok(page)
+}
+
+/// The dated or the undated part of a list.
+fn list_part(
+    core: &Core,
+    query: &Query,
+    after: Option<&Position>,
+    budget: Budget,
+    rows: &mut usize,
+    page: &mut Page,
+    (mut from, mut to): (Vec<u8>, Vec<u8>),
+) -> Result<()> {
+    let after = after.map(|after| keys::index(query.axis, after.instant, after.id.as_str()));
+    let direction = match query.order {
+        Order::NewestFirst => Direction::Backward,
+        Order::OldestFirst => Direction::Forward,
+    };
+    if let Some(after) = &after {
+        match direction {
+            Direction::Forward => from.clone_from(after),
+            Direction::Backward => to.clone_from(after),
+        }
+    }
+    let mut matching = Vec::new();
+    core.scan(&from, &to, direction, |key, _, payload| {
+        if after.as_deref() == Some(key) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let damaged = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
+        let (_, position) = keys::index_position(key).ok_or_else(damaged)?;
+        let row = codec::decode_index_row(&payload, position.instant).map_err(corrupt(key))?;
+        *rows += 1;
+        let full = *rows >= budget.rows || page.articles.len() + matching.len() + 1 >= budget.articles && query.matches(&row);
+        if query.matches(&row) {
+            matching.push(position.clone());
+        }
+        if full {
+            page.next = Some(position);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for position in matching {
+        // The article may have changed since its row was read; what is answered must match.
+        if let Some(state) = core.read(&position.id)? {
+            let row = IndexRow::of(&state.head, query.axis);
+            if row.date.instant == position.instant && query.matches(&row) {
+                page.articles.push((position, state));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commits after a number up to the durable head.
+fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Vec<Commit>> {
+    let mut commits = Vec::new();
+    log_after(core, after, |stamp, events| {
+        if stamp.seq > head || commits.len() >= limit {
+            return Ok(ControlFlow::Break(()));
+        }
+        let (events, _) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        commits.push(Commit { stamp, events });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(commits)
+}
+
+/// Visits the commits of the log after a number, with their encoded events.
+fn log_after(
+    core: &Core,
+    after: Seq,
+    mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    // The commit after `after` may be inside a group that begins before it.
+    let mut from = keys::log(after.saturating_add(1));
+    core.engine.scan(keys::log(0).as_slice()..=&from.clone(), Direction::Backward, &mut |key, _| {
+        from = key.to_vec();
+        ControlFlow::Break(())
+    })?;
+    core.scan(&from, &keys::above(b"l"), Direction::Forward, |key, _, payload| {
+        let group = codec::Group::decode(&payload).map_err(corrupt(key))?;
+        for (seq, (time, events)) in (group.first..).zip(&group.commits) {
+            if seq > after && visit(Stamp { seq, time: *time }, events)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there
+/// may be more.
+fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
+    use prost::Message;
+    let start = match core.get(keys::REQUEST_CURSOR)? {
+        Some((_, payload)) => {
+            let cursor: records::Cursor = codec::message(&payload).map_err(corrupt(keys::REQUEST_CURSOR))?;
+            cursor.seq
+        }
+        None => 0,
+    };
+    let (mut writes, mut seen, mut last) = (Vec::new(), 0, None);
+    log_after(core, start, |stamp, events| {
+        if stamp.time >= before || seen >= EXPIRE_AT_ONCE {
+            return Ok(ControlFlow::Break(()));
+        }
+        seen += 1;
+        last = Some(stamp);
+        let (_, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        writes.extend(key.map(Write::Remove));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Some(last) = last {
+        let cursor = envelope::Sealed::new(&records::Cursor { seq: last.seq }.encode_to_vec()).stamped(last);
+        writes.push(Write::Put(keys::REQUEST_CURSOR.to_vec(), cursor));
+    }
+    Ok((writes, seen >= EXPIRE_AT_ONCE))
+}

@@ -1,0 +1,202 @@
+//! What readers and the writer share: the engine, the caches, and how far the state is durable.
+//!
+//! Locks: an article's head and slots are read, and put into the cache, under the read lock of its stripe; the writer
+//! applies a group under the write locks of its stripes. So what is read of one article is of one moment, and the cache
+//! never keeps what the engine no longer has. Locks are held for memory work and page reads only, never for a sync.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockWriteGuard};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+use super::codec::{self, Malformed};
+use super::engine::{Direction, Engine};
+use super::{envelope, keys};
+use crate::clock::Clock;
+use crate::domain::article::ArticleId;
+use crate::domain::history::BodyRef;
+use crate::domain::time::{Seq, Stamp};
+use crate::store::error::{Result, StoreError};
+use crate::store::{ArticleState, Body, Durable};
+
+/// Enough that two articles seldom share one, few enough that clearing all is quick.
+const STRIPES: usize = 1024;
+
+/// Estimates what an entry takes in memory, in bytes.
+#[derive(Clone)]
+pub(super) struct Weight;
+
+impl Weighter<ArticleId, Arc<ArticleState>> for Weight {
+    fn weight(&self, _: &ArticleId, state: &Arc<ArticleState>) -> u64 {
+        let bindings = |translations: &[crate::domain::translation::TranslationHead]| {
+            translations.iter().map(|t| 512 + 112 * t.bindings.len()).sum::<usize>()
+        };
+        let slots: usize = state.slots.values().map(|slot| 256 + bindings(&slot.translations)).sum();
+        let head = 1536 + 48 * state.head.manifest.0.len();
+        let text = state.head.title.content.text().len() + state.head.lead.content.text().len();
+        (slots + head + text) as u64
+    }
+}
+
+impl Weighter<BodyRef, Arc<Body>> for Weight {
+    fn weight(&self, _: &BodyRef, body: &Arc<Body>) -> u64 {
+        let bytes = match &**body {
+            Body::Article(_) => 1024,
+            Body::Revision(revision) => 512 + revision.content.text_bytes() + 128 * revision.content.body.len(),
+            Body::Translation(version) => {
+                1024 + version.texts.iter().map(|text| 192 + text.text().len()).sum::<usize>()
+            }
+            Body::Selection(_) => 512,
+        };
+        bytes as u64
+    }
+}
+
+/// The state that readers and the writer share.
+pub(super) struct Core {
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) articles: Cache<ArticleId, Arc<ArticleState>, Weight>,
+    pub(super) bodies: Cache<BodyRef, Arc<Body>, Weight>,
+    stripes: Vec<RwLock<()>>,
+    hasher: RandomState,
+    /// The newest commit that was applied, durable or not.
+    pub(super) applied: AtomicU64,
+    pub(super) durable: watch::Sender<Durable>,
+    pub(super) closed: AtomicBool,
+}
+
+/// Adds the record's name to what is wrong with it.
+pub(super) fn corrupt(key: &[u8]) -> impl FnOnce(Malformed) -> StoreError + '_ {
+    |malformed| StoreError::Corrupt { record: keys::readable(key), detail: malformed.0 }
+}
+
+impl Core {
+    pub(super) fn new(engine: Box<dyn Engine>, clock: Arc<dyn Clock>, cache_bytes: u64, seq: Seq) -> Self {
+        let cache = |share: u64, item: u64| (usize::try_from(share / item).unwrap_or(usize::MAX).max(16), share);
+        // Slots and heads are asked for by every call, texts only by some.
+        let (articles, bodies) = (cache(cache_bytes / 2, 4096), cache(cache_bytes / 2, 8192));
+        Self {
+            engine,
+            clock,
+            articles: Cache::with_weighter(articles.0, articles.1, Weight),
+            bodies: Cache::with_weighter(bodies.0, bodies.1, Weight),
+            stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),
+            hasher: RandomState::new(),
+            applied: AtomicU64::new(seq),
+            durable: watch::Sender::new(Durable { seq, generation: 0 }),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    fn stripe_number(&self, of: &impl Hash) -> usize {
+        usize::try_from(self.hasher.hash_one(of)).unwrap_or_default() % STRIPES
+    }
+
+    fn stripe(&self, of: &impl Hash) -> Option<&RwLock<()>> {
+        self.stripes.get(self.stripe_number(of))
+    }
+
+    /// Locks the articles of a group against readers, in one order, so that nobody waits in a circle.
+    pub(super) fn lock<'a>(&self, ids: impl Iterator<Item = &'a ArticleId>) -> Vec<RwLockWriteGuard<'_, ()>> {
+        let mut numbers: Vec<usize> = ids.map(|id| self.stripe_number(id)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().filter_map(|number| self.stripes.get(number)).map(RwLock::write).collect()
+    }
+
+    /// Empties the caches: what they hold may not have survived a reopening.
+    pub(super) fn forget(&self) {
+        let _all: Vec<_> = self.stripes.iter().map(RwLock::write).collect();
+        self.articles.clear();
+        self.bodies.clear();
+    }
+
+    /// An article from the cache, without waiting for anything.
+    pub(super) fn cached(&self, id: &ArticleId) -> Option<Arc<ArticleState>> {
+        let _guard = self.stripe(id)?.try_read()?;
+        self.articles.get(id)
+    }
+
+    /// An article from the cache or the engine; may read the disk.
+    pub(super) fn read(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
+        let _guard = self.stripe(id).map(RwLock::read);
+        self.load(id)
+    }
+
+    /// The same for the writer, which needs no lock because nobody else writes.
+    pub(super) fn load(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
+        if let Some(state) = self.articles.get(id) {
+            return Ok(Some(state));
+        }
+        let key = keys::head(id);
+        let Some((stamp, payload)) = self.get(&key)? else { return Ok(None) };
+        let head = codec::decode_head(&payload, stamp).map_err(corrupt(&key))?;
+        let mut slots = BTreeMap::new();
+        let from = keys::slots(id);
+        self.scan(&from, &keys::above(&from), Direction::Forward, |key, stamp, payload| {
+            let slot = codec::decode_slot(&payload, stamp).map_err(corrupt(key))?;
+            slots.insert(slot.language.clone(), Arc::new(slot));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let state = Arc::new(ArticleState { head: Arc::new(head), slots });
+        self.articles.insert(id.clone(), state.clone());
+        Ok(Some(state))
+    }
+
+    /// A body from the cache or the engine; may read the disk.
+    pub(super) fn body(&self, body: BodyRef) -> Result<Arc<Body>> {
+        let _guard = self.stripe(&body).map(RwLock::read);
+        if let Some(body) = self.bodies.get(&body) {
+            return Ok(body);
+        }
+        let key = keys::body(body);
+        let Some((stamp, payload)) = self.get(&key)? else {
+            return Err(StoreError::Corrupt { record: keys::readable(&key), detail: "it is missing".into() });
+        };
+        let decoded = Arc::new(codec::decode_body(&payload, stamp).map_err(corrupt(&key))?);
+        self.bodies.insert(body, decoded.clone());
+        Ok(decoded)
+    }
+
+    /// A record's stamp and payload.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<(Stamp, Vec<u8>)>> {
+        let record = self.engine.get(key)?;
+        record.map(|record| envelope::open(&record, || keys::readable(key))).transpose()
+    }
+
+    /// Visits opened records until `visit` breaks or fails.
+    pub(super) fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        mut visit: impl FnMut(&[u8], Stamp, Vec<u8>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        if from > to {
+            return Ok(());
+        }
+        let mut failed = None;
+        self.engine.scan(from..=to, direction, &mut |key, record| {
+            let opened = envelope::open(record, || keys::readable(key));
+            match opened.and_then(|(stamp, payload)| visit(key, stamp, payload)) {
+                Ok(flow) => flow,
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+}

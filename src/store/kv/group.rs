@@ -1,0 +1,214 @@
+//! A group of commits that is applied as one: every batch is checked against the stored state and against the batches
+//! before it in the group, then numbered and turned into writes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::codec::{self, Group as LogGroup};
+use super::core::{Core, corrupt};
+use super::engine::Write;
+use super::envelope::Sealed;
+use super::keys;
+use super::prepared::Prepared;
+use crate::domain::article::{Alias, ArticleId, Head};
+use crate::domain::query::IndexRow;
+use crate::domain::time::{Stamp, Timestamp};
+use crate::store::error::{Conflict, Result, StoreError};
+use crate::store::{ArticleState, Batch, Expect};
+
+/// A group under construction.
+pub(super) struct Group<'a> {
+    core: &'a Core,
+    last: Stamp,
+    log: LogGroup,
+    /// What to write, but for the log.
+    pub(super) writes: Vec<Write>,
+    /// The articles as the group leaves them.
+    pub(super) articles: HashMap<ArticleId, Arc<ArticleState>>,
+    aliases: HashMap<Vec<u8>, ArticleId>,
+    requests: HashSet<Vec<u8>>,
+}
+
+impl<'a> Group<'a> {
+    /// An empty group after the last commit.
+    pub(super) fn after(core: &'a Core, last: Stamp) -> Self {
+        Self {
+            core,
+            last,
+            log: LogGroup { first: last.seq + 1, commits: Vec::new() },
+            writes: Vec::new(),
+            articles: HashMap::new(),
+            aliases: HashMap::new(),
+            requests: HashSet::new(),
+        }
+    }
+
+    /// The last commit of the group, or the one before it.
+    pub(super) fn last(&self) -> Stamp {
+        self.last
+    }
+
+    /// Checks a batch and adds it. A batch that is refused leaves the group as it was.
+    pub(super) fn add(&mut self, prepared: Prepared, now: Timestamp) -> Result<Stamp> {
+        let old = self.current(&prepared.batch.article)?;
+        check(&prepared.batch, old.as_deref())?;
+        let claims = self.claims(&prepared, old.as_deref())?;
+        if let Some((key, _)) = &prepared.request
+            && (self.requests.contains(key) || self.core.engine.get(key)?.is_some())
+        {
+            return Err(StoreError::Conflict(Conflict::Request));
+        }
+        let time = now.max(self.last.time.saturating_add_micros(1));
+        let stamp = Stamp { seq: self.last.seq + 1, time };
+        self.last = stamp;
+        self.log.commits.push((stamp.time, Vec::new()));
+        self.put(prepared, old.as_deref(), claims, stamp);
+        Ok(stamp)
+    }
+
+    /// Writes that are no commit, such as forgetting old requests.
+    pub(super) fn add_housekeeping(&mut self, writes: Vec<Write>) {
+        self.writes.extend(writes);
+    }
+
+    /// All writes, the log's among them.
+    pub(super) fn finish(&mut self) -> Vec<Write> {
+        let log = std::mem::take(&mut self.log);
+        if let Some(last) = log.last() {
+            let key = keys::log(log.first);
+            self.writes.push(Write::Put(key, Sealed::new(&log.encode()).stamped(last)));
+        }
+        std::mem::take(&mut self.writes)
+    }
+
+    fn current(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
+        match self.articles.get(id) {
+            Some(state) => Ok(Some(state.clone())),
+            None => self.core.load(id),
+        }
+    }
+
+    /// The keys of the aliases that the batch claims; all of them must be free.
+    fn claims(&self, prepared: &Prepared, old: Option<&ArticleState>) -> Result<Vec<Option<Vec<u8>>>> {
+        let held: &[Alias] = old.map_or(&[], |old| &old.head.aliases);
+        let claim = |alias: &Alias| {
+            if held.contains(alias) {
+                return Ok(None);
+            }
+            let key = keys::alias(alias);
+            let holder = match self.aliases.get(&key) {
+                Some(holder) => Some(holder.clone()),
+                None => holder_of(self.core, &key)?.map(|(_, _, holder)| holder),
+            };
+            match holder {
+                Some(holder) if holder != prepared.batch.article => {
+                    Err(StoreError::Conflict(Conflict::Alias { alias: alias.to_string(), holder }))
+                }
+                Some(_) => Ok(None),
+                None => Ok(Some(key)),
+            }
+        };
+        prepared.aliases.iter().map(|(alias, _)| claim(alias)).collect()
+    }
+
+    fn put(&mut self, prepared: Prepared, old: Option<&ArticleState>, claims: Vec<Option<Vec<u8>>>, stamp: Stamp) {
+        let Prepared { batch, head, slots, bodies, segment_history, aliases, request, events } = prepared;
+        let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
+        for (part, body) in (0..).zip(bodies) {
+            put(keys::body(crate::domain::history::BodyRef { seq: stamp.seq, part }), body);
+        }
+        for ((_, record), key) in aliases.into_iter().zip(claims) {
+            if let Some(key) = key {
+                self.aliases.insert(key.clone(), batch.article.clone());
+                put(key, record);
+            }
+        }
+        if let Some((key, record)) = request {
+            self.requests.insert(key.clone());
+            put(key, record);
+        }
+        if let Some(record) = segment_history {
+            put(keys::segment_history(&batch.article), record);
+        }
+        for (slot, record) in batch.slots.iter().zip(slots) {
+            put(keys::slot(&batch.article, &slot.language), record);
+        }
+        let mut new_slots = old.map(|old| old.slots.clone()).unwrap_or_default();
+        let mut new_head = old.map(|old| old.head.clone());
+        if let (Some(mut entity), Some((record, rows))) = (batch.head, head) {
+            entity.resolve(stamp);
+            put(keys::head(&batch.article), record);
+            for (axis, row) in rows {
+                self.writes.extend(index_writes(old.map(|old| &*old.head), &entity, axis, row, stamp));
+            }
+            new_head = Some(Arc::new(entity));
+        }
+        for mut slot in batch.slots {
+            slot.resolve(stamp);
+            slot.stamp = stamp;
+            new_slots.insert(slot.language.clone(), Arc::new(slot));
+        }
+        if let Some(head) = new_head {
+            self.articles.insert(batch.article, Arc::new(ArticleState { head, slots: new_slots }));
+        }
+        if let Some((_, logged)) = self.log.commits.last_mut() {
+            *logged = events;
+        }
+    }
+}
+
+/// The index row of the new head, and the removal of the old one where it stood elsewhere.
+fn index_writes(
+    old: Option<&Head>,
+    new: &Head,
+    axis: crate::domain::query::Axis,
+    record: Sealed,
+    stamp: Stamp,
+) -> impl Iterator<Item = Write> {
+    let row = IndexRow::of(new, axis);
+    let key = |row: &IndexRow| keys::index(axis, row.date.instant, new.id.as_str());
+    let old = old.map(|old| IndexRow::of(old, axis));
+    let moved = old.as_ref().filter(|old| old.date.instant != row.date.instant).map(|old| Write::Remove(key(old)));
+    let put = (old.as_ref() != Some(&row)).then(|| Write::Put(key(&row), record.stamped(stamp)));
+    moved.into_iter().chain(put)
+}
+
+/// Who holds an alias, with the alias as stored and the commit that claimed it.
+pub(super) fn holder_of(core: &Core, key: &[u8]) -> Result<Option<(Stamp, Alias, ArticleId)>> {
+    let Some((stamp, payload)) = core.get(key)? else { return Ok(None) };
+    let (alias, holder) = codec::decode_alias_holder(&payload).map_err(corrupt(key))?;
+    Ok(Some((stamp, alias, holder)))
+}
+
+/// Whether what the batch was decided on is what is stored.
+fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
+    let article = || StoreError::Conflict(Conflict::Article(batch.article.clone()));
+    for expect in &batch.expect {
+        match expect {
+            Expect::Head(version) => {
+                if state.map(|state| state.head.version()) != *version {
+                    return Err(article());
+                }
+            }
+            Expect::Slot(language, version) => {
+                let found = state.and_then(|state| state.slots.get(language)).map(|slot| slot.version);
+                if found != *version {
+                    let language = language.as_str().to_owned();
+                    return Err(StoreError::Conflict(Conflict::Slot(batch.article.clone(), language)));
+                }
+            }
+            Expect::Slots(versions) => {
+                let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
+                let found: BTreeMap<_, _> = state
+                    .into_iter()
+                    .flat_map(|state| &state.slots)
+                    .map(|(language, slot)| (language, slot.version))
+                    .collect();
+                if expected != found {
+                    return Err(article());
+                }
+            }
+        }
+    }
+    Ok(())
+}

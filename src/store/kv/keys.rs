@@ -1,0 +1,218 @@
+//! The layout: which key each record has. Byte order is list order.
+//!
+//! ```text
+//! a  sha-256(alias)[..16]                              the holder of an alias
+//! b  seq:8 part:2                                      an immutable body, in the order of writing
+//! h  article-id                                        the head of an article
+//! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
+//! l  first-seq:8                                       the change log, one record a group
+//! m  name                                              what is known of the store itself
+//! p  article-id                                        the segment history of an article
+//! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
+//! s  article-id 00 language                            a slot
+//! ```
+//! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
+//! at the end of its range (b, i, l) or belongs to the one article (h, s), because the engine's cost is by the leaf
+//! touched.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::article::{Alias, ArticleId};
+use crate::domain::history::BodyRef;
+use crate::domain::language::Language;
+use crate::domain::query::{Axis, Position};
+use crate::domain::request::RequestKey;
+use crate::domain::time::{Seq, Timestamp};
+
+/// A key that is greater than all of a prefix: no key holds 0xFF after its prefix but in binary parts, which are shorter.
+const ABOVE: [u8; 64] = [0xFF; 64];
+
+pub(super) const META: &[u8] = b"mstore";
+pub(super) const REQUEST_CURSOR: &[u8] = b"mrequests";
+
+fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(prefix);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// The greatest key that a scan of this prefix needs.
+pub(super) fn above(prefix: &[u8]) -> Vec<u8> {
+    [prefix, &ABOVE].concat()
+}
+
+pub(super) fn head(id: &ArticleId) -> Vec<u8> {
+    key(b'h', &[id.as_str().as_bytes()])
+}
+
+/// The article of a head's key.
+pub(super) fn head_id(key: &[u8]) -> Option<ArticleId> {
+    id_of(key.strip_prefix(b"h")?)
+}
+
+pub(super) fn slots(id: &ArticleId) -> Vec<u8> {
+    key(b's', &[id.as_str().as_bytes(), &[0]])
+}
+
+pub(super) fn slot(id: &ArticleId, language: &Language) -> Vec<u8> {
+    key(b's', &[id.as_str().as_bytes(), &[0], language.as_str().as_bytes()])
+}
+
+pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
+    key(b'p', &[id.as_str().as_bytes()])
+}
+
+pub(super) fn body(body: BodyRef) -> Vec<u8> {
+    key(b'b', &[&body.seq.to_be_bytes(), &body.part.to_be_bytes()])
+}
+
+pub(super) fn log(first: Seq) -> Vec<u8> {
+    key(b'l', &[&first.to_be_bytes()])
+}
+
+/// The first seq of a log record's key.
+pub(super) fn log_seq(key: &[u8]) -> Option<Seq> {
+    Some(Seq::from_be_bytes(key.strip_prefix(b"l")?.try_into().ok()?))
+}
+
+pub(super) fn alias(alias: &Alias) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    match alias {
+        Alias::Url(url) => {
+            hasher.update([0]);
+            hasher.update(url.as_str());
+        }
+        Alias::Guid { publisher, guid } => {
+            hasher.update([1]);
+            hasher.update((publisher.len() as u64).to_be_bytes());
+            hasher.update(publisher);
+            hasher.update(guid);
+        }
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    key(b'a', &[digest.split_at(16).0])
+}
+
+pub(super) fn request(request: &RequestKey) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    hasher.update((request.principal.len() as u64).to_be_bytes());
+    hasher.update(&request.principal);
+    hasher.update(&request.rpc);
+    let digest: [u8; 32] = hasher.finalize().into();
+    key(b'r', &[digest.split_at(8).0, &request.id.0])
+}
+
+fn axis_code(axis: Axis) -> u8 {
+    match axis {
+        Axis::Published => 0,
+        Axis::Updated => 1,
+        Axis::Ingested => 2,
+        Axis::Revised => 3,
+    }
+}
+
+/// Signed numbers in byte order.
+fn ordered(time: Timestamp) -> [u8; 8] {
+    (time.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// The key of an index row.
+pub(super) fn index(axis: Axis, instant: Option<Timestamp>, id: &str) -> Vec<u8> {
+    match instant {
+        Some(instant) => key(b'i', &[&[axis_code(axis), 0], &ordered(instant), id.as_bytes()]),
+        None => key(b'i', &[&[axis_code(axis), 1], id.as_bytes()]),
+    }
+}
+
+/// The axis and position of an index row's key.
+pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
+    let (axis, rest) = key.strip_prefix(b"i")?.split_first()?;
+    let axis = Axis::ALL.into_iter().find(|known| axis_code(*known) == *axis)?;
+    match rest.split_first()? {
+        (0, rest) => {
+            let (instant, id) = rest.split_at_checked(8)?;
+            let micros = u64::from_be_bytes(instant.try_into().ok()?) ^ (1 << 63);
+            let instant = Some(Timestamp::from_micros(micros.cast_signed()).ok()?);
+            Some((axis, Position { instant, id: id_of(id)? }))
+        }
+        (1, id) => Some((axis, Position { instant: None, id: id_of(id)? })),
+        _ => None,
+    }
+}
+
+fn id_of(bytes: &[u8]) -> Option<ArticleId> {
+    ArticleId::parse(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+/// A key as a person can read it, for errors and findings.
+pub(super) fn readable(key: &[u8]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\0', " ");
+    match key.split_first() {
+        Some((b'h', id)) => format!("head {}", text(id)),
+        Some((b's', rest)) => format!("slot {}", text(rest)),
+        Some((b'p', id)) => format!("segment history {}", text(id)),
+        Some((b'm', name)) => format!("store record {}", text(name)),
+        Some((b'b', rest)) => match rest.split_at_checked(8) {
+            Some((seq, part)) => format!("body {}/{}", decimal(seq), decimal(part)),
+            None => format!("body {rest:02x?}"),
+        },
+        Some((b'l', seq)) => format!("log group {}", decimal(seq)),
+        Some((b'i', _)) => match index_position(key) {
+            Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
+            None => format!("index row {key:02x?}"),
+        },
+        _ => format!("{key:02x?}"),
+    }
+}
+
+fn decimal(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id() -> impl Strategy<Value = ArticleId> {
+        "[A-Za-z0-9._~-]{1,12}".prop_map(|id| ArticleId::parse(&id).unwrap())
+    }
+
+    fn instant() -> impl Strategy<Value = Option<Timestamp>> {
+        prop_oneof![
+            1 => Just(None),
+            4 => (-5i64..5).prop_map(|t| Some(Timestamp::from_micros(t).unwrap())),
+            4 => (Timestamp::MIN.as_micros()..=Timestamp::MAX.as_micros())
+                .prop_map(|t| Some(Timestamp::from_micros(t).unwrap())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn byte_order_is_list_order(a in (instant(), id()), b in (instant(), id())) {
+            // Undated after dated, then by instant, then by id.
+            let order = |p: &(Option<Timestamp>, ArticleId)| (p.0.is_none(), p.0, p.1.clone());
+            let key = |p: &(Option<Timestamp>, ArticleId)| index(Axis::Published, p.0, p.1.as_str());
+            prop_assert_eq!(order(&a).cmp(&order(&b)), key(&a).cmp(&key(&b)));
+            prop_assert_eq!(index_position(&key(&a)), Some((Axis::Published, Position { instant: a.0, id: a.1 })));
+        }
+
+        #[test]
+        fn slots_of_an_article_are_together_and_of_no_other(a in id(), b in id()) {
+            let french = Language::parse("fr").unwrap();
+            let range = slots(&a)..=above(&slots(&a));
+            prop_assert!(range.contains(&slot(&a, &french)));
+            prop_assert_eq!(range.contains(&slot(&b, &french)), a == b);
+            prop_assert_eq!(head(&a).cmp(&head(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn bodies_and_log_are_in_the_order_of_writing(a in any::<(u64, u16)>(), b in any::<(u64, u16)>()) {
+            let key = |(seq, part)| body(BodyRef { seq, part });
+            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+            prop_assert_eq!(log(a.0).cmp(&log(b.0)), a.0.cmp(&b.0));
+            prop_assert_eq!(log_seq(&log(a.0)), Some(a.0));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The one writer: takes batches from all tasks, applies them in groups, and answers when they are durable.
+//!
+//! A group is whatever is waiting when the writer is free; a lone batch never waits for company and is synced at once by
+//! the writer. Under load a second thread syncs a group while the writer applies the next, and answers in order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc as sync_mpsc;
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::Core;
+use super::engine::Write;
+use super::group::Group;
+use super::prepared::Prepared;
+use super::recovery;
+use crate::domain::time::Stamp;
+use crate::store::error::{Result, StoreError};
+
+/// Batches in a group at most. More buys nothing: the sync is amortised long before.
+const MAX_GROUP: usize = 512;
+/// Bytes in a group at most: the engine keeps what is not flushed in memory, about 8 MB of it does no harm.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+/// Batches that may wait for the writer before their tasks wait to hand them over.
+pub(super) const QUEUE: usize = 1024;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    /// Commit a batch.
+    Commit(Box<Prepared>, oneshot::Sender<Result<Stamp>>),
+    /// Write something that is no commit.
+    Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
+    /// Look after an engine that failed.
+    Recover,
+    /// Stop: everything before this is finished first.
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// Who waits for a group.
+enum Waiting {
+    Commit(oneshot::Sender<Result<Stamp>>, Stamp),
+    Housekeeping(oneshot::Sender<Result<()>>),
+}
+
+impl Waiting {
+    /// A caller that is gone does not want its answer.
+    fn answer(self, result: Result<()>) {
+        match self {
+            Self::Commit(reply, stamp) => drop(reply.send(result.map(|()| stamp))),
+            Self::Housekeeping(reply) => drop(reply.send(result)),
+        }
+    }
+}
+
+/// A group that is applied and flushed, and waits for its sync.
+struct Applied {
+    last: Stamp,
+    waiting: Vec<Waiting>,
+}
+
+/// Counts the groups that the syncing thread has not finished.
+#[derive(Default)]
+struct InFlight {
+    groups: Mutex<usize>,
+    none: Condvar,
+}
+
+impl InFlight {
+    fn add(&self) {
+        *self.groups.lock() += 1;
+    }
+
+    fn remove(&self) {
+        let mut groups = self.groups.lock();
+        *groups -= 1;
+        if *groups == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self.groups.lock() == 0
+    }
+
+    fn wait_for_none(&self) {
+        self.none.wait_while(&mut self.groups.lock(), |groups| *groups > 0);
+    }
+}
+
+/// Starts the writer after the last commit of the log.
+pub(super) fn start(core: Arc<Core>, last: Stamp, queue: mpsc::Receiver<Job>, sender: mpsc::WeakSender<Job>) -> Result<()> {
+    let spawn_failed = |error: std::io::Error| {
+        tracing::error!(%error, "cannot start a thread");
+        StoreError::Unavailable { reason: "the system has no room for another thread".into() }
+    };
+    let (groups, to_sync) = sync_mpsc::sync_channel::<Applied>(1);
+    let in_flight = Arc::new(InFlight::default());
+    let syncer = Syncer { core: core.clone(), in_flight: in_flight.clone(), writer: sender };
+    thread::Builder::new()
+        .name("store-sync".into())
+        .spawn(move || to_sync.into_iter().for_each(|group| syncer.finish_queued(group)))
+        .map_err(spawn_failed)?;
+    let writer = Writer { core, last, queue, groups, in_flight, failed: false };
+    thread::Builder::new().name("store-write".into()).spawn(move || writer.run()).map_err(spawn_failed)?;
+    Ok(())
+}
+
+/// The thread that syncs groups while the writer applies the next one.
+struct Syncer {
+    core: Arc<Core>,
+    in_flight: Arc<InFlight>,
+    writer: mpsc::WeakSender<Job>,
+}
+
+impl Syncer {
+    fn finish_queued(&self, group: Applied) {
+        if finish(&self.core, group).is_err()
+            && let Some(writer) = self.writer.upgrade()
+        {
+            // A full queue is as good: the writer looks after the engine before its next group.
+            drop(writer.try_send(Job::Recover));
+        }
+        self.in_flight.remove();
+    }
+}
+
+/// Makes a group durable, shows it and answers.
+fn finish(core: &Core, group: Applied) -> Result<()> {
+    let result = core.engine.sync().map_err(|error| {
+        tracing::error!(%error, seq = group.last.seq, "a sync failed; the writes before it are in doubt");
+        StoreError::OutcomeUnknown
+    });
+    if result.is_ok() {
+        core.durable.send_modify(|durable| durable.seq = durable.seq.max(group.last.seq));
+    }
+    group.waiting.into_iter().for_each(|waiting| waiting.answer(result.clone()));
+    result
+}
+
+struct Writer {
+    core: Arc<Core>,
+    last: Stamp,
+    queue: mpsc::Receiver<Job>,
+    groups: sync_mpsc::SyncSender<Applied>,
+    in_flight: Arc<InFlight>,
+    failed: bool,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(job) = self.queue.blocking_recv() {
+            let mut closing = None;
+            let jobs = self.gather(job, &mut closing);
+            if self.failed || self.core.engine.wants_reopen() {
+                self.reopen();
+            }
+            self.write(jobs);
+            if let Some(reply) = closing {
+                self.in_flight.wait_for_none();
+                drop(reply.send(self.core.engine.close()));
+                return;
+            }
+        }
+        self.in_flight.wait_for_none();
+        if let Err(error) = self.core.engine.close() {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+
+    /// The job and what waits behind it, up to the limits of a group.
+    fn gather(&mut self, first: Job, closing: &mut Option<oneshot::Sender<Result<()>>>) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Close(reply) => {
+                    *closing = Some(reply);
+                    break;
+                }
+                Job::Recover => self.failed = true,
+                job => {
+                    if let Job::Commit(prepared, _) = &job {
+                        bytes += prepared.bytes();
+                    }
+                    jobs.push(job);
+                }
+            }
+            next = (jobs.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES).then(|| self.queue.try_recv().ok()).flatten();
+        }
+        jobs
+    }
+
+    fn write(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let refused = if self.failed {
+            Err(StoreError::Unavailable { reason: "the storage engine failed and could not be reopened yet".into() })
+        } else {
+            self.core.engine.admit()
+        };
+        if let Err(error) = refused {
+            return jobs.into_iter().for_each(|job| refuse(job, &error));
+        }
+        let now = self.core.clock.now();
+        let mut group = Group::after(&self.core, self.last);
+        let mut waiting = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match job {
+                Job::Commit(prepared, reply) => match group.add(*prepared, now) {
+                    Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Job::Housekeeping(writes, reply) => {
+                    group.add_housekeeping(writes);
+                    waiting.push(Waiting::Housekeeping(reply));
+                }
+                Job::Recover | Job::Close(_) => {}
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let last = group.last();
+        match self.apply(group) {
+            Ok(()) => {
+                self.last = last;
+                self.hand_over(Applied { last, waiting });
+            }
+            Err(error) => {
+                tracing::error!(%error, seq = last.seq, "a group of writes failed; its outcome is in doubt");
+                self.failed = true;
+                waiting.into_iter().for_each(|waiting| waiting.answer(Err(StoreError::OutcomeUnknown)));
+                self.reopen();
+            }
+        }
+    }
+
+    /// Applies a group and shows it to readers, who wait until it is durable.
+    fn apply(&self, mut group: Group<'_>) -> Result<()> {
+        let last = group.last();
+        let writes = group.finish();
+        {
+            let _locks = self.core.lock(group.articles.keys());
+            self.core.applied.store(last.seq, Ordering::Release);
+            self.core.engine.apply(writes)?;
+            for (id, state) in group.articles.drain() {
+                self.core.articles.insert(id, state);
+            }
+        }
+        self.core.engine.flush()
+    }
+
+    /// Has the group synced: by the other thread if there is more to do meanwhile, else here.
+    fn hand_over(&mut self, group: Applied) {
+        if self.queue.is_empty() && self.in_flight.is_none() {
+            if finish(&self.core, group).is_err() {
+                self.failed = true;
+                self.reopen();
+            }
+            return;
+        }
+        self.in_flight.add();
+        if let Err(sync_mpsc::SendError(group)) = self.groups.send(group) {
+            self.in_flight.remove();
+            self.failed |= finish(&self.core, group).is_err();
+        }
+    }
+
+    /// Reopens the engine and finds out what survived.
+    fn reopen(&mut self) {
+        self.in_flight.wait_for_none();
+        let result = self.core.engine.reopen().and_then(|()| {
+            let last = recovery::last_commit(&self.core)?;
+            self.core.engine.sync()?;
+            Ok(last)
+        });
+        match result {
+            Ok(last) => {
+                self.core.forget();
+                self.last = Stamp { seq: last.seq, time: last.time.max(self.last.time) };
+                self.core.applied.store(last.seq, Ordering::Release);
+                self.core.durable.send_modify(|durable| {
+                    durable.seq = last.seq;
+                    durable.generation += 1;
+                });
+                self.failed = false;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the storage engine could not be reopened; the next write tries again");
+                self.failed = true;
+            }
+        }
+    }
+}
+
+fn refuse(job: Job, error: &StoreError) {
+    match job {
+        Job::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
+        Job::Housekeeping(_, reply) | Job::Close(reply) => drop(reply.send(Err(error.clone()))),
+        Job::Recover => {}
+    }
+}

@@ -80,7 +80,9 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Article(id) => write!(f, "article \"{id}\" has changed"),
-            Self::Slot(id, language) => write!(f, "the {language} translations of article \"{id}\" have changed"),
+            Self::Slot(id, language) => {
+                write!(f, "the {language} translations of article \"{id}\" have changed")
+            }
             Self::Alias { alias, holder } => write!(f, "{alias} belongs to article \"{holder}\""),
             Self::Request => write!(f, "the request was recorded meanwhile"),
         }
@@ -111,7 +113,9 @@ pub enum OpenError {
         supported: u32,
     },
     /// A file is damaged.
-    #[error("the store in {directory} is damaged: {detail}; restore a backup, or move the directory away to start empty")]
+    #[error(
+        "the store in {directory} is damaged: {detail}; restore a backup, or move the directory away to start empty"
+    )]
     Damaged {
         /// The store directory.
         directory: String,

@@ -9,6 +9,8 @@
 //! After an error of sled nothing is written until `reopen`, which is also what sled needs: its errors stick.
 
 mod chunks;
+#[cfg(test)]
+mod crash_tests;
 mod fault;
 mod open;
 mod space;
@@ -96,7 +98,8 @@ impl SledEngine {
         let space = Space::probe(directory)
             .and_then(|probe| Space::new(directory, probe, config.min_free_bytes, config.reserve_bytes))
             .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
-        let opened = open::open(directory, config.cache_bytes).map_err(StoreError::Open)?;
+        space.release_reserve_if_full();
+        let opened = open::open_or_create(directory, config.cache_bytes).map_err(StoreError::Open)?;
         Ok(Self {
             config,
             space,
@@ -228,12 +231,11 @@ impl Engine for SledEngine {
     }
 
     fn wants_reopen(&self) -> bool {
-        self.failed()
-            || match &*self.phase.read() {
-                Phase::Open(opened) => opened.log_bytes() >= self.config.reopen_after_bytes,
-                Phase::Down => true,
-                Phase::Closed => false,
-            }
+        match &*self.phase.read() {
+            Phase::Open(opened) => self.failed() || opened.log_bytes() >= self.config.reopen_after_bytes,
+            Phase::Down => true,
+            Phase::Closed => false,
+        }
     }
 
     fn reopen(&self) -> Result<()> {
@@ -250,9 +252,7 @@ impl Engine for SledEngine {
                 return Err(StoreError::Closed);
             }
         }
-        if let Err(error) = self.space.release_reserve_if_full() {
-            tracing::warn!(%error, "cannot give up the reserve file");
-        }
+        self.space.release_reserve_if_full();
         let opened = open::open(&self.config.directory, self.config.cache_bytes).map_err(StoreError::Open)?;
         *phase = Phase::Open(opened);
         self.failed.store(false, Ordering::Release);

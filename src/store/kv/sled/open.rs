@@ -93,25 +93,22 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens the database of the locked `directory`, creating it if there is none.
-pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
-    let db_directory = directory.join("db");
-    let exists = db_directory
-        .try_exists()
-        .map_err(|error| refused(directory, &error))?;
-    let created = if exists {
-        Ok(())
-    } else {
-        create(directory, cache_bytes)
+pub(super) fn open_or_create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    let create_if_missing = || {
+        let exists = directory.join("db").try_exists()?;
+        if exists {
+            Ok(())
+        } else {
+            create(directory, cache_bytes)
+        }
     };
-    created
-        .and_then(|()| recover(&db_directory, cache_bytes))
-        .map_err(|fault| match fault {
-            Fault::Io(error) => refused(directory, &error),
-            Fault::Damaged(detail) => OpenError::Damaged {
-                directory: directory.display().to_string(),
-                detail,
-            },
-        })
+    create_if_missing().map_err(|fault| open_error(directory, fault))?;
+    open(directory, cache_bytes)
+}
+
+/// Opens the database of the locked `directory`. A missing one is an error: it was there before.
+pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    recover(&directory.join("db"), cache_bytes).map_err(|fault| open_error(directory, fault))
 }
 
 /// Creates the database beside its place, makes every file of it survive power loss, and renames it.
@@ -245,6 +242,16 @@ fn sync_tree(path: &Path) -> io::Result<()> {
 
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+fn open_error(directory: &Path, fault: Fault) -> OpenError {
+    match fault {
+        Fault::Io(error) => refused(directory, &error),
+        Fault::Damaged(detail) => OpenError::Damaged {
+            directory: directory.display().to_string(),
+            detail,
+        },
+    }
 }
 
 pub(super) fn refused(directory: &Path, error: &io::Error) -> OpenError {

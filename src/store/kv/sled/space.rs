@@ -86,18 +86,21 @@ impl Space {
         Ok(Ok(()))
     }
 
-    /// Gives up the reserve if the volume has not even that much left.
-    pub(super) fn release_reserve_if_full(&self) -> io::Result<()> {
-        if self.available_bytes()? >= self.reserve_bytes || self.reserve_wanted.swap(true, Ordering::AcqRel) {
-            return Ok(());
+    /// Gives up the reserve if the volume has not even that much left; asked before sled is opened.
+    pub(super) fn release_reserve_if_full(&self) {
+        match self.available_bytes() {
+            Ok(available_bytes) if available_bytes < self.reserve_bytes => {}
+            _ => return,
+        }
+        if self.reserve_wanted.swap(true, Ordering::AcqRel) {
+            return;
         }
         tracing::warn!(
             bytes = self.reserve_bytes,
-            "the volume is full: giving up the reserve file to reopen"
+            "the volume is full: giving up the reserve file to open sled"
         );
-        match fs::remove_file(&self.reserve) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        if let Err(error) = fs::remove_file(&self.reserve) {
+            tracing::warn!(%error, "cannot give up the reserve file");
         }
     }
 
@@ -160,10 +163,10 @@ mod tests {
         space.admit(0).unwrap().unwrap();
         assert_eq!(fs::metadata(&reserve).unwrap().len(), 4096);
 
-        space.release_reserve_if_full().unwrap();
+        space.release_reserve_if_full();
         assert!(reserve.exists(), "the volume is not full");
         available.store(4095, Ordering::Relaxed);
-        space.release_reserve_if_full().unwrap();
+        space.release_reserve_if_full();
         assert!(!reserve.exists());
         space.admit(0).unwrap().unwrap();
         assert!(

@@ -30,6 +30,9 @@ pub enum Direction {
     Backward,
 }
 
+/// What a scan calls for each entry, with key and value. It may call the engine.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Sizes in bytes, as the engine knows them cheaply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sizes {
@@ -53,21 +56,24 @@ pub trait Engine: Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Visits the entries whose keys lie in `range` until `visit` breaks.
-    fn scan(
-        &self,
-        range: RangeInclusive<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    ///
+    /// A scan is no snapshot: each entry is one that was there during the scan, but batches may be applied
+    /// between two of them.
+    fn scan(&self, range: RangeInclusive<&[u8]>, direction: Direction, visit: &mut Visitor<'_>)
+    -> Result<()>;
 
     /// Whether there is room to write now: `Full` when the volume is below the floor.
     fn admit(&self) -> Result<()>;
 
-    /// Applies all writes or none. They are visible at once, and durable after the next `flush` and `sync`.
-    /// On an error other than `Full` the outcome of the batch is not known.
+    /// Applies all writes or none, the last one of a key counting. They are visible at once, and durable after
+    /// the next `flush` and `sync`. On `OutcomeUnknown` they may survive or not; on any other error nothing was
+    /// applied. `Corrupt` names a key of the batch whose old value cannot be read; other keys can be written.
+    ///
+    /// What is not flushed takes memory: flush at least every 8 MB of a bulk load.
     fn apply(&self, batch: Vec<Write>) -> Result<()>;
 
     /// Hands everything applied so far to the operating system. Called by the writer only.
+    /// After an error of `apply`, `flush` or `sync`, all three fail until `reopen`.
     fn flush(&self) -> Result<()>;
 
     /// Makes everything flushed so far survive power loss. May run beside `apply` and `flush`.
@@ -77,7 +83,11 @@ pub trait Engine: Send + Sync + 'static {
     fn wants_reopen(&self) -> bool;
 
     /// Closes and opens the engine again: after an error, and from time to time to bound recovery.
-    /// Readers wait meanwhile. Everything that was synced is there afterwards.
+    /// Readers wait meanwhile. Everything that was synced is there afterwards; of what was not, some may be.
+    ///
+    /// No group may be between its `apply` and the return of its `sync`: after an error its `sync` could succeed
+    /// on the reopened engine and acknowledge what is gone. If reopening fails, everything is `Unavailable`
+    /// until it is tried again with success. An `Open` error is for the operator: it names paths.
     fn reopen(&self) -> Result<()>;
 
     /// Sizes for status and metrics.

@@ -31,6 +31,8 @@ use self::writer::Job;
 mod codec;
 mod core;
 pub mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod envelope;
 mod group;
 mod keys;

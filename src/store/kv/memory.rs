@@ -1,0 +1,139 @@
+//! An engine in memory: for tests, and as the model that property tests compare other engines with.
+//!
+//! Nothing survives the process, so it must not be offered as a store for real articles. A failure can be
+//! ordered (`fail_next_sync`), because the rules for a failed engine are hard to meet on a healthy disk.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeInclusive};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::store::error::{Result, StoreError};
+use crate::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+
+/// A `BTreeMap` behind the engine's promises; "durable" means "in the map".
+#[derive(Debug)]
+pub struct MemoryEngine {
+    /// `None` once closed.
+    entries: RwLock<Option<BTreeMap<Vec<u8>, Vec<u8>>>>,
+    sync_fails: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl MemoryEngine {
+    /// An empty engine.
+    pub fn new() -> Self {
+        Self {
+            entries: RwLock::new(Some(BTreeMap::new())),
+            sync_fails: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets the next `sync` fail as a full or broken disk would: writes are refused until `reopen`.
+    pub fn fail_next_sync(&self) {
+        self.sync_fails.store(true, Ordering::Release);
+    }
+
+    fn read<T>(&self, call: impl FnOnce(&BTreeMap<Vec<u8>, Vec<u8>>) -> T) -> Result<T> {
+        self.entries.read().as_ref().map(call).ok_or(StoreError::Closed)
+    }
+
+    fn check_writable(&self, refusal: StoreError) -> Result<()> {
+        self.read(|_| ())?;
+        if self.failed.load(Ordering::Acquire) {
+            Err(refusal)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Default for MemoryEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.read(|entries| entries.get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        range: RangeInclusive<&[u8]>,
+        direction: Direction,
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        if range.start() > range.end() {
+            return self.read(|_| ());
+        }
+        let bounds = (Bound::Included(*range.start()), Bound::Included(*range.end()));
+        // Collected first, so that `visit` may call the engine.
+        let mut found: Vec<_> = self.read(|entries| {
+            entries
+                .range::<[u8], _>(bounds)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        })?;
+        if direction == Direction::Backward {
+            found.reverse();
+        }
+        let _ = found.iter().try_for_each(|(key, value)| visit(key, value));
+        Ok(())
+    }
+
+    fn admit(&self) -> Result<()> {
+        self.read(|_| ())
+    }
+
+    fn apply(&self, batch: Vec<Write>) -> Result<()> {
+        let mut entries = self.entries.write();
+        let entries = entries.as_mut().ok_or(StoreError::Closed)?;
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable {
+                reason: "a sync failed".to_owned(),
+            });
+        }
+        for write in batch {
+            match write {
+                Write::Put(key, value) => entries.insert(key, value),
+                Write::Remove(key) => entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.check_writable(StoreError::OutcomeUnknown)
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.sync_fails.swap(false, Ordering::AcqRel) {
+            self.failed.store(true, Ordering::Release);
+        }
+        self.check_writable(StoreError::OutcomeUnknown)
+    }
+
+    fn wants_reopen(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    fn reopen(&self) -> Result<()> {
+        self.read(|_| self.failed.store(false, Ordering::Release))
+    }
+
+    fn sizes(&self) -> Result<Sizes> {
+        self.read(|_| Sizes {
+            disk_bytes: 0,
+            available_bytes: u64::MAX,
+        })
+    }
+
+    fn close(&self) -> Result<()> {
+        *self.entries.write() = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,371 @@
+//! The engine on sled 0.34.7: everything that keeps its faults away from users.
+//!
+//! sled alone loses acknowledged writes at power loss, breaks on a full disk, and panics on damage. This
+//! adapter holds what was measured to prevent that: `open` opens and shuts the database, `chunks` keeps values
+//! out of sled's unsynced blob files, `space` stops writes before the disk is full, `fault` turns errors and
+//! panics into values. It knows bytes only, never calls `flush_async` (it can deadlock), starts no thread, and
+//! no text of sled or path leaves it except in an `OpenError`.
+//!
+//! After an error of sled nothing is written until `reopen`, which is also what sled needs: its errors stick.
+
+mod chunks;
+#[cfg(test)]
+mod crash_tests;
+mod fault;
+mod open;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::{Bound, ControlFlow, RangeInclusive};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::sled::{Batch, Db, IVec};
+use parking_lot::RwLock;
+
+use crate::store::error::{Result, StoreError};
+use crate::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use fault::{Fault, Outcome, contain};
+use open::Opened;
+use space::Space;
+
+/// Entries of the first page of a scan: about as many as a leaf of sled holds.
+const FIRST_SCAN_PAGE: usize = 16;
+/// Entries of the longest page of a scan; pages double until here, so that short lists stay cheap.
+const LONGEST_SCAN_PAGE: usize = 512;
+
+/// Where a database lies, and its limits.
+#[derive(Debug, Clone)]
+pub struct SledConfig {
+    /// The store directory; it is created if it is missing.
+    pub directory: PathBuf,
+    /// What sled aims to cache, in bytes. It is no bound: 3 to 10 times as much memory was seen in use.
+    pub cache_bytes: u64,
+    /// Free bytes of the volume below which writes are refused; `None` is 1 GiB or a tenth of the database,
+    /// whichever is more.
+    pub min_free_bytes: Option<u64>,
+    /// The size of the file that is given up when sled has to be reopened on a full volume; 0 for none.
+    pub reserve_bytes: u64,
+    /// Bytes of sled's log after which the engine wants to be reopened. The next open reads that log, at 0.5 s
+    /// per GB from memory and some 2 s from disk. The log is 3.1 to 3.7 times what is written (two keys of
+    /// 1.2 KB and 0.4 KB per write, groups of 64), so the default of 1 GiB comes after some 180,000 such writes.
+    pub reopen_after_bytes: u64,
+}
+
+impl SledConfig {
+    /// The defaults for a store in `directory`.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            cache_bytes: 64 << 20,
+            min_free_bytes: None,
+            reserve_bytes: 64 << 20,
+            reopen_after_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A sled database behind the engine's promises.
+pub struct SledEngine {
+    config: SledConfig,
+    space: Space,
+    /// Held locked until `close`.
+    lock: File,
+    phase: RwLock<Phase>,
+    /// Set by the first error of sled, cleared by `reopen`. Writes are refused in between.
+    failed: AtomicBool,
+}
+
+enum Phase {
+    Open(Opened),
+    /// The last `reopen` failed.
+    Down,
+    Closed,
+}
+
+impl SledEngine {
+    /// Opens the database, creating it if there is none.
+    ///
+    /// Fails with `OpenError::InUse` if another engine has the directory, and with `OpenError::Damaged` if sled
+    /// cannot read its files. Damage inside a page that opening does not need shows when that page is read.
+    pub fn open(config: SledConfig) -> Result<Self> {
+        let directory = &config.directory;
+        let lock = open::lock(directory).map_err(StoreError::Open)?;
+        let space = Space::probe(directory)
+            .and_then(|probe| Space::new(directory, probe, config.min_free_bytes, config.reserve_bytes))
+            .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+        space.release_reserve_if_full();
+        let opened = open::open_or_create(directory, config.cache_bytes).map_err(StoreError::Open)?;
+        Ok(Self {
+            config,
+            space,
+            lock,
+            phase: RwLock::new(Phase::Open(opened)),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs a read. Damage is the record's alone: reopening cannot mend it, so the engine does not fail.
+    fn read<T>(&self, record: &[u8], call: impl FnOnce(&Db) -> Outcome<T>) -> Result<T> {
+        let phase = self.phase.read();
+        let opened = phase.opened()?;
+        contain(|| call(&opened.db)).map_err(|fault| match &fault {
+            Fault::Io(_) => {
+                self.fail("read", &fault);
+                unavailable()
+            }
+            Fault::Damaged(_) => {
+                let record = record.escape_ascii().to_string();
+                tracing::error!(record, error = %fault, "a stored record is damaged");
+                StoreError::Corrupt {
+                    record,
+                    detail: "the database cannot read it".to_owned(),
+                }
+            }
+        })
+    }
+
+    /// Runs a step of a write that was begun; `step` names it in the log.
+    fn finish<T>(&self, step: &str, call: impl FnOnce(&Opened) -> Outcome<T>) -> Result<T> {
+        let phase = self.phase.read();
+        let opened = match &*phase {
+            Phase::Open(opened) if !self.failed() => opened,
+            Phase::Closed => return Err(StoreError::Closed),
+            _ => return Err(StoreError::OutcomeUnknown),
+        };
+        contain(|| call(opened)).map_err(|fault| {
+            self.fail(step, &fault);
+            StoreError::OutcomeUnknown
+        })
+    }
+
+    fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Refuses writes from now on, and logs why, once: what follows from the first error says nothing new.
+    fn fail(&self, step: &str, fault: &Fault) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!(step, error = %fault, "sled failed; no write is accepted until it was reopened");
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(&*self.phase.read(), Phase::Closed)
+    }
+}
+
+impl Engine for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.read(key, |db| chunks::value(db, key, db.get(key)?))
+    }
+
+    fn scan(
+        &self,
+        range: RangeInclusive<&[u8]>,
+        direction: Direction,
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        let mut rest = bounds(&range);
+        let mut limit = FIRST_SCAN_PAGE;
+        // sled is left between pages, so that `visit` may take its time or call the engine, and holds up no reopen.
+        loop {
+            let page = self.read(position(&rest, direction), |db| {
+                chunks::page(db, &rest, direction, limit)
+            })?;
+            for (key, stored) in &page.entries {
+                let visited = match chunks::inline(stored) {
+                    Some(value) => visit(key, value),
+                    None => match self.read(key, |db| chunks::value(db, key, Some(stored.clone())))? {
+                        Some(value) => visit(key, &value),
+                        None => ControlFlow::Continue(()),
+                    },
+                };
+                if visited.is_break() {
+                    return Ok(());
+                }
+            }
+            match page.entries.last() {
+                Some((last, _)) if !page.complete => match direction {
+                    Direction::Forward => rest.0 = Bound::Excluded(last.clone()),
+                    Direction::Backward => rest.1 = Bound::Excluded(last.clone()),
+                },
+                _ => return Ok(()),
+            }
+            limit = (limit * 2).min(LONGEST_SCAN_PAGE);
+        }
+    }
+
+    fn admit(&self) -> Result<()> {
+        let database_bytes = match &*self.phase.read() {
+            Phase::Open(opened) => opened.log.metadata().map(|log| log.len()),
+            Phase::Down => return Err(unavailable()),
+            Phase::Closed => return Err(StoreError::Closed),
+        };
+        database_bytes
+            .and_then(|bytes| self.space.admit(bytes))
+            .map_err(|error| volume_error(&error))?
+    }
+
+    fn apply(&self, batch: Vec<Write>) -> Result<()> {
+        if self.failed() && !self.is_closed() {
+            return Err(unavailable());
+        }
+        let mut staged = Batch::default();
+        for (key, value) in chunks::last_writes(batch) {
+            self.read(&key, |db| chunks::stage(db, &mut staged, &key, value.as_deref()))?;
+        }
+        self.finish("apply", |opened| Ok(opened.db.apply_batch(staged)?))
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.finish("flush", |opened| Ok(opened.db.flush().map(drop)?))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.finish("sync", Opened::sync)
+    }
+
+    fn wants_reopen(&self) -> bool {
+        match &*self.phase.read() {
+            Phase::Open(opened) => self.failed() || opened.log_bytes() >= self.config.reopen_after_bytes,
+            Phase::Down => true,
+            Phase::Closed => false,
+        }
+    }
+
+    fn reopen(&self) -> Result<()> {
+        if !self.failed() {
+            // A failure here costs nothing that was promised, and is mended below.
+            let _ = self.flush().and_then(|()| self.sync());
+        }
+        let mut phase = self.phase.write();
+        match std::mem::replace(&mut *phase, Phase::Down) {
+            Phase::Open(opened) => shut(opened, self.failed()),
+            Phase::Down => {}
+            Phase::Closed => {
+                *phase = Phase::Closed;
+                return Err(StoreError::Closed);
+            }
+        }
+        self.space.release_reserve_if_full();
+        let opened = open::open(&self.config.directory, self.config.cache_bytes).map_err(StoreError::Open)?;
+        *phase = Phase::Open(opened);
+        self.failed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn sizes(&self) -> Result<Sizes> {
+        if self.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let measure = || {
+            let disk_bytes = tree_bytes(&self.config.directory.join("db"))?;
+            Ok(Sizes {
+                disk_bytes,
+                available_bytes: self.space.available_bytes()?,
+            })
+        };
+        measure().map_err(|error| volume_error(&error))
+    }
+
+    fn close(&self) -> Result<()> {
+        let written = match &*self.phase.read() {
+            Phase::Open(_) if !self.failed() => true,
+            Phase::Open(_) | Phase::Down => false,
+            Phase::Closed => return Ok(()),
+        };
+        let finished = if written {
+            self.flush().and_then(|()| self.sync())
+        } else {
+            Ok(())
+        };
+        let mut phase = self.phase.write();
+        if let Phase::Open(opened) = std::mem::replace(&mut *phase, Phase::Closed) {
+            shut(opened, self.failed());
+        }
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "cannot unlock the store directory; the end of the process does");
+        }
+        finished
+    }
+}
+
+impl Drop for SledEngine {
+    fn drop(&mut self) {
+        // What fails here is logged by the step that fails, and was not promised to anyone.
+        let _ = self.close();
+    }
+}
+
+impl Phase {
+    fn opened(&self) -> Result<&Opened> {
+        match self {
+            Self::Open(opened) => Ok(opened),
+            Self::Down => Err(unavailable()),
+            Self::Closed => Err(StoreError::Closed),
+        }
+    }
+}
+
+/// What was promised was synced before, so a failure to shut is only worth a line.
+fn shut(opened: Opened, failed: bool) {
+    if let Err(fault) = opened.shut(failed) {
+        tracing::warn!(error = %fault, "sled did not shut cleanly");
+    }
+}
+
+/// The range, cut where the keys of chunks begin.
+fn bounds(range: &RangeInclusive<&[u8]>) -> chunks::Bounds {
+    let chunk_keys: &[u8] = &[chunks::CHUNK_KEY];
+    let end = if *range.end() < chunk_keys {
+        Bound::Included(IVec::from(*range.end()))
+    } else {
+        Bound::Excluded(IVec::from(chunk_keys))
+    };
+    (Bound::Included(IVec::from(*range.start())), end)
+}
+
+/// Where a scan stands: the best name there is for a record that it cannot read.
+fn position(rest: &chunks::Bounds, direction: Direction) -> &[u8] {
+    let bound = match direction {
+        Direction::Forward => &rest.0,
+        Direction::Backward => &rest.1,
+    };
+    match bound {
+        Bound::Included(key) | Bound::Excluded(key) => key,
+        Bound::Unbounded => &[],
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable {
+        reason: "the database failed and is being reopened".to_owned(),
+    }
+}
+
+fn volume_error(error: &io::Error) -> StoreError {
+    tracing::error!(%error, "cannot ask the store's volume");
+    StoreError::Unavailable {
+        reason: "the volume of the store does not answer".to_owned(),
+    }
+}
+
+/// Bytes that a directory and all below it take on the volume. A file that sled removes meanwhile counts nothing.
+fn tree_bytes(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => tree_bytes(&entry.path())?,
+            Ok(metadata) => metadata.blocks() * 512,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,262 @@
+//! Opening and shutting sled: the order of steps that makes a crash at any point harmless.
+//!
+//! Files of a store directory:
+//!
+//! | path | what it is |
+//! |---|---|
+//! | `lock` | held locked by the process that uses the directory, also while sled is reopened |
+//! | `db/` | sled's files; it appears complete and synced, or not at all |
+//! | `db.creating/` | a database that is being created; without meaning after a crash |
+//! | `reserve` | space to give up before a reopen on a full volume |
+//!
+//! Nothing here waits without a limit, and no panic of sled passes through.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Advice, fadvise};
+
+use crate::store::error::OpenError;
+use crate::store::kv::sled::fault::{Fault, Outcome, contain};
+
+/// A page may be a quarter of this before sled makes a file of its own of it; see `chunks`. It is fixed in the
+/// database when that is created.
+const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long sled's I/O threads may take to let go of the files after the database was dropped.
+const RELEASE_LIMIT: Duration = Duration::from_secs(30);
+const RELEASE_CHECK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// An open database.
+pub(super) struct Opened {
+    pub(super) db: ::sled::Db,
+    /// Our own descriptor of sled's log, because sled never syncs it when asked to flush.
+    pub(super) log: File,
+    blobs: PathBuf,
+    recovered_bytes: u64,
+}
+
+impl Opened {
+    /// Bytes written to the log since it was opened, which is what the next open has to read.
+    pub(super) fn log_bytes(&self) -> u64 {
+        written_bytes(&self.db).saturating_sub(self.recovered_bytes)
+    }
+
+    /// Makes everything flushed so far survive power loss.
+    pub(super) fn sync(&self) -> Outcome<()> {
+        // Chunking keeps this directory empty. Should sled put a file there all the same, only `syncfs` reaches it.
+        if fs::read_dir(&self.blobs)?.next().is_some() {
+            rustix::fs::syncfs(&self.log).map_err(io::Error::from)?;
+        }
+        Ok(self.log.sync_data()?)
+    }
+
+    /// Closes the database.
+    ///
+    /// After a failure, what the page cache holds of the log may not be what the disk holds: a failed sync leaves
+    /// pages that are never written again. Recovery must not build on them, or a power loss takes them from under
+    /// later acknowledged writes; so they are dropped, and the next open reads the disk.
+    pub(super) fn shut(self, failed: bool) -> Outcome<()> {
+        let Self { db, log, .. } = self;
+        let dropped = contain::<_, Fault>(|| {
+            drop(db);
+            Ok(())
+        });
+        if failed {
+            fadvise(&log, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
+        }
+        dropped
+    }
+}
+
+/// Makes the store directory if it is missing, and takes it for this process.
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let make = || {
+        fs::create_dir_all(directory)?;
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join("lock"))
+    };
+    let lock = make().map_err(|error| refused(directory, &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            directory: directory.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(refused(directory, &error)),
+    }
+}
+
+/// Opens the database of the locked `directory`, creating it if there is none.
+pub(super) fn open_or_create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    let create_if_missing = || {
+        let exists = directory.join("db").try_exists()?;
+        if exists {
+            Ok(())
+        } else {
+            create(directory, cache_bytes)
+        }
+    };
+    create_if_missing().map_err(|fault| open_error(directory, fault))?;
+    open(directory, cache_bytes)
+}
+
+/// Opens the database of the locked `directory`. A missing one is an error: it was there before.
+pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    recover(&directory.join("db"), cache_bytes).map_err(|fault| open_error(directory, fault))
+}
+
+/// Creates the database beside its place, makes every file of it survive power loss, and renames it.
+///
+/// sled itself syncs neither its `conf` file nor any directory; a database without them does not open again.
+fn create(directory: &Path, cache_bytes: u64) -> Outcome<()> {
+    let creating = directory.join("db.creating");
+    if creating.try_exists()? {
+        fs::remove_dir_all(&creating)?;
+    }
+    contain(|| {
+        let db = config(&creating, cache_bytes).open()?;
+        db.flush()
+    })?;
+    sync_tree(&creating)?;
+    fs::rename(&creating, directory.join("db"))?;
+    sync(directory)?;
+    match directory.canonicalize()?.parent() {
+        Some(parent) => Ok(sync(parent)?),
+        None => Ok(()),
+    }
+}
+
+fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
+    remove_unfinished_snapshots(db_directory)?;
+    for name in ["conf", "db"] {
+        check_present(&db_directory.join(name))?;
+    }
+    let log = File::open(db_directory.join("db"))?;
+    wait_until_released(&log)?;
+    let db = contain(|| {
+        let db = config(db_directory, cache_bytes).open()?;
+        // Both ends of the tree come from disk here, where damage is still an error of opening.
+        db.first()?;
+        db.last()?;
+        Ok::<_, ::sled::Error>(db)
+    })
+    .map_err(|fault| match fault {
+        Fault::Damaged(text) => Fault::Damaged(format!(
+            "sled cannot read its files in {}: {text}",
+            db_directory.display()
+        )),
+        refused => refused,
+    })?;
+    if !db.was_recovered() {
+        // sled takes an unreadable start of the log for a new database.
+        return Err(Fault::Damaged(format!(
+            "{} holds no database any more",
+            db_directory.join("db").display()
+        )));
+    }
+    // Opening replaces the snapshot file, by a rename that sled does not sync.
+    sync(db_directory)?;
+    let recovered_bytes = written_bytes(&db);
+    Ok(Opened {
+        db,
+        log,
+        blobs: db_directory.join("blobs"),
+        recovered_bytes,
+    })
+}
+
+fn config(db_directory: &Path, cache_bytes: u64) -> ::sled::Config {
+    ::sled::Config::new()
+        .path(db_directory)
+        .segment_size(SEGMENT_BYTES)
+        .cache_capacity(cache_bytes)
+        .use_compression(false)
+        // No thread of sled flushes on its own: what is durable is decided by `flush` and `sync` alone.
+        .flush_every_ms(None)
+}
+
+/// A position in sled's log that only grows; sled numbers the bytes that it wrote, from -1.
+fn written_bytes(db: &::sled::Db) -> u64 {
+    u64::try_from(db.context.pagecache.log.stable_offset()).unwrap_or(0)
+}
+
+/// A process that is killed while it opens leaves a snapshot cut off, which sled takes for the newest one.
+fn remove_unfinished_snapshots(db_directory: &Path) -> Outcome<()> {
+    for entry in fs::read_dir(db_directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// sled would create a missing file, and start empty.
+fn check_present(file: &Path) -> Outcome<()> {
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.len() > 0 => Ok(()),
+        Ok(_) => Err(Fault::Damaged(format!("{} is empty", file.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Fault::Damaged(format!("{} is missing", file.display())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The directory is ours, so a lock on sled's log is the previous instance's: its I/O threads may hold the file
+/// for a moment after the database was dropped.
+fn wait_until_released(log: &File) -> Outcome<()> {
+    let deadline = Instant::now() + RELEASE_LIMIT;
+    loop {
+        match log.try_lock() {
+            Ok(()) => return Ok(log.unlock()?),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::park_timeout(RELEASE_CHECK_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Fault::Io(io::Error::other(
+                    "sled has not let go of its files; restart the process",
+                )));
+            }
+        }
+    }
+}
+
+/// Syncs a directory and all below it.
+fn sync_tree(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            sync_tree(&entry?.path())?;
+        }
+    }
+    sync(path)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn open_error(directory: &Path, fault: Fault) -> OpenError {
+    match fault {
+        Fault::Io(error) => refused(directory, &error),
+        Fault::Damaged(detail) => OpenError::Damaged {
+            directory: directory.display().to_string(),
+            detail,
+        },
+    }
+}
+
+pub(super) fn refused(directory: &Path, error: &io::Error) -> OpenError {
+    OpenError::Io {
+        directory: directory.display().to_string(),
+        detail: error.to_string(),
+    }
+}

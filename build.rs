@@ -17,14 +17,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file_descriptor_set();
     // Reflection serves the descriptors without comments: they are a quarter of the size.
     let mut descriptors = api.clone();
-    descriptors.file.iter_mut().for_each(|file| file.source_code_info = None);
-    fs::write(out.join("articlestore.v1.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    descriptors
+        .file
+        .iter_mut()
+        .for_each(|file| file.source_code_info = None);
+    fs::write(
+        out.join("articlestore.v1.bin"),
+        prost::Message::encode_to_vec(&descriptors),
+    )?;
 
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".articlestore.v1.ImportArticlesRequest")
         .codec_path("crate::api::codec::Codec")
-        .extern_path(".articlestore.v1.ImportArticlesRequest", "crate::api::codec::ImportArticlesRequest")
+        .extern_path(
+            ".articlestore.v1.ImportArticlesRequest",
+            "crate::api::codec::ImportArticlesRequest",
+        )
         .compile_fds(api)?;
 
     prost_build::Config::new()

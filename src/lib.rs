@@ -1,3 +1,4 @@
 //! `article-store`
+pub mod clock;
 pub mod domain;
 pub mod store;

@@ -17,8 +17,8 @@ use super::request::Outcome;
 use super::segment::{MarkedText, TextHash};
 use super::time::Stamp;
 use super::translation::{
-    Binding, Disposition, MAX_CANDIDATES, QualityScore, SegmentOrigin, Selection, Slot, State, TranslationHead,
-    TranslationVersion,
+    Binding, Disposition, MAX_CANDIDATES, QualityScore, SegmentOrigin, Selection, Slot, State,
+    TranslationHead, TranslationVersion,
 };
 
 /// A translated text as it is sent.
@@ -57,12 +57,20 @@ pub type Fitted = BTreeMap<SegmentId, TargetText>;
 pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted, Vec<Violation>> {
     let mut fitted = Fitted::new();
     let mut violations = Vec::new();
-    let heads = [("text.title", texts.title, &source.title), ("text.lead", texts.lead, &source.lead)];
+    let heads = [
+        ("text.title", texts.title, &source.title),
+        ("text.lead", texts.lead, &source.lead),
+    ];
     for (field, text, segment) in heads {
-        let Some(text) = text.filter(|text| !text.content.is_blank()) else { continue };
+        let Some(text) = text.filter(|text| !text.content.is_blank()) else {
+            continue;
+        };
         if segment.content.text().is_empty() {
             let name = field.trim_start_matches("text.");
-            violations.push(Violation::new(field, format!("the source has no {name} in revision {revision}")));
+            violations.push(Violation::new(
+                field,
+                format!("the source has no {name} in revision {revision}"),
+            ));
         } else {
             fitted.insert(segment.id.clone(), text);
         }
@@ -70,7 +78,10 @@ pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted
     match texts.body {
         BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != source.body.len() => {
             let count = texts.len();
-            violations.push(Violation::new("text.body", count_mismatch(count, source, revision)));
+            violations.push(Violation::new(
+                "text.body",
+                count_mismatch(count, source, revision),
+            ));
         }
         BodyTexts::InOrder(texts) => {
             for (index, (text, segment)) in texts.into_iter().zip(&source.body).enumerate() {
@@ -79,7 +90,10 @@ pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted
                 } else if segment.translate {
                     violations.push(Violation::new(
                         format!("text.body[{index}].text"),
-                        format!("is empty, and segment {:?} is to be translated", segment.id.to_string()),
+                        format!(
+                            "is empty, and segment {:?} is to be translated",
+                            segment.id.to_string()
+                        ),
                     ));
                 }
             }
@@ -103,16 +117,29 @@ pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted
     if fitted.is_empty() && violations.is_empty() {
         violations.push(Violation::new("text", "holds no text"));
     }
-    if violations.is_empty() { Ok(fitted) } else { Err(violations) }
+    if violations.is_empty() {
+        Ok(fitted)
+    } else {
+        Err(violations)
+    }
 }
 
 /// Segments that an error names one by one; the rest is counted.
 const NAMED_SEGMENTS: usize = 50;
 
 fn count_mismatch(count: usize, source: &Content, revision: u32) -> String {
-    let ids: Vec<_> = source.body.iter().take(NAMED_SEGMENTS).map(|segment| segment.id.to_string()).collect();
+    let ids: Vec<_> = source
+        .body
+        .iter()
+        .take(NAMED_SEGMENTS)
+        .map(|segment| segment.id.to_string())
+        .collect();
     let rest = source.body.len().saturating_sub(NAMED_SEGMENTS);
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
     format!(
         "{count} texts without segment_id do not fit the {} body segments of revision {revision}: {}{more}",
         source.body.len(),
@@ -222,7 +249,10 @@ pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
     }
     let meant = match attach.target {
         Target::Existing(id) => {
-            let found = attach.slot.and_then(|slot| slot.translation(id)).ok_or(Refusal::NoSuchTranslation(id))?;
+            let found = attach
+                .slot
+                .and_then(|slot| slot.translation(id))
+                .ok_or(Refusal::NoSuchTranslation(id))?;
             if found.disposition == Disposition::Withdrawn {
                 return Err(Refusal::Withdrawn(id));
             }
@@ -231,28 +261,49 @@ pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
         Target::Active => attach.slot.and_then(Slot::active),
         Target::NewCandidate => None,
     };
-    let Some(meant) = meant else { return create(attach, Vec::new(), Outcome::Created) };
+    let Some(meant) = meant else {
+        return create(attach, Vec::new(), Outcome::Created);
+    };
     if !attach.would_replace_a_person(meant) {
-        return Ok(Plan { edits: Some(meant.id), bases: vec![meant.id], outcome: Outcome::Changed });
+        return Ok(Plan {
+            edits: Some(meant.id),
+            bases: vec![meant.id],
+            outcome: Outcome::Changed,
+        });
     }
     // The agent's one candidate; what is not sent comes from it, then from the translation that was meant.
     let agent = &attach.provenance.agent;
-    let own = attach.slot.into_iter().flat_map(|slot| &slot.translations).find(|translation| {
-        translation.disposition == Disposition::Candidate
-            && translation.id != meant.id
-            && translation.agent.is_same_agent(agent)
-    });
+    let own = attach
+        .slot
+        .into_iter()
+        .flat_map(|slot| &slot.translations)
+        .find(|translation| {
+            translation.disposition == Disposition::Candidate
+                && translation.id != meant.id
+                && translation.agent.is_same_agent(agent)
+        });
     match own {
-        Some(own) => Ok(Plan { edits: Some(own.id), bases: vec![own.id, meant.id], outcome: Outcome::Diverted }),
+        Some(own) => Ok(Plan {
+            edits: Some(own.id),
+            bases: vec![own.id, meant.id],
+            outcome: Outcome::Diverted,
+        }),
         None => create(attach, vec![meant.id], Outcome::Diverted),
     }
 }
 
 fn create(attach: &Attach<'_>, bases: Vec<TranslationId>, outcome: Outcome) -> Result<Plan, Refusal> {
-    if attach.slot.is_some_and(|slot| slot.translations.len() >= MAX_CANDIDATES) {
+    if attach
+        .slot
+        .is_some_and(|slot| slot.translations.len() >= MAX_CANDIDATES)
+    {
         return Err(Refusal::TooManyCandidates);
     }
-    Ok(Plan { edits: None, bases, outcome })
+    Ok(Plan {
+        edits: None,
+        bases,
+        outcome,
+    })
 }
 
 impl Attach<'_> {
@@ -261,20 +312,29 @@ impl Attach<'_> {
         if !self.provenance.agent.kind.is_machine() || self.overwrite_human {
             return false;
         }
-        let protected = |binding: &Binding| binding.writer == AgentKind::Human || binding.state >= State::Reviewed;
+        let protected =
+            |binding: &Binding| binding.writer == AgentKind::Human || binding.state >= State::Reviewed;
         match self.material {
             Material::External(uri) => {
                 let of_a_person = existing.agent.kind == AgentKind::Human && existing.external_uri != *uri;
                 of_a_person || existing.bindings.iter().any(protected)
             }
-            Material::Texts(_) if !existing.external_uri.is_empty() => existing.agent.kind == AgentKind::Human,
-            Material::Texts(texts) => existing.bindings.iter().filter(|binding| protected(binding)).any(|binding| {
-                texts.get(&binding.id).is_some_and(|text| {
-                    let source = self.source.0.iter().find(|entry| entry.id == binding.id);
-                    TextHash::of_target(&text.content) != binding.target_hash
-                        || source.is_some_and(|source| source.hash != binding.source_hash)
-                })
-            }),
+            Material::Texts(_) if !existing.external_uri.is_empty() => {
+                existing.agent.kind == AgentKind::Human
+            }
+            Material::Texts(texts) => {
+                existing
+                    .bindings
+                    .iter()
+                    .filter(|binding| protected(binding))
+                    .any(|binding| {
+                        texts.get(&binding.id).is_some_and(|text| {
+                            let source = self.source.0.iter().find(|entry| entry.id == binding.id);
+                            TextHash::of_target(&text.content) != binding.target_hash
+                                || source.is_some_and(|source| source.hash != binding.source_hash)
+                        })
+                    })
+            }
         }
     }
 
@@ -306,12 +366,18 @@ impl Attach<'_> {
                 ..old.clone()
             },
             // The same text, confirmed for another source: it still comes from where it came from.
-            Some(old) if old.target_hash == target_hash => Binding { origin: old.origin, ..fresh },
+            Some(old) if old.target_hash == target_hash => Binding {
+                origin: old.origin,
+                ..fresh
+            },
             Some(old)
                 if kind == AgentKind::Human
                     && matches!(old.origin, SegmentOrigin::Machine | SegmentOrigin::Postedited) =>
             {
-                Binding { origin: SegmentOrigin::Postedited, ..fresh }
+                Binding {
+                    origin: SegmentOrigin::Postedited,
+                    ..fresh
+                }
             }
             _ => fresh,
         }
@@ -321,9 +387,20 @@ impl Attach<'_> {
     fn merge(&self, texts: &Fitted, bases: &[&TranslationVersion]) -> (Vec<Binding>, Vec<MarkedText>) {
         let standing: Vec<BTreeMap<_, _>> = bases
             .iter()
-            .map(|base| base.head.bindings.iter().zip(&base.texts).map(|(b, text)| (&b.id, (b, text))).collect())
+            .map(|base| {
+                base.head
+                    .bindings
+                    .iter()
+                    .zip(&base.texts)
+                    .map(|(b, text)| (&b.id, (b, text)))
+                    .collect()
+            })
             .collect();
-        let of = |id: &SegmentId| standing.iter().find_map(|base: &BTreeMap<&SegmentId, _>| base.get(id).copied());
+        let of = |id: &SegmentId| {
+            standing
+                .iter()
+                .find_map(|base: &BTreeMap<&SegmentId, _>| base.get(id).copied())
+        };
         self.source
             .0
             .iter()
@@ -358,7 +435,10 @@ impl Plan {
         }
         let history = edited.map_or_else(|| History::first(0), |edited| edited.history.next(0));
         let next_id = attach.slot.map_or(1, |slot| slot.translations.len() + 1);
-        let id = edited.map_or(TranslationId(u32::try_from(next_id).unwrap_or(u32::MAX)), |edited| edited.id);
+        let id = edited.map_or(
+            TranslationId(u32::try_from(next_id).unwrap_or(u32::MAX)),
+            |edited| edited.id,
+        );
         let digest = (attach.source_revision, &bindings, &external_uri, &agent);
         let head = TranslationHead {
             id,
@@ -374,7 +454,10 @@ impl Plan {
             history,
         };
         let version = TranslationVersion {
-            provenance: Provenance { segments: changed(&head, edited), ..attach.provenance.clone() },
+            provenance: Provenance {
+                segments: changed(&head, edited),
+                ..attach.provenance.clone()
+            },
             quality_scores: self.scores(attach, &head, bases),
             texts,
             head,
@@ -397,38 +480,69 @@ impl Plan {
         let head = version.head.clone();
         let id = head.id;
         let mut slot = match attach.slot {
-            Some(slot) => Slot { version: slot.version + 1, stamp: Stamp::PENDING, ..slot.clone() },
+            Some(slot) => Slot {
+                version: slot.version + 1,
+                stamp: Stamp::PENDING,
+                ..slot.clone()
+            },
             None => Slot {
                 article: attach.article.clone(),
                 language: attach.language.clone(),
                 version: 1,
                 stamp: Stamp::PENDING,
-                etag: Etag { version: 0, digest: 0 },
+                etag: Etag {
+                    version: 0,
+                    digest: 0,
+                },
                 translations: Vec::new(),
                 selections: History::first(1),
             },
         };
-        let selection = match slot.translations.iter_mut().find(|translation| translation.id == id) {
+        let selection = match slot
+            .translations
+            .iter_mut()
+            .find(|translation| translation.id == id)
+        {
             Some(place) => {
                 *place = head;
                 None
             }
             None => {
                 slot.translations.push(head);
-                let history = attach.slot.map_or_else(|| History::first(1), |slot| slot.selections.next(1));
+                let history = attach
+                    .slot
+                    .map_or_else(|| History::first(1), |slot| slot.selections.next(1));
                 Some(slot.select(history, attach.provenance.actor.clone()))
             }
         };
-        Decision::Write(Box::new(Written { id, slot, version, selection, outcome: self.outcome }))
+        Decision::Write(Box::new(Written {
+            id,
+            slot,
+            version,
+            selection,
+            outcome: self.outcome,
+        }))
     }
 
     /// The scores of the base that is edited, and the new ones bound to the texts that they speak of.
-    fn scores(&self, attach: &Attach<'_>, head: &TranslationHead, bases: &[&TranslationVersion]) -> Vec<QualityScore> {
-        let kept = self.edits.and_then(|id| bases.iter().find(|base| base.head.id == id));
+    fn scores(
+        &self,
+        attach: &Attach<'_>,
+        head: &TranslationHead,
+        bases: &[&TranslationVersion],
+    ) -> Vec<QualityScore> {
+        let kept = self
+            .edits
+            .and_then(|id| bases.iter().find(|base| base.head.id == id));
         let mut scores = kept.map(|base| base.quality_scores.clone()).unwrap_or_default();
         scores.extend(attach.scores.iter().map(|score| {
             let (target_hash, source_hash) = head.scored(score.segment.as_ref());
-            QualityScore { target_hash, source_hash, stamp: Stamp::PENDING, ..score.clone() }
+            QualityScore {
+                target_hash,
+                source_hash,
+                stamp: Stamp::PENDING,
+                ..score.clone()
+            }
         }));
         scores
     }
@@ -441,14 +555,27 @@ impl Slot {
         let dispositions_code: Vec<_> = dispositions.iter().map(|(id, d)| (id.0, *d)).collect();
         self.etag = Etag::of(history.newest.number, &dispositions_code);
         self.selections = history.clone();
-        Selection { stamp: Stamp::PENDING, etag: self.etag, dispositions, actor, history }
+        Selection {
+            stamp: Stamp::PENDING,
+            etag: self.etag,
+            dispositions,
+            actor,
+            history,
+        }
     }
 
     /// The slot without a translation being served or listed; its selection is the commit's first body. `None` if it is
     /// withdrawn already.
     pub fn detach(&self, id: TranslationId, actor: Actor) -> Option<(Slot, Selection)> {
-        let mut slot = Slot { version: self.version + 1, stamp: Stamp::PENDING, ..self.clone() };
-        let translation = slot.translations.iter_mut().find(|translation| translation.id == id)?;
+        let mut slot = Slot {
+            version: self.version + 1,
+            stamp: Stamp::PENDING,
+            ..self.clone()
+        };
+        let translation = slot
+            .translations
+            .iter_mut()
+            .find(|translation| translation.id == id)?;
         if translation.disposition == Disposition::Withdrawn {
             return None;
         }
@@ -466,7 +593,9 @@ impl TranslationHead {
             None => {
                 use sha2::{Digest, Sha256};
                 let mut target = Sha256::new();
-                self.bindings.iter().for_each(|binding| target.update(binding.target_hash.0));
+                self.bindings
+                    .iter()
+                    .for_each(|binding| target.update(binding.target_hash.0));
                 target.update(&self.external_uri);
                 (TextHash::finish(target), self.source_content_hash)
             }
@@ -476,15 +605,28 @@ impl TranslationHead {
 
 /// The segments that differ from what stood before, in source order, those that were dropped last.
 fn changed(head: &TranslationHead, old: Option<&TranslationHead>) -> Vec<SegmentId> {
-    let before: BTreeMap<_, _> = old.into_iter().flat_map(|old| &old.bindings).map(|b| (&b.id, b)).collect();
+    let before: BTreeMap<_, _> = old
+        .into_iter()
+        .flat_map(|old| &old.bindings)
+        .map(|b| (&b.id, b))
+        .collect();
     let now: BTreeSet<_> = head.bindings.iter().map(|binding| &binding.id).collect();
-    let written = head.bindings.iter().filter(|binding| before.get(&binding.id) != Some(binding)).map(|b| &b.id);
+    let written = head
+        .bindings
+        .iter()
+        .filter(|binding| before.get(&binding.id) != Some(binding))
+        .map(|b| &b.id);
     let dropped = before.keys().copied().filter(|id| !now.contains(id));
     written.chain(dropped).cloned().collect()
 }
 
 /// The provenance of a call before it is known what it changes.
-pub fn provenance(agent: Agent, actor: Actor, source_revision: u32, request_id: Option<RequestId>) -> Provenance {
+pub fn provenance(
+    agent: Agent,
+    actor: Actor,
+    source_revision: u32,
+    request_id: Option<RequestId>,
+) -> Provenance {
     Provenance {
         stamp: Stamp::PENDING,
         agent,

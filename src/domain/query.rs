@@ -73,12 +73,15 @@ impl Range {
     pub fn instants(start: Option<Timestamp>, end: Option<Timestamp>) -> Result<Self, Invalid> {
         match (start, end) {
             (None, None) => Ok(Self::All),
-            (Some(start), Some(end)) if end <= start => {
-                Err(Invalid::new(format!("the end {end} is not after the start {start}")))
-            }
+            (Some(start), Some(end)) if end <= start => Err(Invalid::new(format!(
+                "the end {end} is not after the start {start}"
+            ))),
             (start, end) => {
                 let end = end.unwrap_or(Timestamp::MAX);
-                Ok(Self::Instants { start: start.unwrap_or(Timestamp::MIN), end })
+                Ok(Self::Instants {
+                    start: start.unwrap_or(Timestamp::MIN),
+                    end,
+                })
             }
         }
     }
@@ -87,9 +90,9 @@ impl Range {
     pub fn days(first: Option<Date>, last: Option<Date>, zone: &TimeZone) -> Result<Self, Invalid> {
         match (first, last) {
             (None, None) => Ok(Self::All),
-            (Some(first), Some(last)) if last <= first => {
-                Err(Invalid::new(format!("the end {last} is not after the start {first}")))
-            }
+            (Some(first), Some(last)) if last <= first => Err(Invalid::new(format!(
+                "the end {last} is not after the start {first}"
+            ))),
             (first, last) => Ok(Self::Days {
                 start: first.map_or(Ok(Timestamp::MIN), |day| start_of_day(day, zone))?,
                 end: last.map_or(Ok(Timestamp::MAX), |day| start_of_day(day, zone))?,
@@ -106,9 +109,10 @@ impl Range {
             Self::All => Some((Timestamp::MIN, Timestamp::MAX)),
             Self::Undated => None,
             Self::Instants { start, end } => Some((*start, *end)),
-            Self::Days { start, end, .. } => {
-                Some((start.saturating_add_micros(-MAX_OFFSET_MICROS), end.saturating_add_micros(MAX_OFFSET_MICROS)))
-            }
+            Self::Days { start, end, .. } => Some((
+                start.saturating_add_micros(-MAX_OFFSET_MICROS),
+                end.saturating_add_micros(MAX_OFFSET_MICROS),
+            )),
         }
     }
 
@@ -118,7 +122,9 @@ impl Range {
     }
 
     fn contains(&self, date: &IndexedDate) -> bool {
-        let Some(instant) = date.instant else { return self.has_undated() };
+        let Some(instant) = date.instant else {
+            return self.has_undated();
+        };
         match self {
             Self::All => true,
             Self::Undated => false,
@@ -139,7 +145,7 @@ fn within(start: Timestamp, end: Timestamp, instant: Timestamp) -> bool {
 /// The first instant of a calendar day in a zone. Where clocks skip midnight it is the first instant after the gap.
 fn start_of_day(day: Date, zone: &TimeZone) -> Result<Timestamp, Invalid> {
     let outside = || Invalid::new(format!("{day} is outside the years 1 to 9999"));
-    let start = day.to_zoned(zone.clone()).map_err(|_| outside())?;
+    let start = day.to_zoned_datetime(zone.clone()).map_err(|_| outside())?;
     Timestamp::from_micros(start.timestamp().as_microsecond()).map_err(|_| outside())
 }
 
@@ -198,9 +204,17 @@ impl IndexRow {
                 precision: date.precision,
                 utc_offset_minutes: date.utc_offset_minutes,
             },
-            None => IndexedDate { instant: None, precision: Precision::Second, utc_offset_minutes: 0 },
+            None => IndexedDate {
+                instant: None,
+                precision: Precision::Second,
+                utc_offset_minutes: 0,
+            },
         };
-        let stamped = |time| IndexedDate { instant: Some(time), precision: Precision::Second, utc_offset_minutes: 0 };
+        let stamped = |time| IndexedDate {
+            instant: Some(time),
+            precision: Precision::Second,
+            utc_offset_minutes: 0,
+        };
         Self {
             date: match axis {
                 Axis::Published => given(&metadata.published),
@@ -219,9 +233,13 @@ impl IndexRow {
 impl Query {
     /// Whether an article belongs to the list.
     pub fn matches(&self, row: &IndexRow) -> bool {
-        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        let is =
+            |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
         (self.show_deleted || !row.deleted)
-            && self.language.as_ref().is_none_or(|wanted| *wanted == row.language)
+            && self
+                .language
+                .as_ref()
+                .is_none_or(|wanted| *wanted == row.language)
             && is(&self.section, &row.section)
             && is(&self.publisher, &row.publisher)
             && self.range.contains(&row.date)

@@ -163,7 +163,9 @@ impl TranslationVersion {
     pub fn resolve(&mut self, stamp: Stamp) {
         self.head.resolve(stamp);
         self.provenance.stamp.resolve(stamp);
-        self.quality_scores.iter_mut().for_each(|score| score.stamp.resolve(stamp));
+        self.quality_scores
+            .iter_mut()
+            .for_each(|score| score.stamp.resolve(stamp));
     }
 }
 

@@ -45,7 +45,12 @@ pub struct ArticleState {
 impl ArticleState {
     /// The newest commit that any part of this was written by.
     pub fn seq(&self) -> Seq {
-        let slots = self.slots.values().map(|slot| slot.stamp.seq).max().unwrap_or_default();
+        let slots = self
+            .slots
+            .values()
+            .map(|slot| slot.stamp.seq)
+            .max()
+            .unwrap_or_default();
         self.head.current.stamp.seq.max(slots)
     }
 }

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::records as rec;
 use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata, PublicationStatus,
-    Revision, SegmentHistory, Significance,
+    Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
+    PublicationStatus, Revision, SegmentHistory, Significance,
 };
 use crate::domain::change::{Event, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -23,7 +23,8 @@ use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::segment::{Mark, MarkedText, Role, Segment, Span, TextHash};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::{
-    Binding, Disposition, QualityScore, SegmentOrigin, Selection, Slot, State, TranslationHead, TranslationVersion,
+    Binding, Disposition, QualityScore, SegmentOrigin, Selection, Slot, State, TranslationHead,
+    TranslationVersion,
 };
 use crate::domain::url::CanonicalUrl;
 use crate::store::Body;
@@ -123,27 +124,43 @@ fn time(micros: i64) -> Result<Timestamp> {
 }
 
 fn stamp_record(stamp: Stamp) -> Option<rec::Stamp> {
-    (!stamp.is_pending()).then(|| rec::Stamp { seq: stamp.seq, time: stamp.time.as_micros() })
+    (!stamp.is_pending()).then(|| rec::Stamp {
+        seq: stamp.seq,
+        time: stamp.time.as_micros(),
+    })
 }
 
 fn stamp(record: Option<rec::Stamp>, own: Stamp) -> Result<Stamp> {
     match record {
-        Some(record) => Ok(Stamp { seq: record.seq, time: time(record.time)? }),
+        Some(record) => Ok(Stamp {
+            seq: record.seq,
+            time: time(record.time)?,
+        }),
         None => Ok(own),
     }
 }
 
 fn etag_record(etag: Etag) -> Option<rec::Etag> {
-    Some(rec::Etag { version: etag.version, digest: etag.digest })
+    Some(rec::Etag {
+        version: etag.version,
+        digest: etag.digest,
+    })
 }
 
 fn etag(record: Option<rec::Etag>) -> Result<Etag> {
     let record = some(record, "etag")?;
-    Ok(Etag { version: record.version, digest: record.digest })
+    Ok(Etag {
+        version: record.version,
+        digest: record.digest,
+    })
 }
 
 fn version_record(version: &VersionRef) -> rec::VersionRef {
-    rec::VersionRef { number: version.number, stamp: stamp_record(version.stamp), part: u32::from(version.part) }
+    rec::VersionRef {
+        number: version.number,
+        stamp: stamp_record(version.stamp),
+        part: u32::from(version.part),
+    }
 }
 
 fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
@@ -165,16 +182,26 @@ fn history(record: Option<rec::History>, own: Stamp) -> Result<History> {
     let record = some(record, "history")?;
     Ok(History {
         newest: version(some(record.newest, "history")?, own)?,
-        earlier: record.earlier.into_iter().map(|v| version(v, own)).collect::<Result<_>>()?,
+        earlier: record
+            .earlier
+            .into_iter()
+            .map(|v| version(v, own))
+            .collect::<Result<_>>()?,
     })
 }
 
 fn actor_record(actor: &Actor) -> Option<rec::Actor> {
-    (*actor != Actor::default()).then(|| rec::Actor { principal: actor.principal.clone(), verified: actor.verified })
+    (*actor != Actor::default()).then(|| rec::Actor {
+        principal: actor.principal.clone(),
+        verified: actor.verified,
+    })
 }
 
 fn actor(record: Option<rec::Actor>) -> Actor {
-    record.map_or_else(Actor::default, |a| Actor { principal: a.principal, verified: a.verified })
+    record.map_or_else(Actor::default, |a| Actor {
+        principal: a.principal,
+        verified: a.verified,
+    })
 }
 
 fn text_record(text: &MarkedText) -> rec::MarkedText {
@@ -186,9 +213,17 @@ fn text_record(text: &MarkedText) -> rec::MarkedText {
             Mark::Code => (4, String::new()),
             Mark::Other => (5, String::new()),
         };
-        rec::Span { start: span.start, end: span.end, mark, href }
+        rec::Span {
+            start: span.start,
+            end: span.end,
+            mark,
+            href,
+        }
     };
-    rec::MarkedText { text: text.text().to_owned(), spans: text.spans().iter().map(span).collect() }
+    rec::MarkedText {
+        text: text.text().to_owned(),
+        spans: text.spans().iter().map(span).collect(),
+    }
 }
 
 fn text(record: rec::MarkedText) -> Result<MarkedText> {
@@ -201,7 +236,11 @@ fn text(record: rec::MarkedText) -> Result<MarkedText> {
             5 => Mark::Other,
             _ => return Err(malformed("span")),
         };
-        Ok(Span { start: span.start, end: span.end, mark })
+        Ok(Span {
+            start: span.start,
+            end: span.end,
+            mark,
+        })
     };
     let spans = record.spans.into_iter().map(span).collect::<Result<Vec<_>>>()?;
     MarkedText::new(record.text, spans).map_err(|e| Malformed(e.0))
@@ -255,7 +294,11 @@ fn metadata_record(metadata: &Metadata) -> rec::Metadata {
         language: metadata.language.as_str().to_owned(),
         section: metadata.section.clone(),
         publisher: metadata.publisher.clone(),
-        canonical_url: metadata.canonical_url.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default(),
+        canonical_url: metadata
+            .canonical_url
+            .as_ref()
+            .map(|url| url.as_str().to_owned())
+            .unwrap_or_default(),
         guid: metadata.guid.clone(),
         located: metadata.located.clone(),
         dateline: metadata.dateline.clone(),
@@ -312,7 +355,10 @@ fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVer
         metadata: metadata(some(record.metadata, "metadata")?)?,
         revision: version(some(record.revision, "revision")?, own)?,
         created: stamp(record.created, own)?,
-        deleted: record.is_deleted.then(|| stamp(record.deleted, own)).transpose()?,
+        deleted: record
+            .is_deleted
+            .then(|| stamp(record.deleted, own))
+            .transpose()?,
         actor: actor(record.actor),
         history,
     })
@@ -320,16 +366,24 @@ fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVer
 
 fn alias_record(alias: &Alias) -> rec::Alias {
     match alias {
-        Alias::Url(url) => rec::Alias { url: url.as_str().to_owned(), ..Default::default() },
-        Alias::Guid { publisher, guid } => {
-            rec::Alias { publisher: publisher.clone(), guid: guid.clone(), ..Default::default() }
-        }
+        Alias::Url(url) => rec::Alias {
+            url: url.as_str().to_owned(),
+            ..Default::default()
+        },
+        Alias::Guid { publisher, guid } => rec::Alias {
+            publisher: publisher.clone(),
+            guid: guid.clone(),
+            ..Default::default()
+        },
     }
 }
 
 fn alias(record: rec::Alias) -> Alias {
     if record.url.is_empty() {
-        Alias::Guid { publisher: record.publisher, guid: record.guid }
+        Alias::Guid {
+            publisher: record.publisher,
+            guid: record.guid,
+        }
     } else {
         Alias::Url(CanonicalUrl::from_canonical(record.url))
     }
@@ -361,7 +415,11 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
 pub(super) fn decode_head(payload: &[u8], own: Stamp) -> Result<Head> {
     let record: rec::Head = message(payload)?;
     let entry = |entry: rec::ManifestEntry| {
-        Ok(ManifestEntry { id: segment_id(entry.number), hash: hash(&entry.hash)?, translate: entry.translate })
+        Ok(ManifestEntry {
+            id: segment_id(entry.number),
+            hash: hash(&entry.hash)?,
+            translate: entry.translate,
+        })
     };
     Ok(Head {
         id: article_id(&record.id)?,
@@ -492,7 +550,11 @@ pub(super) fn decode_slot(payload: &[u8], own: Stamp) -> Result<Slot> {
         version: record.version,
         stamp: own,
         etag: etag(record.etag)?,
-        translations: record.translations.into_iter().map(|t| translation(t, own)).collect::<Result<_>>()?,
+        translations: record
+            .translations
+            .into_iter()
+            .map(|t| translation(t, own))
+            .collect::<Result<_>>()?,
         selections: history(record.selections, own)?,
     })
 }
@@ -515,7 +577,10 @@ fn provenance_record(provenance: &Provenance) -> rec::Provenance {
 }
 
 fn request_id(bytes: &[u8]) -> Result<RequestId> {
-    bytes.try_into().map(RequestId).map_err(|_| malformed("request id"))
+    bytes
+        .try_into()
+        .map(RequestId)
+        .map_err(|_| malformed("request id"))
 }
 
 fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenance> {
@@ -525,7 +590,9 @@ fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenance> {
         actor: actor(record.actor),
         segments: record.segments.into_iter().map(segment_id).collect(),
         source_revision: record.source_revision,
-        request_id: (!record.request_id.is_empty()).then(|| request_id(&record.request_id)).transpose()?,
+        request_id: (!record.request_id.is_empty())
+            .then(|| request_id(&record.request_id))
+            .transpose()?,
         job_id: record.job_id,
         pivot: record.pivot,
         characters: record.characters,
@@ -597,7 +664,10 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
             dispositions: selection
                 .dispositions
                 .iter()
-                .map(|(id, d)| rec::DispositionOf { translation: id.0, disposition: disposition_code(*d) })
+                .map(|(id, d)| rec::DispositionOf {
+                    translation: id.0,
+                    disposition: disposition_code(*d),
+                })
                 .collect(),
             actor: actor_record(&selection.actor),
             history: history_record(&selection.history),
@@ -618,9 +688,15 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                 content: Content {
                     title: segment(content.title)?,
                     lead: segment(content.lead)?,
-                    body: content.body.into_iter().map(|s| segment(Some(s))).collect::<Result<_>>()?,
+                    body: content
+                        .body
+                        .into_iter()
+                        .map(|s| segment(Some(s)))
+                        .collect::<Result<_>>()?,
                 },
-                significance: (record.significance != 0).then(|| significance(record.significance)).transpose()?,
+                significance: (record.significance != 0)
+                    .then(|| significance(record.significance))
+                    .transpose()?,
                 actor: actor(record.actor),
                 history: history(record.history, own)?,
             })
@@ -629,7 +705,11 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
             head: translation(some(record.head, "translation")?, own)?,
             texts: record.texts.into_iter().map(text).collect::<Result<_>>()?,
             provenance: provenance(some(record.provenance, "provenance")?, own)?,
-            quality_scores: record.quality_scores.into_iter().map(|s| score(s, own)).collect::<Result<_>>()?,
+            quality_scores: record
+                .quality_scores
+                .into_iter()
+                .map(|s| score(s, own))
+                .collect::<Result<_>>()?,
         }),
         Record::Selection(record) => Body::Selection(Selection {
             stamp: own,
@@ -659,8 +739,12 @@ pub(super) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {
         significance: history
             .significance
             .iter()
-            .map(|(revision, s)| rec::RevisionSignificance { revision: *revision, significance: significance_code(*s) })
+            .map(|(revision, s)| rec::RevisionSignificance {
+                revision: *revision,
+                significance: significance_code(*s),
+            })
             .collect(),
+        contents: history.contents.iter().flat_map(|hash| hash.0).collect(),
     }
     .encode_to_vec()
 }
@@ -672,7 +756,11 @@ pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
             .departed
             .into_iter()
             .map(|d| {
-                Ok(Departed { id: segment_id(d.number), hash: hash(&d.hash)?, last_revision: d.last_revision })
+                Ok(Departed {
+                    id: segment_id(d.number),
+                    hash: hash(&d.hash)?,
+                    last_revision: d.last_revision,
+                })
             })
             .collect::<Result<_>>()?,
         significance: record
@@ -680,11 +768,16 @@ pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
             .into_iter()
             .map(|s| Ok((s.revision, significance(s.significance)?)))
             .collect::<Result<_>>()?,
+        contents: record.contents.chunks(16).map(hash).collect::<Result<_>>()?,
     })
 }
 
 pub(super) fn encode_alias_holder(held: &Alias, holder: &ArticleId) -> Vec<u8> {
-    rec::AliasHolder { alias: Some(alias_record(held)), article: holder.as_str().to_owned() }.encode_to_vec()
+    rec::AliasHolder {
+        alias: Some(alias_record(held)),
+        article: holder.as_str().to_owned(),
+    }
+    .encode_to_vec()
 }
 
 pub(super) fn decode_alias_holder(payload: &[u8]) -> Result<(Alias, ArticleId)> {
@@ -700,7 +793,9 @@ pub(super) fn encode_request(request: &RequestRecord) -> Vec<u8> {
         id: request.key.id.0.to_vec(),
         digest: request.digest.to_vec(),
         article: request.article.as_str().to_owned(),
-        language: translation.map(|(language, _)| language.as_str().to_owned()).unwrap_or_default(),
+        language: translation
+            .map(|(language, _)| language.as_str().to_owned())
+            .unwrap_or_default(),
         translation: translation.map(|(_, id)| id.0).unwrap_or_default(),
         outcome: outcome_code(request.outcome),
     }
@@ -710,12 +805,20 @@ pub(super) fn encode_request(request: &RequestRecord) -> Vec<u8> {
 pub(super) fn decode_request(payload: &[u8], own: Stamp) -> Result<RequestRecord> {
     let record: rec::Request = message(payload)?;
     Ok(RequestRecord {
-        key: RequestKey { principal: record.principal, rpc: record.rpc, id: request_id(&record.id)? },
+        key: RequestKey {
+            principal: record.principal,
+            rpc: record.rpc,
+            id: request_id(&record.id)?,
+        },
         digest: record.digest.try_into().map_err(|_| malformed("digest"))?,
         stamp: own,
         article: article_id(&record.article)?,
-        translation: (record.translation != 0)
-            .then(|| (Language::from_canonical(&record.language), TranslationId(record.translation))),
+        translation: (record.translation != 0).then(|| {
+            (
+                Language::from_canonical(&record.language),
+                TranslationId(record.translation),
+            )
+        }),
         outcome: outcome(record.outcome)?,
     })
 }
@@ -783,7 +886,11 @@ pub(super) fn encode_events(events: &[Event], request_key: Option<Vec<u8>>) -> V
         kind: event_kind(&event.kind),
         article: event.article.as_str().to_owned(),
         revision: event.revision,
-        language: event.language.as_ref().map(|l| l.as_str().to_owned()).unwrap_or_default(),
+        language: event
+            .language
+            .as_ref()
+            .map(|l| l.as_str().to_owned())
+            .unwrap_or_default(),
         etag: event.etag.and_then(etag_record),
         scope: Some(scope_record(&event.scope)),
         previous: event.previous.as_ref().map(scope_record),
@@ -793,14 +900,18 @@ pub(super) fn encode_events(events: &[Event], request_key: Option<Vec<u8>>) -> V
             _ => None,
         },
         freshness: match &event.kind {
-            Kind::TranslationFreshnessChanged { from, to } => {
-                Some(rec::FreshnessChange { from: overall_code(*from), to: overall_code(*to) })
-            }
+            Kind::TranslationFreshnessChanged { from, to } => Some(rec::FreshnessChange {
+                from: overall_code(*from),
+                to: overall_code(*to),
+            }),
             _ => None,
         },
     };
-    rec::Events { events: events.iter().map(event).collect(), request_key: request_key.unwrap_or_default() }
-        .encode_to_vec()
+    rec::Events {
+        events: events.iter().map(event).collect(),
+        request_key: request_key.unwrap_or_default(),
+    }
+    .encode_to_vec()
 }
 
 fn event(record: rec::Event) -> Result<Event> {
@@ -816,7 +927,10 @@ fn event(record: rec::Event) -> Result<Event> {
         8 => Kind::TranslationDetached(some(translation, "translation")?),
         9 => {
             let change = some(record.freshness, "freshness")?;
-            Kind::TranslationFreshnessChanged { from: overall(change.from)?, to: overall(change.to)? }
+            Kind::TranslationFreshnessChanged {
+                from: overall(change.from)?,
+                to: overall(change.to)?,
+            }
         }
         _ => return Err(malformed("event kind")),
     };
@@ -835,7 +949,10 @@ fn event(record: rec::Event) -> Result<Event> {
 pub(super) fn decode_events(payload: &[u8]) -> Result<(Vec<Event>, Option<Vec<u8>>)> {
     let record: rec::Events = message(payload)?;
     let events = record.events.into_iter().map(event).collect::<Result<_>>()?;
-    Ok((events, (!record.request_key.is_empty()).then_some(record.request_key)))
+    Ok((
+        events,
+        (!record.request_key.is_empty()).then_some(record.request_key),
+    ))
 }
 
 /// The commits of one group, in order.
@@ -851,12 +968,24 @@ impl Group {
     /// The last commit's number and time.
     pub(super) fn last(&self) -> Option<Stamp> {
         let (time, _) = self.commits.last()?;
-        Some(Stamp { seq: self.first + self.commits.len() as Seq - 1, time: *time })
+        Some(Stamp {
+            seq: self.first + self.commits.len() as Seq - 1,
+            time: *time,
+        })
     }
 
     pub(super) fn encode(self) -> Vec<u8> {
-        let (times, events) = self.commits.into_iter().map(|(time, events)| (time.as_micros(), events)).unzip();
-        rec::LogGroup { first_seq: self.first, times, events }.encode_to_vec()
+        let (times, events) = self
+            .commits
+            .into_iter()
+            .map(|(time, events)| (time.as_micros(), events))
+            .unzip();
+        rec::LogGroup {
+            first_seq: self.first,
+            times,
+            events,
+        }
+        .encode_to_vec()
     }
 
     pub(super) fn decode(payload: &[u8]) -> Result<Self> {
@@ -865,6 +994,9 @@ impl Group {
             return Err(malformed("group"));
         }
         let times = record.times.into_iter().map(time).collect::<Result<Vec<_>>>()?;
-        Ok(Self { first: record.first_seq, commits: times.into_iter().zip(record.events).collect() })
+        Ok(Self {
+            first: record.first_seq,
+            commits: times.into_iter().zip(record.events).collect(),
+        })
     }
 }

@@ -35,9 +35,16 @@ pub(super) struct Weight;
 impl Weighter<ArticleId, Arc<ArticleState>> for Weight {
     fn weight(&self, _: &ArticleId, state: &Arc<ArticleState>) -> u64 {
         let bindings = |translations: &[crate::domain::translation::TranslationHead]| {
-            translations.iter().map(|t| 512 + 112 * t.bindings.len()).sum::<usize>()
+            translations
+                .iter()
+                .map(|t| 512 + 112 * t.bindings.len())
+                .sum::<usize>()
         };
-        let slots: usize = state.slots.values().map(|slot| 256 + bindings(&slot.translations)).sum();
+        let slots: usize = state
+            .slots
+            .values()
+            .map(|slot| 256 + bindings(&slot.translations))
+            .sum();
         let head = 1536 + 48 * state.head.manifest.0.len();
         let text = state.head.title.content.text().len() + state.head.lead.content.text().len();
         (slots + head + text) as u64
@@ -48,9 +55,15 @@ impl Weighter<BodyRef, Arc<Body>> for Weight {
     fn weight(&self, _: &BodyRef, body: &Arc<Body>) -> u64 {
         let bytes = match &**body {
             Body::Article(_) => 1024,
-            Body::Revision(revision) => 512 + revision.content.text_bytes() + 128 * revision.content.body.len(),
+            Body::Revision(revision) => {
+                512 + revision.content.text_bytes() + 128 * revision.content.body.len()
+            }
             Body::Translation(version) => {
-                1024 + version.texts.iter().map(|text| 192 + text.text().len()).sum::<usize>()
+                1024 + version
+                    .texts
+                    .iter()
+                    .map(|text| 192 + text.text().len())
+                    .sum::<usize>()
             }
             Body::Selection(_) => 512,
         };
@@ -74,12 +87,16 @@ pub(super) struct Core {
 
 /// Adds the record's name to what is wrong with it.
 pub(super) fn corrupt(key: &[u8]) -> impl FnOnce(Malformed) -> StoreError + '_ {
-    |malformed| StoreError::Corrupt { record: keys::readable(key), detail: malformed.0 }
+    |malformed| StoreError::Corrupt {
+        record: keys::readable(key),
+        detail: malformed.0,
+    }
 }
 
 impl Core {
     pub(super) fn new(engine: Box<dyn Engine>, clock: Arc<dyn Clock>, cache_bytes: u64, seq: Seq) -> Self {
-        let cache = |share: u64, item: u64| (usize::try_from(share / item).unwrap_or(usize::MAX).max(16), share);
+        let cache =
+            |share: u64, item: u64| (usize::try_from(share / item).unwrap_or(usize::MAX).max(16), share);
         // Slots and heads are asked for by every call, texts only by some.
         let (articles, bodies) = (cache(cache_bytes / 2, 4096), cache(cache_bytes / 2, 8192));
         Self {
@@ -96,7 +113,11 @@ impl Core {
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn stripe_number(&self, of: &impl Hash) -> usize {
@@ -112,7 +133,11 @@ impl Core {
         let mut numbers: Vec<usize> = ids.map(|id| self.stripe_number(id)).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        numbers.into_iter().filter_map(|number| self.stripes.get(number)).map(RwLock::write).collect()
+        numbers
+            .into_iter()
+            .filter_map(|number| self.stripes.get(number))
+            .map(RwLock::write)
+            .collect()
     }
 
     /// Empties the caches: what they hold may not have survived a reopening.
@@ -140,16 +165,26 @@ impl Core {
             return Ok(Some(state));
         }
         let key = keys::head(id);
-        let Some((stamp, payload)) = self.get(&key)? else { return Ok(None) };
+        let Some((stamp, payload)) = self.get(&key)? else {
+            return Ok(None);
+        };
         let head = codec::decode_head(&payload, stamp).map_err(corrupt(&key))?;
         let mut slots = BTreeMap::new();
         let from = keys::slots(id);
-        self.scan(&from, &keys::above(&from), Direction::Forward, |key, stamp, payload| {
-            let slot = codec::decode_slot(&payload, stamp).map_err(corrupt(key))?;
-            slots.insert(slot.language.clone(), Arc::new(slot));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let state = Arc::new(ArticleState { head: Arc::new(head), slots });
+        self.scan(
+            &from,
+            &keys::above(&from),
+            Direction::Forward,
+            |key, stamp, payload| {
+                let slot = codec::decode_slot(&payload, stamp).map_err(corrupt(key))?;
+                slots.insert(slot.language.clone(), Arc::new(slot));
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        let state = Arc::new(ArticleState {
+            head: Arc::new(head),
+            slots,
+        });
         self.articles.insert(id.clone(), state.clone());
         Ok(Some(state))
     }
@@ -162,7 +197,10 @@ impl Core {
         }
         let key = keys::body(body);
         let Some((stamp, payload)) = self.get(&key)? else {
-            return Err(StoreError::Corrupt { record: keys::readable(&key), detail: "it is missing".into() });
+            return Err(StoreError::Corrupt {
+                record: keys::readable(&key),
+                detail: "it is missing".into(),
+            });
         };
         let decoded = Arc::new(codec::decode_body(&payload, stamp).map_err(corrupt(&key))?);
         self.bodies.insert(body, decoded.clone());
@@ -172,7 +210,9 @@ impl Core {
     /// A record's stamp and payload.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<(Stamp, Vec<u8>)>> {
         let record = self.engine.get(key)?;
-        record.map(|record| envelope::open(&record, || keys::readable(key))).transpose()
+        record
+            .map(|record| envelope::open(&record, || keys::readable(key)))
+            .transpose()
     }
 
     /// Visits opened records until `visit` breaks or fails.

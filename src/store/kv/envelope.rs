@@ -42,7 +42,9 @@ pub(super) struct Sealed(Vec<u8>);
 impl Sealed {
     /// Compresses the payload where that makes it smaller, and sums it.
     pub(super) fn new(payload: &[u8]) -> Self {
-        let packed = (payload.len() >= COMPRESS_FROM).then(|| compress(payload)).flatten();
+        let packed = (payload.len() >= COMPRESS_FROM)
+            .then(|| compress(payload))
+            .flatten();
         let (encoding, stored) = match &packed {
             Some(packed) if packed.len() + 8 < payload.len() => (ZSTD, packed.as_slice()),
             _ => (PLAIN, payload),
@@ -86,29 +88,46 @@ fn compress(payload: &[u8]) -> Option<Vec<u8>> {
 
 /// The payload of a stored record, and the commit that wrote it. `name` is the record's readable key.
 pub(super) fn open(record: &[u8], name: impl Fn() -> String) -> Result<(Stamp, Vec<u8>)> {
-    let damaged = |detail: &str| StoreError::Corrupt { record: name(), detail: detail.to_owned() };
+    let damaged = |detail: &str| StoreError::Corrupt {
+        record: name(),
+        detail: detail.to_owned(),
+    };
     let Some((header, payload)) = record.split_at_checked(HEADER) else {
         return Err(damaged("it is shorter than its header"));
     };
     let number = |from: usize, to: usize| {
-        header.get(from..to).unwrap_or_default().iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+        header
+            .get(from..to)
+            .unwrap_or_default()
+            .iter()
+            .fold(0u64, |value, byte| value << 8 | u64::from(*byte))
     };
     if number(22, 26) != u64::from(crc32c::crc32c(header.split_at(22).0)) {
         return Err(damaged("the checksum of its header does not match"));
     }
     if number(0, 1) != u64::from(FORMAT) {
-        return Err(damaged(&format!("its format {} is not known to this version", number(0, 1))));
+        return Err(damaged(&format!(
+            "its format {} is not known to this version",
+            number(0, 1)
+        )));
     }
     if number(2, 6) != u64::from(crc32c::crc32c(payload)) {
         return Err(damaged("its checksum does not match"));
     }
     let time = Timestamp::from_micros(number(14, 22).cast_signed()).map_err(|e| damaged(&e.0))?;
-    let stamp = Stamp { seq: number(6, 14), time };
+    let stamp = Stamp {
+        seq: number(6, 14),
+        time,
+    };
     if number(1, 2) != u64::from(ZSTD) {
         return Ok((stamp, payload.to_vec()));
     }
-    let (length, packed) = payload.split_at_checked(4).ok_or_else(|| damaged("its length is missing"))?;
-    let length = length.iter().fold(0usize, |value, byte| value << 8 | usize::from(*byte));
+    let (length, packed) = payload
+        .split_at_checked(4)
+        .ok_or_else(|| damaged("its length is missing"))?;
+    let length = length
+        .iter()
+        .fold(0usize, |value, byte| value << 8 | usize::from(*byte));
     if length > MAX_PAYLOAD {
         return Err(damaged("its length is beyond any record's"));
     }
@@ -124,7 +143,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn stamp() -> Stamp {
-        Stamp { seq: 7, time: Timestamp::from_micros(1_652_222_700_000_001).unwrap() }
+        Stamp {
+            seq: 7,
+            time: Timestamp::from_micros(1_652_222_700_000_001).unwrap(),
+        }
     }
 
     proptest! {
@@ -153,6 +175,9 @@ mod tests {
     #[test]
     fn the_error_names_the_record() {
         let error = open(b"short", || "head \"a1\"".into()).unwrap_err();
-        assert_eq!(error.to_string(), "record head \"a1\" is damaged: it is shorter than its header");
+        assert_eq!(
+            error.to_string(),
+            "record head \"a1\" is damaged: it is shorter than its header"
+        );
     }
 }

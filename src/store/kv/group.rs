@@ -35,7 +35,10 @@ impl<'a> Group<'a> {
         Self {
             core,
             last,
-            log: LogGroup { first: last.seq + 1, commits: Vec::new() },
+            log: LogGroup {
+                first: last.seq + 1,
+                commits: Vec::new(),
+            },
             writes: Vec::new(),
             articles: HashMap::new(),
             aliases: HashMap::new(),
@@ -59,7 +62,10 @@ impl<'a> Group<'a> {
             return Err(StoreError::Conflict(Conflict::Request));
         }
         let time = now.max(self.last.time.saturating_add_micros(1));
-        let stamp = Stamp { seq: self.last.seq + 1, time };
+        let stamp = Stamp {
+            seq: self.last.seq + 1,
+            time,
+        };
         self.last = stamp;
         self.log.commits.push((stamp.time, Vec::new()));
         self.put(prepared, old.as_deref(), claims, stamp);
@@ -76,7 +82,8 @@ impl<'a> Group<'a> {
         let log = std::mem::take(&mut self.log);
         if let Some(last) = log.last() {
             let key = keys::log(log.first);
-            self.writes.push(Write::Put(key, Sealed::new(&log.encode()).stamped(last)));
+            self.writes
+                .push(Write::Put(key, Sealed::new(&log.encode()).stamped(last)));
         }
         std::mem::take(&mut self.writes)
     }
@@ -102,7 +109,10 @@ impl<'a> Group<'a> {
             };
             match holder {
                 Some(holder) if holder != prepared.batch.article => {
-                    Err(StoreError::Conflict(Conflict::Alias { alias: alias.to_string(), holder }))
+                    Err(StoreError::Conflict(Conflict::Alias {
+                        alias: alias.to_string(),
+                        holder,
+                    }))
                 }
                 Some(_) => Ok(None),
                 None => Ok(Some(key)),
@@ -111,11 +121,29 @@ impl<'a> Group<'a> {
         prepared.aliases.iter().map(|(alias, _)| claim(alias)).collect()
     }
 
-    fn put(&mut self, prepared: Prepared, old: Option<&ArticleState>, claims: Vec<Option<Vec<u8>>>, stamp: Stamp) {
-        let Prepared { batch, head, slots, bodies, segment_history, aliases, request, events } = prepared;
+    fn put(
+        &mut self,
+        prepared: Prepared,
+        old: Option<&ArticleState>,
+        claims: Vec<Option<Vec<u8>>>,
+        stamp: Stamp,
+    ) {
+        let Prepared {
+            batch,
+            head,
+            slots,
+            bodies,
+            segment_history,
+            aliases,
+            request,
+            events,
+        } = prepared;
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for (part, body) in (0..).zip(bodies) {
-            put(keys::body(crate::domain::history::BodyRef { seq: stamp.seq, part }), body);
+            put(
+                keys::body(crate::domain::history::BodyRef { seq: stamp.seq, part }),
+                body,
+            );
         }
         for ((_, record), key) in aliases.into_iter().zip(claims) {
             if let Some(key) = key {
@@ -139,7 +167,8 @@ impl<'a> Group<'a> {
             entity.resolve(stamp);
             put(keys::head(&batch.article), record);
             for (axis, row) in rows {
-                self.writes.extend(index_writes(old.map(|old| &*old.head), &entity, axis, row, stamp));
+                self.writes
+                    .extend(index_writes(old.map(|old| &*old.head), &entity, axis, row, stamp));
             }
             new_head = Some(Arc::new(entity));
         }
@@ -149,7 +178,13 @@ impl<'a> Group<'a> {
             new_slots.insert(slot.language.clone(), Arc::new(slot));
         }
         if let Some(head) = new_head {
-            self.articles.insert(batch.article, Arc::new(ArticleState { head, slots: new_slots }));
+            self.articles.insert(
+                batch.article,
+                Arc::new(ArticleState {
+                    head,
+                    slots: new_slots,
+                }),
+            );
         }
         if let Some((_, logged)) = self.log.commits.last_mut() {
             *logged = events;
@@ -168,14 +203,19 @@ fn index_writes(
     let row = IndexRow::of(new, axis);
     let key = |row: &IndexRow| keys::index(axis, row.date.instant, new.id.as_str());
     let old = old.map(|old| IndexRow::of(old, axis));
-    let moved = old.as_ref().filter(|old| old.date.instant != row.date.instant).map(|old| Write::Remove(key(old)));
+    let moved = old
+        .as_ref()
+        .filter(|old| old.date.instant != row.date.instant)
+        .map(|old| Write::Remove(key(old)));
     let put = (old.as_ref() != Some(&row)).then(|| Write::Put(key(&row), record.stamped(stamp)));
     moved.into_iter().chain(put)
 }
 
 /// Who holds an alias, with the alias as stored and the commit that claimed it.
 pub(super) fn holder_of(core: &Core, key: &[u8]) -> Result<Option<(Stamp, Alias, ArticleId)>> {
-    let Some((stamp, payload)) = core.get(key)? else { return Ok(None) };
+    let Some((stamp, payload)) = core.get(key)? else {
+        return Ok(None);
+    };
     let (alias, holder) = codec::decode_alias_holder(&payload).map_err(corrupt(key))?;
     Ok(Some((stamp, alias, holder)))
 }
@@ -191,10 +231,15 @@ fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
                 }
             }
             Expect::Slot(language, version) => {
-                let found = state.and_then(|state| state.slots.get(language)).map(|slot| slot.version);
+                let found = state
+                    .and_then(|state| state.slots.get(language))
+                    .map(|slot| slot.version);
                 if found != *version {
                     let language = language.as_str().to_owned();
-                    return Err(StoreError::Conflict(Conflict::Slot(batch.article.clone(), language)));
+                    return Err(StoreError::Conflict(Conflict::Slot(
+                        batch.article.clone(),
+                        language,
+                    )));
                 }
             }
             Expect::Slots(versions) => {

@@ -56,7 +56,10 @@ pub(super) fn slots(id: &ArticleId) -> Vec<u8> {
 }
 
 pub(super) fn slot(id: &ArticleId, language: &Language) -> Vec<u8> {
-    key(b's', &[id.as_str().as_bytes(), &[0], language.as_str().as_bytes()])
+    key(
+        b's',
+        &[id.as_str().as_bytes(), &[0], language.as_str().as_bytes()],
+    )
 }
 
 pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
@@ -134,9 +137,21 @@ pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
             let (instant, id) = rest.split_at_checked(8)?;
             let micros = u64::from_be_bytes(instant.try_into().ok()?) ^ (1 << 63);
             let instant = Some(Timestamp::from_micros(micros.cast_signed()).ok()?);
-            Some((axis, Position { instant, id: id_of(id)? }))
+            Some((
+                axis,
+                Position {
+                    instant,
+                    id: id_of(id)?,
+                },
+            ))
         }
-        (1, id) => Some((axis, Position { instant: None, id: id_of(id)? })),
+        (1, id) => Some((
+            axis,
+            Position {
+                instant: None,
+                id: id_of(id)?,
+            },
+        )),
         _ => None,
     }
 }

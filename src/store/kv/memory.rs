@@ -57,6 +57,14 @@ impl Default for MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn location(&self) -> String {
+        "memory".into()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.read(|entries| entries.get(key).cloned())
     }

@@ -77,13 +77,20 @@ impl KvStore {
     }
 
     /// Runs work that may read the disk where it holds up nobody.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Core) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.core.check_open()?;
         let core = self.core.clone();
-        task::spawn_blocking(move || work(&core)).await.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a read of the store panicked");
-            Err(StoreError::Unavailable { reason: "a read of the store failed unexpectedly".into() })
-        })
+        task::spawn_blocking(move || work(&core))
+            .await
+            .unwrap_or_else(|panic| {
+                tracing::error!(%panic, "a read of the store panicked");
+                Err(StoreError::Unavailable {
+                    reason: "a read of the store failed unexpectedly".into(),
+                })
+            })
     }
 
     /// Whether everything up to `seq`, read under this generation, is durable; waits until that is known. `false` means
@@ -94,7 +101,9 @@ impl KvStore {
         if !settled(&durable.borrow()) {
             let waited = tokio::time::timeout(DURABLE_WAIT, durable.wait_for(settled)).await;
             if waited.is_err() {
-                return Err(StoreError::Unavailable { reason: "the volume does not finish its writes".into() });
+                return Err(StoreError::Unavailable {
+                    reason: "the volume does not finish its writes".into(),
+                });
             }
         }
         Ok(durable.borrow().generation == generation)
@@ -103,7 +112,10 @@ impl KvStore {
     /// Reads until what was read is durable. `read` answers the value and the newest commit that it shows.
     async fn durably<T, F: Future<Output = Result<(T, Seq)>>>(&self, read: impl Fn() -> F) -> Result<T> {
         loop {
-            let Durable { seq: durable, generation } = *self.core.durable.borrow();
+            let Durable {
+                seq: durable,
+                generation,
+            } = *self.core.durable.borrow();
             let (value, seq) = read().await?;
             if seq <= durable && self.core.durable.borrow().generation == generation {
                 return Ok(value);
@@ -116,7 +128,10 @@ impl KvStore {
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.writer.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
+        self.writer
+            .send(job(reply))
+            .await
+            .map_err(|_| StoreError::Closed)?;
         // Without an answer the writer is gone, and with it what it knew of this write.
         answer.await.unwrap_or(Err(StoreError::OutcomeUnknown))
     }
@@ -132,10 +147,16 @@ impl Store for KvStore {
                 Some(states) => states,
                 None => {
                     let ids = ids.to_vec();
-                    self.blocking(move |core| ids.iter().map(|id| core.read(id)).collect()).await?
+                    self.blocking(move |core| ids.iter().map(|id| core.read(id)).collect())
+                        .await?
                 }
             };
-            let seq = states.iter().flatten().map(|state| state.seq()).max().unwrap_or_default();
+            let seq = states
+                .iter()
+                .flatten()
+                .map(|state| state.seq())
+                .max()
+                .unwrap_or_default();
             Ok((states, seq))
         })
         .await
@@ -148,7 +169,8 @@ impl Store for KvStore {
             return Ok(cached);
         }
         let refs = refs.to_vec();
-        self.blocking(move |core| refs.into_iter().map(|body| core.body(body)).collect()).await
+        self.blocking(move |core| refs.into_iter().map(|body| core.body(body)).collect())
+            .await
     }
 
     async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
@@ -156,9 +178,10 @@ impl Store for KvStore {
         self.durably(|| async {
             let key = key.clone();
             self.blocking(move |core| match core.get(&key)? {
-                Some((stamp, payload)) => {
-                    Ok((codec::decode_segment_history(&payload).map_err(corrupt(&key))?, stamp.seq))
-                }
+                Some((stamp, payload)) => Ok((
+                    codec::decode_segment_history(&payload).map_err(corrupt(&key))?,
+                    stamp.seq,
+                )),
                 None => Ok((SegmentHistory::default(), 0)),
             })
             .await
@@ -171,9 +194,10 @@ impl Store for KvStore {
         self.durably(|| async {
             let key = key.clone();
             self.blocking(move |core| match core.get(&key)? {
-                Some((stamp, payload)) => {
-                    Ok((Some(codec::decode_request(&payload, stamp).map_err(corrupt(&key))?), stamp.seq))
-                }
+                Some((stamp, payload)) => Ok((
+                    Some(codec::decode_request(&payload, stamp).map_err(corrupt(&key))?),
+                    stamp.seq,
+                )),
                 None => Ok((None, 0)),
             })
             .await
@@ -186,9 +210,23 @@ impl Store for KvStore {
         self.durably(|| async {
             let keys = keys.clone();
             self.blocking(move |core| {
-                let found = keys.iter().map(|key| group::holder_of(core, key)).collect::<Result<Vec<_>>>()?;
-                let seq = found.iter().flatten().map(|(stamp, _, _)| stamp.seq).max().unwrap_or_default();
-                Ok((found.into_iter().map(|found| found.map(|(_, _, holder)| holder)).collect(), seq))
+                let found = keys
+                    .iter()
+                    .map(|key| group::holder_of(core, key))
+                    .collect::<Result<Vec<_>>>()?;
+                let seq = found
+                    .iter()
+                    .flatten()
+                    .map(|(stamp, _, _)| stamp.seq)
+                    .max()
+                    .unwrap_or_default();
+                Ok((
+                    found
+                        .into_iter()
+                        .map(|found| found.map(|(_, _, holder)| holder))
+                        .collect(),
+                    seq,
+                ))
             })
             .await
         })
@@ -213,13 +251,25 @@ impl Store for KvStore {
             let after = after.cloned();
             self.blocking(move |core| {
                 // An id's successor in byte order is the id with a zero byte behind it.
-                let from = after.map_or_else(|| b"h".to_vec(), |id| [keys::head(&id).as_slice(), &[0]].concat());
+                let from =
+                    after.map_or_else(|| b"h".to_vec(), |id| [keys::head(&id).as_slice(), &[0]].concat());
                 let mut ids = Vec::new();
-                core.engine.scan(from.as_slice()..=&keys::above(b"h"), Direction::Forward, &mut |key, _| {
-                    ids.extend(keys::head_id(key));
-                    if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                })?;
-                let states = ids.iter().filter_map(|id| core.read(id).transpose()).collect::<Result<Vec<_>>>()?;
+                core.engine.scan(
+                    from.as_slice()..=&keys::above(b"h"),
+                    Direction::Forward,
+                    &mut |key, _| {
+                        ids.extend(keys::head_id(key));
+                        if ids.len() < limit {
+                            ControlFlow::Continue(())
+                        } else {
+                            ControlFlow::Break(())
+                        }
+                    },
+                )?;
+                let states = ids
+                    .iter()
+                    .filter_map(|id| core.read(id).transpose())
+                    .collect::<Result<Vec<_>>>()?;
                 let seq = states.iter().map(|state| state.seq()).max().unwrap_or_default();
                 Ok((states, seq))
             })
@@ -236,7 +286,9 @@ impl Store for KvStore {
 
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
         let head = self.core.durable.borrow().seq;
-        let commits = self.blocking(move |core| changes(core, after, head, limit)).await?;
+        let commits = self
+            .blocking(move |core| changes(core, after, head, limit))
+            .await?;
         Ok(Changes { commits, head })
     }
 
@@ -281,7 +333,10 @@ impl Store for KvStore {
 
 /// A page of a list: index rows that match, and the articles that they name.
 fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
-    let mut page = Page { articles: Vec::new(), next: None };
+    let mut page = Page {
+        articles: Vec::new(),
+        next: None,
+    };
     let mut rows = 0;
     let dated = query.range.index_bounds();
     let in_undated = after.is_some_and(|after| after.instant.is_none());
@@ -293,7 +348,15 @@ fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) ->
     if page.next.is_none() && query.range.has_undated() {
         let from = keys::index(query.axis, None, "");
         let to = keys::above(&from);
-        list_part(core, query, after.filter(|_| in_undated), budget, &mut rows, &mut page, (from, to))?;
+        list_part(
+            core,
+            query,
+            after.filter(|_| in_undated),
+            budget,
+            &mut rows,
+            &mut page,
+            (from, to),
+        )?;
     }
     Ok(page)
 }
@@ -328,7 +391,8 @@ fn list_part(
         let (_, position) = keys::index_position(key).ok_or_else(damaged)?;
         let row = codec::decode_index_row(&payload, position.instant).map_err(corrupt(key))?;
         *rows += 1;
-        let full = *rows >= budget.rows || page.articles.len() + matching.len() + 1 >= budget.articles && query.matches(&row);
+        let full = *rows >= budget.rows
+            || page.articles.len() + matching.len() + 1 >= budget.articles && query.matches(&row);
         if query.matches(&row) {
             matching.push(position.clone());
         }
@@ -372,19 +436,28 @@ fn log_after(
 ) -> Result<()> {
     // The commit after `after` may be inside a group that begins before it.
     let mut from = keys::log(after.saturating_add(1));
-    core.engine.scan(keys::log(0).as_slice()..=&from.clone(), Direction::Backward, &mut |key, _| {
-        from = key.to_vec();
-        ControlFlow::Break(())
-    })?;
-    core.scan(&from, &keys::above(b"l"), Direction::Forward, |key, _, payload| {
-        let group = codec::Group::decode(&payload).map_err(corrupt(key))?;
-        for (seq, (time, events)) in (group.first..).zip(&group.commits) {
-            if seq > after && visit(Stamp { seq, time: *time }, events)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+    core.engine.scan(
+        keys::log(0).as_slice()..=&from.clone(),
+        Direction::Backward,
+        &mut |key, _| {
+            from = key.to_vec();
+            ControlFlow::Break(())
+        },
+    )?;
+    core.scan(
+        &from,
+        &keys::above(b"l"),
+        Direction::Forward,
+        |key, _, payload| {
+            let group = codec::Group::decode(&payload).map_err(corrupt(key))?;
+            for (seq, (time, events)) in (group.first..).zip(&group.commits) {
+                if seq > after && visit(Stamp { seq, time: *time }, events)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
-        }
-        Ok(ControlFlow::Continue(()))
-    })
+            Ok(ControlFlow::Continue(()))
+        },
+    )
 }
 
 /// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there

@@ -32,19 +32,32 @@ impl Prepared {
     /// Encodes a batch.
     pub(super) fn new(batch: Batch) -> Self {
         let head = batch.head.as_ref();
-        let request = batch
-            .request
-            .as_ref()
-            .map(|record| (keys::request(&record.key), Sealed::new(&codec::encode_request(record))));
+        let request = batch.request.as_ref().map(|record| {
+            (
+                keys::request(&record.key),
+                Sealed::new(&codec::encode_request(record)),
+            )
+        });
         Self {
             head: head.map(|head| {
                 let rows = Axis::ALL.map(|axis| {
-                    (axis, Sealed::new(&codec::encode_index_row(&IndexRow::of(head, axis))))
+                    (
+                        axis,
+                        Sealed::new(&codec::encode_index_row(&IndexRow::of(head, axis))),
+                    )
                 });
                 (Sealed::new(&codec::encode_head(head)), rows.into())
             }),
-            slots: batch.slots.iter().map(|slot| Sealed::new(&codec::encode_slot(slot))).collect(),
-            bodies: batch.bodies.iter().map(|body| Sealed::new(&codec::encode_body(body))).collect(),
+            slots: batch
+                .slots
+                .iter()
+                .map(|slot| Sealed::new(&codec::encode_slot(slot)))
+                .collect(),
+            bodies: batch
+                .bodies
+                .iter()
+                .map(|body| Sealed::new(&codec::encode_body(body)))
+                .collect(),
             segment_history: batch
                 .segment_history
                 .as_ref()
@@ -52,7 +65,12 @@ impl Prepared {
             aliases: head
                 .into_iter()
                 .flat_map(|head| &head.aliases)
-                .map(|alias| (alias.clone(), Sealed::new(&codec::encode_alias_holder(alias, &batch.article))))
+                .map(|alias| {
+                    (
+                        alias.clone(),
+                        Sealed::new(&codec::encode_alias_holder(alias, &batch.article)),
+                    )
+                })
                 .collect(),
             events: codec::encode_events(&batch.events, request.as_ref().map(|(key, _)| key.clone())),
             request,
@@ -62,8 +80,16 @@ impl Prepared {
 
     /// Bytes that it is going to write, roughly; bounds a group.
     pub(super) fn bytes(&self) -> usize {
-        let head = self.head.iter().map(|(head, rows)| head.len() + rows.iter().map(|(_, row)| row.len()).sum::<usize>());
-        let records = self.slots.iter().chain(&self.bodies).chain(&self.segment_history).map(Sealed::len);
+        let head = self
+            .head
+            .iter()
+            .map(|(head, rows)| head.len() + rows.iter().map(|(_, row)| row.len()).sum::<usize>());
+        let records = self
+            .slots
+            .iter()
+            .chain(&self.bodies)
+            .chain(&self.segment_history)
+            .map(Sealed::len);
         head.chain(records).sum::<usize>() + self.events.len()
     }
 }

@@ -32,10 +32,17 @@ pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<[u8; 16]> 
             };
             return Err(StoreError::Open(error));
         }
-        return meta.epoch.try_into().map_err(|_| corrupt(keys::META)(codec::Malformed("its epoch is not 16 bytes".into())));
+        return meta
+            .epoch
+            .try_into()
+            .map_err(|_| corrupt(keys::META)(codec::Malformed("its epoch is not 16 bytes".into())));
     }
     let epoch = Uuid::new_v4().into_bytes();
-    let meta = records::Meta { format: FORMAT, epoch: epoch.to_vec(), created: now.as_micros() };
+    let meta = records::Meta {
+        format: FORMAT,
+        epoch: epoch.to_vec(),
+        created: now.as_micros(),
+    };
     let record = Sealed::new(&meta.encode_to_vec()).stamped(Stamp { seq: 0, time: now });
     engine.apply(vec![Write::Put(keys::META.to_vec(), record)])?;
     engine.flush()?;
@@ -46,23 +53,42 @@ pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<[u8; 16]> 
 /// The last commit in the log; the pending stamp if there is none.
 pub(super) fn last_commit(core: &Core) -> Result<Stamp> {
     let mut last = Stamp::PENDING;
-    core.scan(&keys::log(0), &keys::above(b"l"), Direction::Backward, |key, _, payload| {
-        let group = Group::decode(&payload).map_err(corrupt(key))?;
-        last = group.last().unwrap_or(Stamp::PENDING);
-        Ok(ControlFlow::Break(()))
-    })?;
+    core.scan(
+        &keys::log(0),
+        &keys::above(b"l"),
+        Direction::Backward,
+        |key, _, payload| {
+            let group = Group::decode(&payload).map_err(corrupt(key))?;
+            last = group.last().unwrap_or(Stamp::PENDING);
+            Ok(ControlFlow::Break(()))
+        },
+    )?;
     Ok(last)
 }
 
 /// Checks that the end of the log has no gap and that the articles it names are there in at least that version.
 pub(super) fn check_tail(core: &Core) -> Result<()> {
     let mut groups = Vec::new();
-    core.scan(&keys::log(0), &keys::above(b"l"), Direction::Backward, |key, _, payload| {
-        groups.push(Group::decode(&payload).map_err(corrupt(key))?);
-        Ok(if groups.len() < CHECKED_GROUPS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
+    core.scan(
+        &keys::log(0),
+        &keys::above(b"l"),
+        Direction::Backward,
+        |key, _, payload| {
+            groups.push(Group::decode(&payload).map_err(corrupt(key))?);
+            Ok(if groups.len() < CHECKED_GROUPS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        },
+    )?;
     groups.reverse();
-    let damaged = |detail: String| Err(StoreError::Corrupt { record: "the change log".into(), detail });
+    let damaged = |detail: String| {
+        Err(StoreError::Corrupt {
+            record: "the change log".into(),
+            detail,
+        })
+    };
     for pair in groups.windows(2) {
         if let [before, after] = pair
             && before.last().is_some_and(|last| last.seq + 1 != after.first)

@@ -160,6 +160,14 @@ impl SledEngine {
 }
 
 impl Engine for SledEngine {
+    fn name(&self) -> &'static str {
+        "sled"
+    }
+
+    fn location(&self) -> String {
+        self.config.directory.display().to_string()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.read(key, |db| chunks::value(db, key, db.get(key)?))
     }

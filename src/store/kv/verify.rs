@@ -20,7 +20,10 @@ use crate::store::{Body, Finding};
 
 /// Everything that is wrong, in the order of the keys.
 pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
-    let mut check = Check { core, findings: Vec::new() };
+    let mut check = Check {
+        core,
+        findings: Vec::new(),
+    };
     let heads = check.heads()?;
     check.slots(&heads)?;
     check.index(&heads)?;
@@ -37,7 +40,10 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn report(&mut self, record: impl Into<String>, problem: impl Into<String>) {
-        self.findings.push(Finding { record: record.into(), problem: problem.into() });
+        self.findings.push(Finding {
+            record: record.into(),
+            problem: problem.into(),
+        });
     }
 
     /// Visits the records of a prefix; one that cannot be opened or read is a finding, and the walk goes on.
@@ -49,11 +55,21 @@ impl Check<'_> {
         let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut from = prefix.to_vec();
         loop {
-            self.core.engine.scan(from.as_slice()..=&keys::above(prefix), Direction::Forward, &mut |key, record| {
-                records.push((key.to_vec(), record.to_vec()));
-                if records.len() < 256 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            let Some((last, _)) = records.last() else { return Ok(()) };
+            self.core.engine.scan(
+                from.as_slice()..=&keys::above(prefix),
+                Direction::Forward,
+                &mut |key, record| {
+                    records.push((key.to_vec(), record.to_vec()));
+                    if records.len() < 256 {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                },
+            )?;
+            let Some((last, _)) = records.last() else {
+                return Ok(());
+            };
             // The next key after the last one.
             from = [last.as_slice(), &[0]].concat();
             for (key, record) in records.drain(..) {
@@ -75,7 +91,11 @@ impl Check<'_> {
             if keys::head_id(key).as_ref() != Some(&head.id) {
                 check.report(&name, "it is stored under another id");
             }
-            check.version(&name, &head.current.history.newest, |body| matches!(body, Body::Article(v) if *v == head.current));
+            check.version(
+                &name,
+                &head.current.history.newest,
+                |body| matches!(body, Body::Article(v) if *v == head.current),
+            );
             check.version(&name, &head.revisions.newest, |body| {
                 matches!(body, Body::Revision(r) if r.content.manifest() == head.manifest
                     && r.content.title == head.title && r.content.lead == head.lead)
@@ -93,7 +113,10 @@ impl Check<'_> {
     fn version(&mut self, name: &str, version: &VersionRef, agrees: impl FnOnce(&Body) -> bool) {
         match self.core.body(version.body()) {
             Ok(body) if agrees(&body) => {}
-            Ok(_) => self.report(name, format!("it does not agree with its version {}", version.number)),
+            Ok(_) => self.report(
+                name,
+                format!("it does not agree with its version {}", version.number),
+            ),
             Err(error) => self.report(name, error.to_string()),
         }
     }
@@ -107,7 +130,10 @@ impl Check<'_> {
                 None => check.report(&name, "there is no such article"),
                 Some(head) => {
                     // Freshness must be computable for everything that is stored.
-                    let freshness = slot.translations.iter().map(|t| Freshness::of_translation(t, &head.manifest));
+                    let freshness = slot
+                        .translations
+                        .iter()
+                        .map(|t| Freshness::of_translation(t, &head.manifest));
                     if freshness.into_iter().any(|f| f.current > head.manifest.0.len()) {
                         check.report(&name, "its freshness does not add up");
                     }
@@ -118,7 +144,13 @@ impl Check<'_> {
     }
 
     fn slot(&mut self, name: &str, slot: &Slot) {
-        if slot.translations.iter().filter(|t| t.disposition == Disposition::Active).count() > 1 {
+        if slot
+            .translations
+            .iter()
+            .filter(|t| t.disposition == Disposition::Active)
+            .count()
+            > 1
+        {
             self.report(name, "more than one translation is active");
         }
         let dispositions: Vec<_> = slot.translations.iter().map(|t| (t.id, t.disposition)).collect();
@@ -143,7 +175,8 @@ impl Check<'_> {
             });
             let agrees = match &expected {
                 Some((instant, row)) => {
-                    let stored = codec::decode_index_row(payload, *instant).map_err(super::core::corrupt(key))?;
+                    let stored =
+                        codec::decode_index_row(payload, *instant).map_err(super::core::corrupt(key))?;
                     stored == *row
                 }
                 None => false,
@@ -154,7 +187,10 @@ impl Check<'_> {
             Ok(())
         })?;
         if rows != heads.len() * Axis::ALL.len() {
-            self.report("index", format!("it has {rows} rows for {} articles", heads.len()));
+            self.report(
+                "index",
+                format!("it has {rows} rows for {} articles", heads.len()),
+            );
         }
         Ok(())
     }
@@ -169,8 +205,15 @@ impl Check<'_> {
         for (id, head) in heads {
             for alias in &head.aliases {
                 held += 1;
-                if holder_of(self.core, &keys::alias(alias))?.map(|(_, _, holder)| holder).as_ref() != Some(id) {
-                    self.report(keys::readable(&keys::head(id)), format!("{alias} does not lead to it"));
+                if holder_of(self.core, &keys::alias(alias))?
+                    .map(|(_, _, holder)| holder)
+                    .as_ref()
+                    != Some(id)
+                {
+                    self.report(
+                        keys::readable(&keys::head(id)),
+                        format!("{alias} does not lead to it"),
+                    );
                 }
             }
         }
@@ -184,12 +227,20 @@ impl Check<'_> {
         self.walk(b"b", |check, key, stamp, payload| {
             let body = codec::decode_body(payload, stamp).map_err(super::core::corrupt(key))?;
             let newest = body.history().newest;
-            if newest.stamp != stamp || keys::body(BodyRef { seq: stamp.seq, part: newest.part }) != key {
+            if newest.stamp != stamp
+                || keys::body(BodyRef {
+                    seq: stamp.seq,
+                    part: newest.part,
+                }) != key
+            {
                 check.report(keys::readable(key), "it is stored in another place than it says");
             }
             for earlier in &body.history().earlier {
                 if check.core.engine.get(&keys::body(earlier.body()))?.is_none() {
-                    check.report(keys::readable(key), format!("its earlier version {} is missing", earlier.number));
+                    check.report(
+                        keys::readable(key),
+                        format!("its earlier version {} is missing", earlier.number),
+                    );
                 }
             }
             Ok(())
@@ -207,11 +258,17 @@ impl Check<'_> {
             if let Some(last) = last
                 && last.seq + 1 != group.first
             {
-                check.report(&name, format!("commits {} to {} are missing", last.seq + 1, group.first - 1));
+                check.report(
+                    &name,
+                    format!("commits {} to {} are missing", last.seq + 1, group.first - 1),
+                );
             }
             for (seq, (time, events)) in (group.first..).zip(&group.commits) {
                 if last.is_some_and(|last| last.time >= *time) {
-                    check.report(&name, format!("the time of commit {seq} is not after the one before"));
+                    check.report(
+                        &name,
+                        format!("the time of commit {seq} is not after the one before"),
+                    );
                 }
                 codec::decode_events(events).map_err(super::core::corrupt(key))?;
                 last = Some(Stamp { seq, time: *time });
@@ -220,7 +277,10 @@ impl Check<'_> {
         })?;
         let end: Seq = last.map(|last| last.seq).unwrap_or_default();
         if end < self.core.durable.borrow().seq {
-            self.report("the change log", format!("it ends at {end}, before the last durable commit"));
+            self.report(
+                "the change log",
+                format!("it ends at {end}, before the last durable commit"),
+            );
         }
         Ok(())
     }

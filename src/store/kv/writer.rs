@@ -85,25 +85,45 @@ impl InFlight {
     }
 
     fn wait_for_none(&self) {
-        self.none.wait_while(&mut self.groups.lock(), |groups| *groups > 0);
+        self.none
+            .wait_while(&mut self.groups.lock(), |groups| *groups > 0);
     }
 }
 
 /// Starts the writer after the last commit of the log.
-pub(super) fn start(core: Arc<Core>, last: Stamp, queue: mpsc::Receiver<Job>, sender: mpsc::WeakSender<Job>) -> Result<()> {
+pub(super) fn start(
+    core: Arc<Core>,
+    last: Stamp,
+    queue: mpsc::Receiver<Job>,
+    sender: mpsc::WeakSender<Job>,
+) -> Result<()> {
     let spawn_failed = |error: std::io::Error| {
         tracing::error!(%error, "cannot start a thread");
-        StoreError::Unavailable { reason: "the system has no room for another thread".into() }
+        unavailable("the system has no room for another thread")
     };
     let (groups, to_sync) = sync_mpsc::sync_channel::<Applied>(1);
     let in_flight = Arc::new(InFlight::default());
-    let syncer = Syncer { core: core.clone(), in_flight: in_flight.clone(), writer: sender };
+    let syncer = Syncer {
+        core: core.clone(),
+        in_flight: in_flight.clone(),
+        writer: sender,
+    };
     thread::Builder::new()
         .name("store-sync".into())
         .spawn(move || to_sync.into_iter().for_each(|group| syncer.finish_queued(group)))
         .map_err(spawn_failed)?;
-    let writer = Writer { core, last, queue, groups, in_flight, failed: false };
-    thread::Builder::new().name("store-write".into()).spawn(move || writer.run()).map_err(spawn_failed)?;
+    let writer = Writer {
+        core,
+        last,
+        queue,
+        groups,
+        in_flight,
+        failed: false,
+    };
+    thread::Builder::new()
+        .name("store-write".into())
+        .spawn(move || writer.run())
+        .map_err(spawn_failed)?;
     Ok(())
 }
 
@@ -133,9 +153,13 @@ fn finish(core: &Core, group: Applied) -> Result<()> {
         StoreError::OutcomeUnknown
     });
     if result.is_ok() {
-        core.durable.send_modify(|durable| durable.seq = durable.seq.max(group.last.seq));
+        core.durable
+            .send_modify(|durable| durable.seq = durable.seq.max(group.last.seq));
     }
-    group.waiting.into_iter().for_each(|waiting| waiting.answer(result.clone()));
+    group
+        .waiting
+        .into_iter()
+        .for_each(|waiting| waiting.answer(result.clone()));
     result
 }
 
@@ -188,7 +212,9 @@ impl Writer {
                     jobs.push(job);
                 }
             }
-            next = (jobs.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES).then(|| self.queue.try_recv().ok()).flatten();
+            next = (jobs.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES)
+                .then(|| self.queue.try_recv().ok())
+                .flatten();
         }
         jobs
     }
@@ -198,7 +224,9 @@ impl Writer {
             return;
         }
         let refused = if self.failed {
-            Err(StoreError::Unavailable { reason: "the storage engine failed and could not be reopened yet".into() })
+            Err(unavailable(
+                "the storage engine failed and could not be reopened yet",
+            ))
         } else {
             self.core.engine.admit()
         };
@@ -231,10 +259,22 @@ impl Writer {
                 self.hand_over(Applied { last, waiting });
             }
             Err(error) => {
-                tracing::error!(%error, seq = last.seq, "a group of writes failed; its outcome is in doubt");
-                self.failed = true;
-                waiting.into_iter().for_each(|waiting| waiting.answer(Err(StoreError::OutcomeUnknown)));
-                self.reopen();
+                tracing::error!(%error, seq = last.seq, writes = waiting.len(), "a group of writes failed");
+                let alone = waiting.len() == 1 || error.outcome_unknown();
+                let answer = if alone {
+                    error
+                } else {
+                    unavailable("a write beside this one failed")
+                };
+                waiting
+                    .into_iter()
+                    .for_each(|waiting| waiting.answer(Err(answer.clone())));
+                self.failed = self.core.engine.wants_reopen();
+                if self.failed {
+                    self.reopen();
+                } else {
+                    self.core.applied.store(self.last.seq, Ordering::Release);
+                }
             }
         }
     }
@@ -251,7 +291,11 @@ impl Writer {
                 self.core.articles.insert(id, state);
             }
         }
-        self.core.engine.flush()
+        // What is applied and not flushed may survive or not.
+        self.core.engine.flush().map_err(|error| {
+            tracing::error!(%error, "a flush failed");
+            StoreError::OutcomeUnknown
+        })
     }
 
     /// Has the group synced: by the other thread if there is more to do meanwhile, else here.
@@ -281,7 +325,10 @@ impl Writer {
         match result {
             Ok(last) => {
                 self.core.forget();
-                self.last = Stamp { seq: last.seq, time: last.time.max(self.last.time) };
+                self.last = Stamp {
+                    seq: last.seq,
+                    time: last.time.max(self.last.time),
+                };
                 self.core.applied.store(last.seq, Ordering::Release);
                 self.core.durable.send_modify(|durable| {
                     durable.seq = last.seq;
@@ -302,5 +349,11 @@ fn refuse(job: Job, error: &StoreError) {
         Job::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
         Job::Housekeeping(_, reply) | Job::Close(reply) => drop(reply.send(Err(error.clone()))),
         Job::Recover => {}
+    }
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: reason.into(),
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
-use super::article::{ArticleId, Content, Manifest, ManifestEntry};
+use super::article::{ArticleId, Manifest, ManifestEntry};
 use super::etag::Etag;
 use super::history::History;
 use super::ids::{RequestId, SegmentId, TranslationId};
@@ -54,62 +54,49 @@ pub struct TargetTexts {
 pub type Fitted = BTreeMap<SegmentId, TargetText>;
 
 /// Puts texts to the segments of a source revision, or says of each one why it does not fit.
-pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted, Vec<Violation>> {
+pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitted, Vec<Violation>> {
     let mut fitted = Fitted::new();
     let mut violations = Vec::new();
-    let heads = [
-        ("text.title", texts.title, &source.title),
-        ("text.lead", texts.lead, &source.lead),
-    ];
-    for (field, text, segment) in heads {
-        let Some(text) = text.filter(|text| !text.content.is_blank()) else {
-            continue;
-        };
-        if segment.content.text().is_empty() {
-            let name = field.trim_start_matches("text.");
-            violations.push(Violation::new(
-                field,
-                format!("the source has no {name} in revision {revision}"),
-            ));
+    for (name, id, text) in [("title", SegmentId::Title, texts.title), ("lead", SegmentId::Lead, texts.lead)] {
+        let Some(text) = text.filter(|text| !text.content.is_blank()) else { continue };
+        if source.0.iter().any(|entry| entry.id == id) {
+            fitted.insert(id, text);
         } else {
-            fitted.insert(segment.id.clone(), text);
+            let description = format!("the source has no {name} in revision {revision}");
+            violations.push(Violation::new(format!("text.{name}"), description));
         }
     }
+    let body: Vec<_> = source.0.iter().filter(|entry| matches!(entry.id, SegmentId::Body(_))).collect();
     match texts.body {
-        BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != source.body.len() => {
-            let count = texts.len();
-            violations.push(Violation::new(
-                "text.body",
-                count_mismatch(count, source, revision),
-            ));
+        BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != body.len() => {
+            violations.push(Violation::new("text.body", count_mismatch(texts.len(), &body, revision)));
         }
         BodyTexts::InOrder(texts) => {
-            for (index, (text, segment)) in texts.into_iter().zip(&source.body).enumerate() {
+            for (index, (text, entry)) in texts.into_iter().zip(&body).enumerate() {
                 if !text.content.is_blank() {
-                    fitted.insert(segment.id.clone(), text);
-                } else if segment.translate {
+                    fitted.insert(entry.id.clone(), text);
+                } else if entry.translate {
                     violations.push(Violation::new(
                         format!("text.body[{index}].text"),
-                        format!(
-                            "is empty, and segment {:?} is to be translated",
-                            segment.id.to_string()
-                        ),
+                        format!("is empty, and segment \"{}\" is to be translated", entry.id),
                     ));
                 }
             }
         }
         BodyTexts::ById(texts) => {
-            let known: BTreeSet<_> = source.body.iter().map(|segment| &segment.id).collect();
+            let known: BTreeSet<_> = body.iter().map(|entry| &entry.id).collect();
             for (index, (id, text)) in texts.into_iter().enumerate() {
                 let field = format!("text.body[{index}]");
                 if !known.contains(&id) {
-                    let description = format!("revision {revision} has no body segment {:?}", id.to_string());
+                    let description = format!("revision {revision} has no body segment \"{id}\"");
                     violations.push(Violation::new(format!("{field}.segment_id"), description));
                 } else if text.content.is_blank() {
                     violations.push(Violation::new(format!("{field}.text"), "is empty"));
                 } else if fitted.insert(id.clone(), text).is_some() {
-                    let description = format!("segment {:?} is sent twice", id.to_string());
-                    violations.push(Violation::new(format!("{field}.segment_id"), description));
+                    violations.push(Violation::new(
+                        format!("{field}.segment_id"),
+                        format!("segment \"{id}\" is sent twice"),
+                    ));
                 }
             }
         }
@@ -117,32 +104,19 @@ pub fn fit(texts: TargetTexts, source: &Content, revision: u32) -> Result<Fitted
     if fitted.is_empty() && violations.is_empty() {
         violations.push(Violation::new("text", "holds no text"));
     }
-    if violations.is_empty() {
-        Ok(fitted)
-    } else {
-        Err(violations)
-    }
+    if violations.is_empty() { Ok(fitted) } else { Err(violations) }
 }
 
 /// Segments that an error names one by one; the rest is counted.
 const NAMED_SEGMENTS: usize = 50;
 
-fn count_mismatch(count: usize, source: &Content, revision: u32) -> String {
-    let ids: Vec<_> = source
-        .body
-        .iter()
-        .take(NAMED_SEGMENTS)
-        .map(|segment| segment.id.to_string())
-        .collect();
-    let rest = source.body.len().saturating_sub(NAMED_SEGMENTS);
-    let more = if rest > 0 {
-        format!(" and {rest} more")
-    } else {
-        String::new()
-    };
+fn count_mismatch(count: usize, body: &[&ManifestEntry], revision: u32) -> String {
+    let ids: Vec<_> = body.iter().take(NAMED_SEGMENTS).map(|entry| entry.id.to_string()).collect();
+    let rest = body.len().saturating_sub(NAMED_SEGMENTS);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     format!(
         "{count} texts without segment_id do not fit the {} body segments of revision {revision}: {}{more}",
-        source.body.len(),
+        body.len(),
         ids.join(", ")
     )
 }

@@ -10,6 +10,7 @@ pub mod article;
 pub mod attach;
 pub mod change;
 pub mod date;
+pub mod draft;
 pub mod etag;
 pub mod freshness;
 pub mod history;

@@ -1,0 +1,561 @@
+//! Articles: created, read, changed, deleted, listed.
+
+use std::sync::Arc;
+
+use super::snapshot::{Snapshot, View};
+use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::article::{
+    Alias, ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
+};
+use crate::domain::change::{Event, Kind, Scope};
+use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, assign};
+use crate::domain::etag::{Etag, ExpectedEtag};
+use crate::domain::freshness::Freshness;
+use crate::domain::history::{At, History};
+use crate::domain::provenance::Actor;
+use crate::domain::query::{Position, Query};
+use crate::domain::request::{Outcome, RequestRecord};
+use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::translation::Slot;
+use crate::store::{ArticleState, Batch, Body, Budget, Conflict, Expect, StoreError};
+
+/// Which state of an article is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The newest.
+    Now,
+    /// The newest that had this revision of the content.
+    Revision(u32),
+    /// The one at this time.
+    Time(Timestamp),
+}
+
+/// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
+pub const PAGE_BYTES: usize = 3 << 20;
+/// Index rows that a page looks at.
+const PAGE_ROWS: usize = 2_000;
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The articles.
+    pub articles: Vec<Snapshot>,
+    /// Where the next page begins.
+    pub next: Option<Position>,
+}
+
+/// The answer to a batch of reads.
+#[derive(Debug, Clone, Default)]
+pub struct Batched {
+    /// The articles that there are.
+    pub articles: Vec<Snapshot>,
+    /// Ids that no article has.
+    pub missing: Vec<ArticleId>,
+    /// Ids that did not fit into the answer.
+    pub unprocessed: Vec<ArticleId>,
+}
+
+/// A change of an article: a decision that is made anew until its commit meets the state that it was made on.
+pub(super) enum Step {
+    /// Commit this, then answer with the state after it.
+    Commit(Box<Batch>),
+    /// Nothing differs.
+    Unchanged,
+}
+
+impl Service {
+    /// Creates an article.
+    pub async fn create_article(&self, call: &Call, draft: ArticleDraft) -> Result<Snapshot> {
+        const RPC: &str = "CreateArticle";
+        let id = match &draft.id {
+            Some(id) => id.clone(),
+            None => self.new_article_id()?,
+        };
+        let (snapshot, _) = self
+            .change(call, RPC, &id, View::Full, async |state| match state {
+                Some(_) => Err(Error::ArticleExists(id.clone())),
+                None => Ok((Step::Commit(Box::new(new_article(&id, draft.clone(), &call.actor)?)), Outcome::Created)),
+            })
+            .await?;
+        Ok(snapshot)
+    }
+
+    /// Reads an article.
+    pub async fn get_article(&self, id: &ArticleId, view: View, moment: Moment, show_deleted: bool) -> Result<Snapshot> {
+        let state = self.visible(id, show_deleted).await?;
+        let state = self.at(&state, moment).await?;
+        self.snapshot(state, view).await
+    }
+
+    /// Reads many articles.
+    pub async fn batch_get_articles(&self, ids: &[ArticleId], view: View, show_deleted: bool) -> Result<Batched> {
+        let mut answer = Batched::default();
+        let mut bytes = 0;
+        let mut rest = ids;
+        // In small steps, so that what no longer fits is not read.
+        while let Some((step, later)) = (bytes < PAGE_BYTES).then(|| rest.split_at_checked(rest.len().min(32))).flatten() {
+            if step.is_empty() {
+                break;
+            }
+            rest = later;
+            for (id, state) in step.iter().zip(self.store.articles(step).await?) {
+                let Some(state) = state.filter(|state| show_deleted || state.head.current.deleted.is_none()) else {
+                    answer.missing.push(id.clone());
+                    continue;
+                };
+                let snapshot = self.snapshot(state, view).await?;
+                bytes += snapshot.max_bytes();
+                if bytes > PAGE_BYTES && !answer.articles.is_empty() {
+                    answer.unprocessed.push(id.clone());
+                } else {
+                    answer.articles.push(snapshot);
+                }
+            }
+        }
+        answer.unprocessed.extend_from_slice(rest);
+        Ok(answer)
+    }
+
+    /// Finds an article by an alias.
+    pub async fn lookup_article(&self, alias: &Alias, view: View, show_deleted: bool) -> Result<Snapshot> {
+        let holder = self.store.lookup(std::slice::from_ref(alias)).await?.pop().flatten();
+        let not_found = || Error::AliasNotFound(alias.to_string());
+        let state = self.existing(&holder.ok_or_else(not_found)?).await?;
+        if state.head.current.deleted.is_some() && !show_deleted {
+            return Err(not_found());
+        }
+        self.snapshot(state, view).await
+    }
+
+    /// Changes fields of an article, or creates it if there is none and `missing` has what to create.
+    pub async fn update_article(
+        &self,
+        call: &Call,
+        id: &ArticleId,
+        patch: &ArticlePatch,
+        missing: Option<ArticleDraft>,
+        expected: Option<&ExpectedEtag>,
+        significance: Option<Significance>,
+    ) -> Result<Snapshot> {
+        const RPC: &str = "UpdateArticle";
+        let decide = async |state: Option<&Arc<ArticleState>>| {
+            let Some(state) = state else {
+                let draft = missing.clone().ok_or_else(|| Error::ArticleNotFound(id.clone()))?;
+                return Ok((Step::Commit(Box::new(new_article(id, draft, &call.actor)?)), Outcome::Created));
+            };
+            if state.head.current.deleted.is_some() {
+                return Err(Error::ArticleDeleted(id.clone()));
+            }
+            let step = self.revise(state, patch, significance, &call.actor).await?;
+            if let (Step::Commit(_), _) = step {
+                check_etag(state, expected)?;
+            }
+            Ok(step)
+        };
+        Ok(self.change(call, RPC, id, View::Full, decide).await?.0)
+    }
+
+    /// Deletes an article.
+    pub async fn delete_article(&self, call: &Call, id: &ArticleId, expected: Option<&ExpectedEtag>) -> Result<Snapshot> {
+        self.set_deleted(call, "DeleteArticle", id, expected, true).await
+    }
+
+    /// Brings a deleted article back.
+    pub async fn undelete_article(&self, call: &Call, id: &ArticleId, expected: Option<&ExpectedEtag>) -> Result<Snapshot> {
+        self.set_deleted(call, "UndeleteArticle", id, expected, false).await
+    }
+
+    async fn set_deleted(
+        &self,
+        call: &Call,
+        rpc: &'static str,
+        id: &ArticleId,
+        expected: Option<&ExpectedEtag>,
+        delete: bool,
+    ) -> Result<Snapshot> {
+        let decide = async |state: Option<&Arc<ArticleState>>| {
+            let state = state.ok_or_else(|| Error::ArticleNotFound(id.clone()))?;
+            if state.head.current.deleted.is_some() == delete {
+                return Ok((Step::Unchanged, Outcome::Unchanged));
+            }
+            check_etag(state, expected)?;
+            let kind = if delete { Kind::ArticleDeleted } else { Kind::ArticleUndeleted };
+            let version = ArticleVersion {
+                deleted: delete.then_some(Stamp::PENDING),
+                actor: call.actor.clone(),
+                ..next_version(&state.head, &state.head.current.metadata, delete)
+            };
+            let head = Head { current: version, ..(*state.head).clone() };
+            Ok((Step::Commit(Box::new(rewrite(state, head, kind))), Outcome::Changed))
+        };
+        Ok(self.change(call, rpc, id, View::Basic, decide).await?.0)
+    }
+
+    /// Lists articles by date.
+    pub async fn list_articles(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        page_size: usize,
+        view: View,
+    ) -> Result<Listed> {
+        let budget = Budget { articles: page_size, rows: PAGE_ROWS };
+        let page = self.store.list(query, after, budget).await?;
+        let mut listed = Listed { articles: Vec::with_capacity(page.articles.len()), next: page.next };
+        let mut bytes = 0;
+        let mut last = after.cloned();
+        for (position, state) in page.articles {
+            let snapshot = self.snapshot(state, view).await?;
+            bytes += snapshot.max_bytes();
+            if bytes > PAGE_BYTES && !listed.articles.is_empty() {
+                listed.next = last;
+                break;
+            }
+            listed.articles.push(snapshot);
+            last = Some(position);
+        }
+        Ok(listed)
+    }
+
+    /// Lists the revisions of an article before a number, newest first, and the number before which the next page begins.
+    pub async fn list_revisions(
+        &self,
+        id: &ArticleId,
+        before: Option<u32>,
+        page_size: usize,
+    ) -> Result<(Vec<Revision>, Option<u32>)> {
+        let state = self.visible(id, false).await?;
+        let newest = before.map_or(state.head.revision(), |before| before.saturating_sub(1).min(state.head.revision()));
+        let mut revisions = Vec::new();
+        let mut next = self.find(&state.head.revisions, At::Number(newest)).await?;
+        while let Some(version) = next {
+            if revisions.len() == page_size {
+                return Ok((revisions, Some(version.number + 1)));
+            }
+            let revision = self.revision(&version).await?;
+            next = revision.history.earlier.first().copied();
+            revisions.push(revision);
+        }
+        Ok((revisions, None))
+    }
+
+    /// An article that may be shown.
+    pub(super) async fn visible(&self, id: &ArticleId, show_deleted: bool) -> Result<Arc<ArticleState>> {
+        let state = self.existing(id).await?;
+        if state.head.current.deleted.is_some() && !show_deleted {
+            return Err(Error::ArticleNotFound(id.clone()));
+        }
+        Ok(state)
+    }
+
+    /// The article at a moment.
+    pub(super) async fn at(&self, state: &Arc<ArticleState>, moment: Moment) -> Result<Arc<ArticleState>> {
+        let head = state.head.revision();
+        let missing = |wanted| Error::RevisionNotFound { id: state.head.id.clone(), wanted, head };
+        match moment {
+            Moment::Now => Ok(state.clone()),
+            Moment::Time(time) => {
+                let found = self.as_of(state, time).await?;
+                found.ok_or_else(|| missing(format!("state at {time}")))
+            }
+            Moment::Revision(number) if number == head => Ok(state.clone()),
+            Moment::Revision(number) => {
+                // The last moment of a revision is the one before the next revision.
+                let missing = || missing(format!("revision {number}"));
+                let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
+                let next = self.find(&state.head.revisions, At::Number(following)).await?.ok_or_else(missing)?;
+                let last = next.stamp.time.saturating_add_micros(-1);
+                self.as_of(state, last).await?.ok_or_else(missing)
+            }
+        }
+    }
+
+    /// Decides on an article again and again until the decision is committed, and answers with the article after it.
+    pub(super) async fn change(
+        &self,
+        call: &Call,
+        rpc: &'static str,
+        id: &ArticleId,
+        view: View,
+        decide: impl AsyncFn(Option<&Arc<ArticleState>>) -> Result<(Step, Outcome)>,
+    ) -> Result<(Snapshot, Outcome)> {
+        for _ in 0..ATTEMPTS {
+            if let Some(record) = self.earlier(call, rpc).await? {
+                return Ok((self.answer_again(&record, view).await?, record.outcome));
+            }
+            let state = self.state(id).await?;
+            let (mut batch, outcome) = match (decide(state.as_ref()).await?, &state) {
+                ((Step::Commit(batch), outcome), _) => (*batch, outcome),
+                ((Step::Unchanged, outcome), Some(state)) if call.request.is_none() => {
+                    return Ok((self.snapshot(state.clone(), view).await?, outcome));
+                }
+                ((Step::Unchanged, outcome), state) => (unchanged(id, state.as_deref()), outcome),
+            };
+            batch.request = call.record(rpc, id, None, outcome);
+            match self.store.commit(batch.clone()).await {
+                Ok(stamp) => return Ok((self.after(state, batch, stamp, view).await?, outcome)),
+                Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
+                    return Err(Error::AliasTaken { alias, holder });
+                }
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contention(id.clone()))
+    }
+
+    /// The article after a batch was committed.
+    async fn after(&self, state: Option<Arc<ArticleState>>, batch: Batch, stamp: Stamp, view: View) -> Result<Snapshot> {
+        let slots = state.as_ref().map(|state| state.slots.clone()).unwrap_or_default();
+        let head = match (batch.head, state) {
+            (Some(mut head), _) => {
+                head.resolve(stamp);
+                Arc::new(head)
+            }
+            (None, Some(state)) => state.head.clone(),
+            (None, None) => return Err(Error::internal("a change of no article was committed")),
+        };
+        let mut snapshot = self.snapshot(Arc::new(ArticleState { head, slots }), View::Basic).await?;
+        if view == View::Full {
+            let written = batch.bodies.into_iter().find(|body| matches!(body, Body::Revision(_)));
+            snapshot.revision = Some(match written {
+                Some(mut body) => {
+                    body.resolve(stamp);
+                    Arc::new(body)
+                }
+                None => self.revision_body(&snapshot.state.head.current.revision).await?,
+            });
+        }
+        Ok(snapshot)
+    }
+
+    /// What was answered first.
+    pub(super) async fn answer_again(&self, record: &RequestRecord, view: View) -> Result<Snapshot> {
+        let state = self.existing(&record.article).await?;
+        let state = self.at(&state, Moment::Time(record.stamp.time)).await?;
+        self.snapshot(state, view).await
+    }
+
+    /// What a patch makes of an article.
+    pub(super) async fn revise(
+        &self,
+        state: &Arc<ArticleState>,
+        patch: &ArticlePatch,
+        significance: Option<Significance>,
+        actor: &Actor,
+    ) -> Result<(Step, Outcome)> {
+        let head = &state.head;
+        let metadata = patch.metadata(&head.current.metadata);
+        if !patch.touches_content() {
+            return Ok(self.metadata_step(state, metadata, actor));
+        }
+        let old = self.revision(&head.current.revision).await?;
+        let history = self.store.segment_history(&head.id).await?;
+        let assigned = self.assign(patch, &old, head, &history).await?;
+        if assigned.content == old.content {
+            return Ok(self.metadata_step(state, metadata, actor));
+        }
+        check_not_empty(&assigned.content)?;
+        let batch = revised(state, metadata, assigned, history, significance, actor);
+        Ok((Step::Commit(Box::new(batch)), Outcome::Changed))
+    }
+
+    fn metadata_step(&self, state: &ArticleState, metadata: Metadata, actor: &Actor) -> (Step, Outcome) {
+        if metadata == state.head.current.metadata {
+            return (Step::Unchanged, Outcome::Unchanged);
+        }
+        let current = ArticleVersion { actor: actor.clone(), ..next_version(&state.head, &metadata, false) };
+        let head = Head { current, aliases: all_aliases(&state.head, &metadata), ..(*state.head).clone() };
+        (Step::Commit(Box::new(rewrite(state, head, Kind::ArticleMetadataChanged))), Outcome::Changed)
+    }
+
+    /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's.
+    async fn assign(&self, patch: &ArticlePatch, old: &Revision, head: &Head, history: &SegmentHistory) -> Result<Assigned> {
+        let draft = patch.content(&old.content);
+        let wanted = draft.content_hash();
+        let earlier = if wanted == head.manifest.content_hash() { None } else { history.revision_with(wanted) };
+        let base = match earlier {
+            Some(number) => match self.find(&head.revisions, At::Number(number)).await? {
+                Some(version) => self.revision(&version).await?.content.body,
+                None => old.content.body.clone(),
+            },
+            None => old.content.body.clone(),
+        };
+        assign(draft, &base, history, head.next_segment).map_err(Error::Invalid)
+    }
+}
+
+/// Whether the caller's etag is the article's.
+fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
+    let current = state.head.current.etag;
+    match expected {
+        Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {
+            what: format!("article \"{}\"", state.head.id),
+            expected: expected.clone(),
+            current,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_empty(content: &Content) -> Result<()> {
+    match content.segments().next() {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid("article.title", "is required where there is neither a lead nor a body")),
+    }
+}
+
+/// A batch that only records a request, on the state that it found.
+fn unchanged(id: &ArticleId, state: Option<&ArticleState>) -> Batch {
+    Batch { expect: vec![Expect::Head(state.map(|state| state.head.version()))], ..Batch::new(id.clone()) }
+}
+
+/// Everything of a new article.
+pub(super) fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) -> Result<Batch> {
+    let ArticleDraft { id: _, metadata, content } = draft;
+    let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
+    check_not_empty(&assigned.content)?;
+    let history = History::first(0);
+    let revisions = History::first(1);
+    let current = ArticleVersion {
+        stamp: Stamp::PENDING,
+        etag: Etag::of(1, &(&metadata, &assigned.content, false)),
+        revision: revisions.newest,
+        created: Stamp::PENDING,
+        deleted: None,
+        actor: actor.clone(),
+        history,
+        metadata,
+    };
+    let head = head_of(id.clone(), current, &assigned, revisions, Vec::new());
+    let head = Head { aliases: all_aliases(&head, &head.current.metadata), ..head };
+    let revision = Revision {
+        stamp: Stamp::PENDING,
+        content: assigned.content,
+        significance: None,
+        actor: actor.clone(),
+        history: head.revisions.clone(),
+    };
+    Ok(Batch {
+        expect: vec![Expect::Head(None)],
+        events: vec![event(&head, Kind::ArticleCreated, None)],
+        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        head: Some(head),
+        ..Batch::new(id.clone())
+    })
+}
+
+fn head_of(id: ArticleId, current: ArticleVersion, assigned: &Assigned, revisions: History, aliases: Vec<Alias>) -> Head {
+    Head {
+        id,
+        current,
+        title: assigned.content.title.clone(),
+        lead: assigned.content.lead.clone(),
+        manifest: assigned.content.manifest(),
+        next_segment: assigned.next_segment,
+        aliases,
+        revisions,
+    }
+}
+
+/// The aliases that an article holds with new metadata: it never gives one up.
+fn all_aliases(head: &Head, metadata: &Metadata) -> Vec<Alias> {
+    let mut aliases = head.aliases.clone();
+    aliases.extend(metadata.aliases().into_iter().filter(|alias| !head.aliases.contains(alias)));
+    aliases
+}
+
+/// The version after a head's, with the same content.
+fn next_version(head: &Head, metadata: &Metadata, deleted: bool) -> ArticleVersion {
+    let history = head.current.history.next(0);
+    let digest = (metadata, head.current.etag.digest, deleted);
+    ArticleVersion {
+        stamp: Stamp::PENDING,
+        etag: Etag::of(history.newest.number, &digest),
+        metadata: metadata.clone(),
+        history,
+        ..head.current.clone()
+    }
+}
+
+/// A commit that changes an article without touching its content.
+fn rewrite(state: &ArticleState, head: Head, kind: Kind) -> Batch {
+    Batch {
+        expect: vec![Expect::Head(Some(state.head.version()))],
+        events: vec![event(&head, kind, Some(&state.head))],
+        bodies: vec![Body::Article(head.current.clone())],
+        head: Some(head),
+        ..Batch::new(state.head.id.clone())
+    }
+}
+
+/// A commit that gives an article new content.
+fn revised(
+    state: &ArticleState,
+    metadata: Metadata,
+    assigned: Assigned,
+    mut history: SegmentHistory,
+    significance: Option<Significance>,
+    actor: &Actor,
+) -> Batch {
+    let old = &state.head;
+    let versions = old.current.history.next(0);
+    let revisions = old.revisions.next(1);
+    let current = ArticleVersion {
+        stamp: Stamp::PENDING,
+        etag: Etag::of(versions.newest.number, &(&metadata, &assigned.content, false)),
+        revision: revisions.newest,
+        actor: actor.clone(),
+        history: versions,
+        metadata,
+        ..old.current.clone()
+    };
+    let aliases = all_aliases(old, &current.metadata);
+    let head = head_of(old.id.clone(), current, &assigned, revisions, aliases);
+    history.advance(&old.manifest, old.revision(), &head.manifest, significance);
+    let revision = Revision {
+        stamp: Stamp::PENDING,
+        content: assigned.content,
+        significance,
+        actor: actor.clone(),
+        history: head.revisions.clone(),
+    };
+    let versions = state.slots.iter().map(|(language, slot)| (language.clone(), slot.version)).collect();
+    let mut events = vec![event(&head, Kind::ArticleRevised, Some(old))];
+    events.extend(state.slots.values().filter_map(|slot| freshness_event(&head, old, slot)));
+    Batch {
+        expect: vec![Expect::Head(Some(old.version())), Expect::Slots(versions)],
+        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        segment_history: Some(history),
+        events,
+        head: Some(head),
+        ..Batch::new(old.id.clone())
+    }
+}
+
+/// What a new revision does to the translation that is served in a language.
+fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
+    let active = slot.active()?;
+    let from = Freshness::of_translation(active, &old.manifest).overall;
+    let to = Freshness::of_translation(active, &head.manifest).overall;
+    (from != to).then(|| Event {
+        language: Some(slot.language.clone()),
+        etag: Some(active.etag),
+        ..event(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
+    })
+}
+
+/// An event about an article.
+pub(super) fn event(head: &Head, kind: Kind, old: Option<&Head>) -> Event {
+    let scope = Scope::from(&head.current.metadata);
+    let previous = old.map(|old| Scope::from(&old.current.metadata)).filter(|previous| *previous != scope);
+    Event {
+        kind,
+        article: head.id.clone(),
+        revision: head.revision(),
+        language: None,
+        etag: Some(head.current.etag),
+        scope,
+        previous,
+    }
+}

@@ -1,0 +1,63 @@
+//! Imports: an article that may be there already, found by its id or by its aliases.
+
+use super::articles::{Step, new_article};
+use super::snapshot::{Snapshot, View};
+use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::article::{ArticleId, Significance};
+use crate::domain::draft::{ArticleDraft, ArticlePatch};
+use crate::domain::request::Outcome;
+
+impl Service {
+    /// Creates the article, or replaces the one that has its id, guid or URL.
+    pub async fn import_article(
+        &self,
+        call: &Call,
+        draft: &ArticleDraft,
+        significance: Option<Significance>,
+    ) -> Result<(Snapshot, Outcome)> {
+        let patch = ArticlePatch::from(draft.clone());
+        for _ in 0..ATTEMPTS {
+            let id = self.identify(draft).await?;
+            let imported = self.import_as(call, &id, draft, &patch, significance).await;
+            match imported {
+                // Somebody else created an article with these aliases meanwhile: it is the one to revise.
+                Err(Error::AliasTaken { .. }) if draft.id.is_none() => {}
+                imported => return imported,
+            }
+        }
+        Err(Error::Contention(self.identify(draft).await?))
+    }
+
+    async fn import_as(
+        &self,
+        call: &Call,
+        id: &ArticleId,
+        draft: &ArticleDraft,
+        patch: &ArticlePatch,
+        significance: Option<Significance>,
+    ) -> Result<(Snapshot, Outcome)> {
+        self.change(call, "ImportArticles", id, View::Basic, async |state| match state {
+            None => {
+                let batch = new_article(id, draft.clone(), &call.actor)?;
+                Ok((Step::Commit(Box::new(batch)), Outcome::Created))
+            }
+            Some(state) if state.head.current.deleted.is_some() => Err(Error::ArticleDeleted(id.clone())),
+            Some(state) => self.revise(state, patch, significance, &call.actor).await,
+        })
+        .await
+    }
+
+    /// The id of the article that a draft is about; a new one if there is none.
+    async fn identify(&self, draft: &ArticleDraft) -> Result<ArticleId> {
+        if let Some(id) = &draft.id {
+            return Ok(id.clone());
+        }
+        let aliases = draft.metadata.aliases();
+        let mut holders = self.store.lookup(&aliases).await?.into_iter().flatten();
+        match (holders.next(), holders.next()) {
+            (Some(first), Some(second)) if first != second => Err(Error::AliasesDisagree { first, second }),
+            (Some(holder), _) => Ok(holder),
+            (None, _) => self.new_article_id(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The rules that need the store: read what a decision needs, ask `domain`, commit the decision as data.
+//!
+//! One file per API area, with the API's verbs as methods of [`Service`]. When a commit meets a precondition that no
+//! longer holds, the decision is made again on what is stored now. Nothing here knows gRPC.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::domain::article::ArticleId;
+use crate::domain::ids::RequestId;
+use crate::domain::provenance::Actor;
+use crate::store::Store;
+
+pub mod articles;
+pub mod error;
+pub mod export;
+pub mod import;
+mod requests;
+pub mod snapshot;
+pub mod translations;
+
+pub use error::{Error, Result};
+
+/// How often a decision is made again before the call gives up with [`Error::Contention`].
+const ATTEMPTS: usize = 16;
+
+/// Who calls, and what makes a retry of the call safe.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// Who calls.
+    pub actor: Actor,
+    /// The request id, if the caller gave one.
+    pub request: Option<Request>,
+}
+
+/// A request id with the digest of the request that it stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// The id.
+    pub id: RequestId,
+    /// SHA-256 over the decoded request without its id.
+    pub digest: [u8; 32],
+}
+
+/// The service, shared by all calls.
+#[derive(Clone)]
+pub struct Service {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Service {
+    /// A service over a store.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// The store, for what is no business rule: health, status, closing.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// An id for an article that came without one: a UUIDv7, so that ids made together lie together.
+    fn new_article_id(&self) -> Result<ArticleId> {
+        let (seconds, nanos) = self.clock.now().to_seconds();
+        let time = uuid::Timestamp::from_unix(
+            uuid::NoContext,
+            u64::try_from(seconds).unwrap_or_default(),
+            u32::try_from(nanos).unwrap_or_default(),
+        );
+        ArticleId::parse(&Uuid::new_v7(time).to_string()).map_err(|error| Error::internal(&error.0))
+    }
+}

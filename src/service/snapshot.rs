@@ -1,0 +1,255 @@
+//! Articles as they are or as they were, ready to be answered.
+//!
+//! An earlier state is put together from immutable versions into the same shape as the present one, so that everything
+//! that renders an article, and every replay of a first answer, works alike on both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Error, Result, Service};
+use crate::domain::article::{ArticleId, ArticleVersion, Head, Revision};
+use crate::domain::freshness::{Freshness, Overall, StaleSince};
+use crate::domain::history::{At, History, Step, VersionRef};
+use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::translation::{Selection, Slot, TranslationHead, TranslationVersion};
+use crate::store::{ArticleState, Body, StoreError};
+
+/// How much of an article is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum View {
+    /// Everything but the body.
+    Basic,
+    /// Everything.
+    Full,
+}
+
+/// An article with as much as was asked for.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The article and its translations without texts.
+    pub state: Arc<ArticleState>,
+    /// The newest revision of the content; `None` in the basic view.
+    pub revision: Option<Arc<Body>>,
+}
+
+impl Snapshot {
+    /// The content's revision.
+    pub fn revision(&self) -> Option<&Revision> {
+        match self.revision.as_deref() {
+            Some(Body::Revision(revision)) => Some(revision),
+            _ => None,
+        }
+    }
+
+    /// An upper bound of what the article takes in an answer, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        let metadata = &self.state.head.current.metadata;
+        let lists = [&metadata.info_sources, &metadata.authors, &metadata.keywords];
+        let words: usize = lists.into_iter().flatten().map(|word| word.len() + 4).sum();
+        let labels: usize = metadata.labels.iter().map(|(key, value)| key.len() + value.len() + 12).sum();
+        let heads = [&self.state.head.title, &self.state.head.lead];
+        let spans = |segment: &crate::domain::segment::Segment| -> usize {
+            let href = |span: &crate::domain::segment::Span| match &span.mark {
+                crate::domain::segment::Mark::Link(href) => href.len(),
+                _ => 0,
+            };
+            segment.content.spans().iter().map(|span| 32 + href(span)).sum::<usize>() + segment.content.text().len() + 48
+        };
+        let texts: usize = heads.into_iter().map(spans).sum();
+        let body: usize = self.revision().map_or(0, |revision| revision.content.body.iter().map(spans).sum());
+        let ids = self.state.head.manifest.0.len();
+        let summaries = self.state.slots.values().flat_map(|slot| &slot.translations);
+        let translations: usize = summaries.map(|t| 512 + t.external_uri.len() + 14 * (ids + t.bindings.len())).sum();
+        // Single fields of metadata: eight texts of at most a kilobyte and a URL are usually a few dozen bytes.
+        let fields = [&metadata.section, &metadata.publisher, &metadata.guid, &metadata.located, &metadata.dateline];
+        let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
+        2_048 + fields + words + labels + texts + body + translations
+    }
+}
+
+/// A translation with how it stands to its source.
+#[derive(Debug, Clone)]
+pub struct TranslationSnapshot {
+    /// The article.
+    pub article: ArticleId,
+    /// The slot that it is in.
+    pub slot: Arc<Slot>,
+    /// The translation without texts.
+    pub head: TranslationHead,
+    /// How it stands to the source.
+    pub freshness: Freshness,
+    /// Since when it is stale.
+    pub stale_since: Option<StaleSince>,
+    /// Its texts; `None` where only a summary was asked for.
+    pub version: Option<Arc<Body>>,
+}
+
+impl TranslationSnapshot {
+    /// The texts.
+    pub fn version(&self) -> Option<&TranslationVersion> {
+        match self.version.as_deref() {
+            Some(Body::Translation(version)) => Some(version),
+            _ => None,
+        }
+    }
+}
+
+/// What a body should have been.
+fn wrong_body(version: &VersionRef) -> Error {
+    let record = format!("body {}/{}", version.stamp.seq, version.part);
+    Error::Store(StoreError::Corrupt { record, detail: "it holds something else than its reference says".into() })
+}
+
+impl Service {
+    /// The present state of an article.
+    pub(super) async fn state(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
+        Ok(self.store.articles(std::slice::from_ref(id)).await?.pop().flatten())
+    }
+
+    /// The present state of an article that must be there, deleted or not.
+    pub(super) async fn existing(&self, id: &ArticleId) -> Result<Arc<ArticleState>> {
+        self.state(id).await?.ok_or_else(|| Error::ArticleNotFound(id.clone()))
+    }
+
+    /// A body.
+    pub(super) async fn body(&self, version: &VersionRef) -> Result<Arc<Body>> {
+        let mut bodies = self.store.bodies(&[version.body()]).await?;
+        bodies.pop().ok_or_else(|| wrong_body(version))
+    }
+
+    /// The body of a revision of the content.
+    pub(super) async fn revision_body(&self, version: &VersionRef) -> Result<Arc<Body>> {
+        let body = self.body(version).await?;
+        if matches!(*body, Body::Revision(_)) { Ok(body) } else { Err(wrong_body(version)) }
+    }
+
+    /// A revision of the content.
+    pub(super) async fn revision(&self, version: &VersionRef) -> Result<Revision> {
+        match &*self.body(version).await? {
+            Body::Revision(revision) => Ok(revision.clone()),
+            _ => Err(wrong_body(version)),
+        }
+    }
+
+    /// A translation with its texts.
+    pub(super) async fn translation_version(&self, version: &VersionRef) -> Result<TranslationVersion> {
+        match &*self.body(version).await? {
+            Body::Translation(translation) => Ok(translation.clone()),
+            _ => Err(wrong_body(version)),
+        }
+    }
+
+    async fn article_version(&self, version: &VersionRef) -> Result<ArticleVersion> {
+        match &*self.body(version).await? {
+            Body::Article(article) => Ok(article.clone()),
+            _ => Err(wrong_body(version)),
+        }
+    }
+
+    async fn selection(&self, version: &VersionRef) -> Result<Selection> {
+        match &*self.body(version).await? {
+            Body::Selection(selection) => Ok(selection.clone()),
+            _ => Err(wrong_body(version)),
+        }
+    }
+
+    /// Finds a version in a history.
+    pub(super) async fn find(&self, history: &History, at: At) -> Result<Option<VersionRef>> {
+        let mut step = history.find(at);
+        loop {
+            match step {
+                Step::Found(version) => return Ok(Some(version)),
+                Step::None => return Ok(None),
+                Step::Hop(version) => step = self.body(&version).await?.history().find(at),
+            }
+        }
+    }
+
+    /// The article with its content if the view has it.
+    pub(super) async fn snapshot(&self, state: Arc<ArticleState>, view: View) -> Result<Snapshot> {
+        let revision = match view {
+            View::Basic => None,
+            View::Full => Some(self.revision_body(&state.head.current.revision).await?),
+        };
+        Ok(Snapshot { state, revision })
+    }
+
+    /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
+    pub(super) async fn as_of(&self, state: &Arc<ArticleState>, time: Timestamp) -> Result<Option<Arc<ArticleState>>> {
+        let newest_slot = state.slots.values().map(|slot| slot.stamp.time).max();
+        if state.head.current.stamp.time.max(newest_slot.unwrap_or(Timestamp::MIN)) <= time {
+            return Ok(Some(state.clone()));
+        }
+        let Some(version) = self.find(&state.head.current.history, At::Time(time)).await? else { return Ok(None) };
+        let current = self.article_version(&version).await?;
+        let revision = self.revision(&current.revision).await?;
+        let head = Head {
+            id: state.head.id.clone(),
+            title: revision.content.title.clone(),
+            lead: revision.content.lead.clone(),
+            manifest: revision.content.manifest(),
+            next_segment: state.head.next_segment,
+            aliases: state.head.aliases.clone(),
+            revisions: revision.history,
+            current,
+        };
+        let mut slots = BTreeMap::new();
+        for (language, slot) in &state.slots {
+            if let Some(slot) = self.slot_as_of(slot, time).await? {
+                slots.insert(language.clone(), Arc::new(slot));
+            }
+        }
+        Ok(Some(Arc::new(ArticleState { head: Arc::new(head), slots })))
+    }
+
+    async fn slot_as_of(&self, slot: &Slot, time: Timestamp) -> Result<Option<Slot>> {
+        if slot.stamp.time <= time {
+            return Ok(Some(slot.clone()));
+        }
+        let Some(version) = self.find(&slot.selections, At::Time(time)).await? else { return Ok(None) };
+        let selection = self.selection(&version).await?;
+        let mut stamp: Stamp = selection.stamp;
+        let mut translations = Vec::with_capacity(selection.dispositions.len());
+        for (id, disposition) in &selection.dispositions {
+            let Some(newest) = slot.translation(*id) else { continue };
+            if let Some(version) = self.find(&newest.history, At::Time(time)).await? {
+                let head = self.translation_version(&version).await?.head;
+                stamp = stamp.max(head.updated);
+                translations.push(TranslationHead { disposition: *disposition, ..head });
+            }
+        }
+        Ok(Some(Slot {
+            article: slot.article.clone(),
+            language: slot.language.clone(),
+            version: slot.version,
+            stamp,
+            etag: selection.etag,
+            translations,
+            selections: selection.history,
+        }))
+    }
+
+    /// How a translation of a state stands to that state's source.
+    pub(super) async fn translation_snapshot(
+        &self,
+        state: &ArticleState,
+        slot: &Arc<Slot>,
+        head: &TranslationHead,
+    ) -> Result<TranslationSnapshot> {
+        let freshness = Freshness::of_translation(head, &state.head.manifest);
+        let stale_since = if freshness.overall == Overall::Stale || !freshness.stale.is_empty() {
+            let history = self.store.segment_history(&state.head.id).await?;
+            freshness.stale_since(head, state.head.revision(), &history)
+        } else {
+            None
+        };
+        Ok(TranslationSnapshot {
+            article: state.head.id.clone(),
+            slot: slot.clone(),
+            head: head.clone(),
+            freshness,
+            stale_since,
+            version: None,
+        })
+    }
+}

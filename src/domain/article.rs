@@ -3,7 +3,7 @@
 //! An article is a [`Head`] (the newest state, small, rewritten by every change) and immutable versions: an
 //! [`ArticleVersion`] for every change, a [`Revision`] for every change of the content. Limits live here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use sha2::{Digest, Sha256};
@@ -143,18 +143,39 @@ pub struct Manifest(pub Vec<ManifestEntry>);
 impl Manifest {
     /// One hash over all segments in order; equal where no segment differs in text, place or role.
     pub fn content_hash(&self) -> TextHash {
-        let mut hasher = Sha256::new();
-        for entry in &self.0 {
-            let kind = match entry.id {
-                SegmentId::Title => 0,
-                SegmentId::Lead => 1,
-                SegmentId::Body(_) => 2,
-            };
-            hasher.update([kind, u8::from(entry.translate)]);
-            hasher.update(entry.hash.0);
-        }
-        TextHash::finish(hasher)
+        hash_content(
+            self.0
+                .iter()
+                .map(|entry| (&entry.id, entry.translate, entry.hash)),
+        )
     }
+}
+
+impl DraftContent {
+    /// What [`Manifest::content_hash`] will be, known before the body has its ids.
+    pub fn content_hash(&self) -> TextHash {
+        let ends = [(&SegmentId::Title, &self.title), (&SegmentId::Lead, &self.lead)];
+        let segments = ends
+            .into_iter()
+            .filter(|(_, s)| !s.content.text().is_empty())
+            .chain(self.body.iter().map(|s| (&SegmentId::Body(0), s)));
+        hash_content(segments.map(|(id, s)| (id, s.translate, TextHash::of_source(s.role, &s.content))))
+    }
+}
+
+/// Of an id only the kind counts: the same text is the same content, whatever its segments are called.
+fn hash_content<'a>(segments: impl Iterator<Item = (&'a SegmentId, bool, TextHash)>) -> TextHash {
+    let mut hasher = Sha256::new();
+    for (id, translate, hash) in segments {
+        let kind = match id {
+            SegmentId::Title => 0,
+            SegmentId::Lead => 1,
+            SegmentId::Body(_) => 2,
+        };
+        hasher.update([kind, u8::from(translate)]);
+        hasher.update(hash.0);
+    }
+    TextHash::finish(hasher)
 }
 
 /// How much a revision changes what the article says.
@@ -293,17 +314,21 @@ impl Metadata {
     }
 }
 
-/// Where a body segment's text stood in earlier revisions: enough to give a returning text its id back, and to say
+/// Where the texts of an article stood in earlier revisions: enough to give a returning text its id back, and to say
 /// since when a translation is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SegmentHistory {
-    /// Texts that are gone from the newest revision, oldest departure first.
+    /// Texts that a segment had and lost, oldest departure first and in reading order within one. A text that came
+    /// back and left again is here once for each time: what an earlier revision was stale since depends on when a
+    /// text left before it, not on the last time.
     pub departed: Vec<Departed>,
+    /// The content hashes of the revisions before the newest, from revision 1 on.
+    pub contents: Vec<TextHash>,
     /// The significance of every revision that has one, by number.
     pub significance: Vec<(u32, Significance)>,
 }
 
-/// A text that a segment had from one revision to another.
+/// A text that a segment had up to a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departed {
     /// The segment.
@@ -312,4 +337,46 @@ pub struct Departed {
     pub hash: TextHash,
     /// The last revision that had it.
     pub last_revision: u32,
+}
+
+impl SegmentHistory {
+    /// Takes in that `new` follows `old`, the content of the newest revision, as revision `revision + 1`.
+    pub fn advance(
+        &mut self,
+        old: &Manifest,
+        revision: u32,
+        new: &Manifest,
+        significance: Option<Significance>,
+    ) {
+        let kept: HashMap<_, _> = new.0.iter().map(|entry| (&entry.id, entry.hash)).collect();
+        let departed = old
+            .0
+            .iter()
+            .filter(|entry| kept.get(&entry.id) != Some(&entry.hash))
+            .map(|entry| Departed {
+                id: entry.id.clone(),
+                hash: entry.hash,
+                last_revision: revision,
+            });
+        self.departed.extend(departed);
+        self.contents.push(old.content_hash());
+        self.significance
+            .extend(significance.map(|significance| (revision + 1, significance)));
+    }
+
+    /// The newest revision before the newest of all that had this content. Its body takes the place of the head in
+    /// [`align`](super::align::align), so that going back to it brings back its very ids: the texts alone cannot say
+    /// which of several ids that had the same text a translation is bound to.
+    pub fn revision_with(&self, content: TextHash) -> Option<u32> {
+        self.last_with(content, u32::MAX)
+    }
+
+    /// The last revision up to `end`, before the newest of all, that had this content.
+    pub fn last_with(&self, content: TextHash, end: u32) -> Option<u32> {
+        (1..=end)
+            .zip(&self.contents)
+            .filter(|(_, hash)| **hash == content)
+            .last()
+            .map(|(number, _)| number)
+    }
 }

@@ -1,6 +1,8 @@
 //! Whether a translation still matches its source, derived from hashes and nothing else: no clock, no flag, so a source
 //! that is reverted heals its translations by itself.
 
+use std::collections::HashMap;
+
 use super::article::{Manifest, SegmentHistory, Significance};
 use super::ids::SegmentId;
 use super::translation::{Binding, TranslationHead};
@@ -36,4 +38,187 @@ pub struct Freshness {
     pub orphaned: Vec<SegmentId>,
     /// Current targets that stand elsewhere in the source now: the fewest whose moving explains the new order.
     pub moved: Vec<SegmentId>,
+}
+
+/// Since when a translation is stale, and how much that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleSince {
+    /// The first revision after the last one that the text was true of.
+    pub revision: u32,
+    /// The greatest significance since, where any of these revisions has one.
+    pub significance: Option<Significance>,
+}
+
+impl Freshness {
+    /// How targets stand to a source revision. Segments that are not to be translated are always current: they need
+    /// no target, and where they have one, neither their text nor their place counts.
+    pub fn of(bindings: &[Binding], source: &Manifest) -> Self {
+        let mut freshness = Self::current(0);
+        if in_step(bindings, source) {
+            freshness.current = source.0.len();
+            return freshness;
+        }
+        let mut targets: HashMap<_, _> = bindings
+            .iter()
+            .enumerate()
+            .map(|(place, binding)| (&binding.id, (place, binding.source_hash)))
+            .collect();
+        let mut translated = Vec::new();
+        for entry in &source.0 {
+            match targets.remove(&entry.id) {
+                _ if !entry.translate => freshness.current += 1,
+                None => freshness.missing.push(entry.id.clone()),
+                Some((place, hash)) if hash == entry.hash => translated.push((place, &entry.id)),
+                Some(_) => freshness.stale.push(entry.id.clone()),
+            }
+        }
+        freshness.current += translated.len();
+        freshness.moved = out_of_order(&translated);
+        if !targets.is_empty() {
+            let orphans = bindings.iter().filter(|b| targets.contains_key(&b.id));
+            freshness.orphaned = orphans.map(|b| b.id.clone()).collect();
+        }
+        freshness.overall = freshness.worst();
+        freshness
+    }
+
+    /// How a translation stands to a source revision. One that is only an address is as a whole current or stale.
+    pub fn of_translation(translation: &TranslationHead, source: &Manifest) -> Self {
+        if !is_address(translation) {
+            return Self::of(&translation.bindings, source);
+        }
+        if source.content_hash() == translation.source_content_hash {
+            return Self::current(source.0.len());
+        }
+        Self {
+            overall: Overall::Stale,
+            ..Self::current(0)
+        }
+    }
+
+    /// Since when the translation has been stale at `revision`, for the freshness that it has there; `None` where
+    /// nothing is stale, or where no revision up to this one ever had the text that a target was made from.
+    ///
+    /// Exact for every revision, not only the newest: later returns of a text do not count.
+    pub fn stale_since(
+        &self,
+        translation: &TranslationHead,
+        revision: u32,
+        history: &SegmentHistory,
+    ) -> Option<StaleSince> {
+        let last_true = if is_address(translation) && self.overall == Overall::Stale {
+            let known = (translation.source_revision <= revision).then_some(translation.source_revision);
+            known.max(history.last_with(translation.source_content_hash, revision))
+        } else {
+            self.last_true(&translation.bindings, revision, history)
+        };
+        let since = last_true? + 1;
+        let significance = history
+            .significance
+            .iter()
+            .filter(|(number, _)| (since..=revision).contains(number))
+            .map(|(_, significance)| *significance)
+            .max();
+        Some(StaleSince {
+            revision: since,
+            significance,
+        })
+    }
+
+    /// The least of the last revisions up to this one that had the text of a stale segment.
+    fn last_true(&self, bindings: &[Binding], revision: u32, history: &SegmentHistory) -> Option<u32> {
+        if self.stale.is_empty() {
+            return None;
+        }
+        let mut last: HashMap<_, Option<u32>> = self.stale.iter().map(|id| (id, None)).collect();
+        let mut hashes = HashMap::new();
+        for binding in bindings {
+            if let Some(last) = last.get_mut(&binding.id) {
+                hashes.insert(&binding.id, binding.source_hash);
+                *last = (binding.source_revision <= revision).then_some(binding.source_revision);
+            }
+        }
+        for departed in &history.departed {
+            if departed.last_revision <= revision
+                && hashes.get(&departed.id) == Some(&departed.hash)
+                && let Some(last) = last.get_mut(&departed.id)
+            {
+                *last = (*last).max(Some(departed.last_revision));
+            }
+        }
+        last.into_values().flatten().min()
+    }
+
+    fn current(segments: usize) -> Self {
+        Self {
+            overall: Overall::Current,
+            current: segments,
+            stale: Vec::new(),
+            missing: Vec::new(),
+            orphaned: Vec::new(),
+            moved: Vec::new(),
+        }
+    }
+
+    fn worst(&self) -> Overall {
+        let found = [
+            (&self.missing, Overall::Incomplete),
+            (&self.stale, Overall::Stale),
+            (&self.orphaned, Overall::Orphaned),
+            (&self.moved, Overall::Moved),
+        ];
+        let worst = found.into_iter().find(|(segments, _)| !segments.is_empty());
+        worst.map_or(Overall::Current, |(_, overall)| overall)
+    }
+}
+
+fn is_address(translation: &TranslationHead) -> bool {
+    translation.bindings.is_empty() && !translation.external_uri.is_empty()
+}
+
+/// Whether everything is current and in order, seen in one pass without allocating: what nearly every read finds.
+fn in_step(bindings: &[Binding], source: &Manifest) -> bool {
+    let mut bindings = bindings.iter().peekable();
+    for entry in &source.0 {
+        match bindings.next_if(|binding| binding.id == entry.id) {
+            Some(binding) if binding.source_hash == entry.hash || !entry.translate => {}
+            None if !entry.translate => {}
+            _ => return false,
+        }
+    }
+    bindings.next().is_none()
+}
+
+/// The targets outside a longest increasing run of places, given in the order of the source.
+fn out_of_order(targets: &[(usize, &SegmentId)]) -> Vec<SegmentId> {
+    if targets.is_sorted_by_key(|(place, _)| place) {
+        return Vec::new();
+    }
+    // For every length the run that ends least: its last place and that one's index.
+    let mut ends: Vec<(usize, usize)> = Vec::new();
+    let mut before = Vec::with_capacity(targets.len());
+    for (index, (place, _)) in targets.iter().enumerate() {
+        let length = ends.partition_point(|(end, _)| end < place);
+        let shorter = length.checked_sub(1).and_then(|shorter| ends.get(shorter));
+        before.push(shorter.map(|(_, index)| *index));
+        match ends.get_mut(length) {
+            Some(end) => *end = (*place, index),
+            None => ends.push((*place, index)),
+        }
+    }
+    let mut last = ends.last().map(|(_, index)| *index);
+    let mut moved: Vec<_> = std::iter::zip(targets, before)
+        .enumerate()
+        .rev()
+        .filter(|(index, (_, before))| {
+            let in_run = last == Some(*index);
+            if in_run {
+                last = *before;
+            }
+            !in_run
+        })
+        .map(|(_, ((_, id), _))| (*id).clone())
+        .collect();
+    moved.reverse();
+    moved
 }

@@ -24,6 +24,9 @@ pub mod time;
 pub mod translation;
 pub mod url;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a value was refused, as a clause that names the value and the limit (`"x-" is not a BCP-47 language tag`).
 /// The caller knows the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

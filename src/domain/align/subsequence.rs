@@ -120,33 +120,8 @@ fn highest_below(bits: &[u64], end: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::tests::naive::naive_common;
     use proptest::prelude::*;
-
-    /// The definition: the full table of lengths, and of all longest solutions the least in old indexes.
-    fn oracle(old: &[u8], new: &[u8]) -> Vec<(usize, usize)> {
-        let mut length = vec![vec![0; new.len() + 1]; old.len() + 1];
-        for i in (0..old.len()).rev() {
-            for j in (0..new.len()).rev() {
-                length[i][j] = if old[i] == new[j] {
-                    length[i + 1][j + 1] + 1
-                } else {
-                    length[i + 1][j].max(length[i][j + 1])
-                };
-            }
-        }
-        let mut pairs = Vec::new();
-        let mut from = 0;
-        for i in 0..old.len() {
-            let wanted = length[i][from];
-            let first = (from..new.len()).find(|j| new[*j] == old[i]);
-            if let Some(j) = first.filter(|j| length[i + 1][j + 1] + 1 == wanted) {
-                pairs.push((i, j));
-                from = j + 1;
-            }
-        }
-        assert_eq!(pairs.len(), length[0][0]);
-        pairs
-    }
 
     proptest! {
         #[test]
@@ -154,7 +129,7 @@ mod tests {
             old in prop::collection::vec(0u8..12, 0..90),
             new in prop::collection::vec(0u8..12, 0..90),
         ) {
-            prop_assert_eq!(longest_common(&old, &new), oracle(&old, &new));
+            prop_assert_eq!(longest_common(&old, &new), naive_common(&old, &new));
         }
 
         #[test]
@@ -162,7 +137,7 @@ mod tests {
             old in prop::collection::vec(0u8..2, 100..260),
             new in prop::collection::vec(0u8..2, 100..260),
         ) {
-            prop_assert_eq!(longest_common(&old, &new), oracle(&old, &new));
+            prop_assert_eq!(longest_common(&old, &new), naive_common(&old, &new));
         }
     }
 

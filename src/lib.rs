@@ -1,5 +1,8 @@
 //! `article-store`
+pub mod api;
 pub mod clock;
 pub mod domain;
-pub mod store;
+pub mod pb;
+pub mod server;
 pub mod service;
+pub mod store;

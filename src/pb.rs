@@ -1,7 +1,14 @@
 //! The generated messages, clients and servers of `articlestore.v1`. The proto files are their manual.
-#![expect(missing_docs, reason = "what is generated beside the messages has no comments")]
-#![expect(unreachable_pub, clippy::indexing_slicing, clippy::needless_pass_by_value, reason = "generated")]
-#![expect(clippy::doc_markdown, clippy::doc_lazy_continuation, reason = "the comments are written for all languages")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "generated"
+)]
+#![expect(
+    clippy::doc_markdown,
+    clippy::doc_lazy_continuation,
+    reason = "the comments are written for all languages"
+)]
 
 tonic::include_proto!("articlestore.v1");
 

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::error;
@@ -62,7 +62,9 @@ impl<U: Message + Default> Decoder for MessageDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        U::decode(frame).map(Some).map_err(|error| error::malformed(&error.to_string()))
+        U::decode(frame)
+            .map(Some)
+            .map_err(|error| error::malformed(&error.to_string()))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -57,8 +57,13 @@ pub type Fitted = BTreeMap<SegmentId, TargetText>;
 pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitted, Vec<Violation>> {
     let mut fitted = Fitted::new();
     let mut violations = Vec::new();
-    for (name, id, text) in [("title", SegmentId::Title, texts.title), ("lead", SegmentId::Lead, texts.lead)] {
-        let Some(text) = text.filter(|text| !text.content.is_blank()) else { continue };
+    for (name, id, text) in [
+        ("title", SegmentId::Title, texts.title),
+        ("lead", SegmentId::Lead, texts.lead),
+    ] {
+        let Some(text) = text.filter(|text| !text.content.is_blank()) else {
+            continue;
+        };
         if source.0.iter().any(|entry| entry.id == id) {
             fitted.insert(id, text);
         } else {
@@ -66,10 +71,17 @@ pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitte
             violations.push(Violation::new(format!("text.{name}"), description));
         }
     }
-    let body: Vec<_> = source.0.iter().filter(|entry| matches!(entry.id, SegmentId::Body(_))).collect();
+    let body: Vec<_> = source
+        .0
+        .iter()
+        .filter(|entry| matches!(entry.id, SegmentId::Body(_)))
+        .collect();
     match texts.body {
         BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != body.len() => {
-            violations.push(Violation::new("text.body", count_mismatch(texts.len(), &body, revision)));
+            violations.push(Violation::new(
+                "text.body",
+                count_mismatch(texts.len(), &body, revision),
+            ));
         }
         BodyTexts::InOrder(texts) => {
             for (index, (text, entry)) in texts.into_iter().zip(&body).enumerate() {
@@ -104,16 +116,28 @@ pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitte
     if fitted.is_empty() && violations.is_empty() {
         violations.push(Violation::new("text", "holds no text"));
     }
-    if violations.is_empty() { Ok(fitted) } else { Err(violations) }
+    if violations.is_empty() {
+        Ok(fitted)
+    } else {
+        Err(violations)
+    }
 }
 
 /// Segments that an error names one by one; the rest is counted.
 const NAMED_SEGMENTS: usize = 50;
 
 fn count_mismatch(count: usize, body: &[&ManifestEntry], revision: u32) -> String {
-    let ids: Vec<_> = body.iter().take(NAMED_SEGMENTS).map(|entry| entry.id.to_string()).collect();
+    let ids: Vec<_> = body
+        .iter()
+        .take(NAMED_SEGMENTS)
+        .map(|entry| entry.id.to_string())
+        .collect();
     let rest = body.len().saturating_sub(NAMED_SEGMENTS);
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
     format!(
         "{count} texts without segment_id do not fit the {} body segments of revision {revision}: {}{more}",
         body.len(),

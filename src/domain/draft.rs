@@ -23,7 +23,10 @@ pub struct ArticleDraft {
 /// New values for some fields of an article; `None` leaves a field as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the fields are those of `Metadata` and `Content`")]
-#[expect(clippy::option_option, reason = "the outer one is the mask, the inner one the value")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is the mask, the inner one the value"
+)]
 pub struct ArticlePatch {
     pub language: Option<Language>,
     pub section: Option<String>,
@@ -46,7 +49,11 @@ pub struct ArticlePatch {
 impl From<ArticleDraft> for ArticlePatch {
     /// Replaces everything that a caller can set.
     fn from(draft: ArticleDraft) -> Self {
-        let ArticleDraft { id: _, metadata, content } = draft;
+        let ArticleDraft {
+            id: _,
+            metadata,
+            content,
+        } = draft;
         Self {
             language: Some(metadata.language),
             section: Some(metadata.section),
@@ -109,7 +116,10 @@ impl ArticlePatch {
         DraftContent {
             title: self.title.clone().unwrap_or_else(|| kept(&old.title)),
             lead: self.lead.clone().unwrap_or_else(|| kept(&old.lead)),
-            body: self.body.clone().unwrap_or_else(|| old.body.iter().map(kept).collect()),
+            body: self
+                .body
+                .clone()
+                .unwrap_or_else(|| old.body.iter().map(kept).collect()),
         }
     }
 }
@@ -134,15 +144,24 @@ pub fn assign(
     let aligned = align(base, history, next_segment, draft.body).map_err(|unknown| {
         unknown
             .into_iter()
-            .map(|segment| Violation::new(format!("article.body[{}].segment_id", segment.index), segment.to_string()))
+            .map(|segment| {
+                Violation::new(
+                    format!("article.body[{}].segment_id", segment.index),
+                    segment.to_string(),
+                )
+            })
             .collect::<Vec<_>>()
     });
     let mut violations = Vec::new();
-    for (field, id, segment) in
-        [("article.title", SegmentId::Title, &draft.title), ("article.lead", SegmentId::Lead, &draft.lead)]
-    {
+    for (field, id, segment) in [
+        ("article.title", SegmentId::Title, &draft.title),
+        ("article.lead", SegmentId::Lead, &draft.lead),
+    ] {
         if segment.id.as_ref().is_some_and(|given| *given != id) {
-            violations.push(Violation::new(format!("{field}.segment_id"), format!("must be \"{id}\" or empty")));
+            violations.push(Violation::new(
+                format!("{field}.segment_id"),
+                format!("must be \"{id}\" or empty"),
+            ));
         }
     }
     match aligned {

@@ -55,8 +55,33 @@ pub struct Batched {
     pub unprocessed: Vec<ArticleId>,
 }
 
-/// A change of an article: a decision that is made anew until its commit meets the state that it was made on.
-pub(super) enum Step {
+/// What is asked of an article.
+#[derive(Clone, Copy)]
+pub(super) enum Edit<'a> {
+    /// That it comes to be.
+    Create(&'a ArticleDraft),
+    /// New values for some fields, or for all.
+    Update {
+        /// The values.
+        patch: &'a ArticlePatch,
+        /// What to create if there is no such article.
+        missing: Option<&'a ArticleDraft>,
+        /// The etag that it must have.
+        expected: Option<&'a ExpectedEtag>,
+        /// How much the new content changes.
+        significance: Option<Significance>,
+    },
+    /// That it disappears or comes back.
+    SetDeleted {
+        /// Which of the two.
+        deleted: bool,
+        /// The etag that it must have.
+        expected: Option<&'a ExpectedEtag>,
+    },
+}
+
+/// What an edit comes to.
+enum Step {
     /// Commit this, then answer with the state after it.
     Commit(Box<Batch>),
     /// Nothing differs.
@@ -71,35 +96,47 @@ impl Service {
             Some(id) => id.clone(),
             None => self.new_article_id()?,
         };
-        let (snapshot, _) = self
-            .change(call, RPC, &id, View::Full, async |state| match state {
-                Some(_) => Err(Error::ArticleExists(id.clone())),
-                None => Ok((Step::Commit(Box::new(new_article(&id, draft.clone(), &call.actor)?)), Outcome::Created)),
-            })
-            .await?;
-        Ok(snapshot)
+        Ok(self
+            .change(call, RPC, &id, View::Full, Edit::Create(&draft))
+            .await?
+            .0)
     }
 
     /// Reads an article.
-    pub async fn get_article(&self, id: &ArticleId, view: View, moment: Moment, show_deleted: bool) -> Result<Snapshot> {
+    pub async fn get_article(
+        &self,
+        id: &ArticleId,
+        view: View,
+        moment: Moment,
+        show_deleted: bool,
+    ) -> Result<Snapshot> {
         let state = self.visible(id, show_deleted).await?;
         let state = self.at(&state, moment).await?;
         self.snapshot(state, view).await
     }
 
     /// Reads many articles.
-    pub async fn batch_get_articles(&self, ids: &[ArticleId], view: View, show_deleted: bool) -> Result<Batched> {
+    pub async fn batch_get_articles(
+        &self,
+        ids: &[ArticleId],
+        view: View,
+        show_deleted: bool,
+    ) -> Result<Batched> {
         let mut answer = Batched::default();
         let mut bytes = 0;
         let mut rest = ids;
         // In small steps, so that what no longer fits is not read.
-        while let Some((step, later)) = (bytes < PAGE_BYTES).then(|| rest.split_at_checked(rest.len().min(32))).flatten() {
+        while let Some((step, later)) = (bytes < PAGE_BYTES)
+            .then(|| rest.split_at_checked(rest.len().min(32)))
+            .flatten()
+        {
             if step.is_empty() {
                 break;
             }
             rest = later;
             for (id, state) in step.iter().zip(self.store.articles(step).await?) {
-                let Some(state) = state.filter(|state| show_deleted || state.head.current.deleted.is_none()) else {
+                let Some(state) = state.filter(|state| show_deleted || state.head.current.deleted.is_none())
+                else {
                     answer.missing.push(id.clone());
                     continue;
                 };
@@ -118,7 +155,12 @@ impl Service {
 
     /// Finds an article by an alias.
     pub async fn lookup_article(&self, alias: &Alias, view: View, show_deleted: bool) -> Result<Snapshot> {
-        let holder = self.store.lookup(std::slice::from_ref(alias)).await?.pop().flatten();
+        let holder = self
+            .store
+            .lookup(std::slice::from_ref(alias))
+            .await?
+            .pop()
+            .flatten();
         let not_found = || Error::AliasNotFound(alias.to_string());
         let state = self.existing(&holder.ok_or_else(not_found)?).await?;
         if state.head.current.deleted.is_some() && !show_deleted {
@@ -138,57 +180,44 @@ impl Service {
         significance: Option<Significance>,
     ) -> Result<Snapshot> {
         const RPC: &str = "UpdateArticle";
-        let decide = async |state: Option<&Arc<ArticleState>>| {
-            let Some(state) = state else {
-                let draft = missing.clone().ok_or_else(|| Error::ArticleNotFound(id.clone()))?;
-                return Ok((Step::Commit(Box::new(new_article(id, draft, &call.actor)?)), Outcome::Created));
-            };
-            if state.head.current.deleted.is_some() {
-                return Err(Error::ArticleDeleted(id.clone()));
-            }
-            let step = self.revise(state, patch, significance, &call.actor).await?;
-            if let (Step::Commit(_), _) = step {
-                check_etag(state, expected)?;
-            }
-            Ok(step)
+        let edit = Edit::Update {
+            patch,
+            missing: missing.as_ref(),
+            expected,
+            significance,
         };
-        Ok(self.change(call, RPC, id, View::Full, decide).await?.0)
+        Ok(self.change(call, RPC, id, View::Full, edit).await?.0)
     }
 
     /// Deletes an article.
-    pub async fn delete_article(&self, call: &Call, id: &ArticleId, expected: Option<&ExpectedEtag>) -> Result<Snapshot> {
-        self.set_deleted(call, "DeleteArticle", id, expected, true).await
+    pub async fn delete_article(
+        &self,
+        call: &Call,
+        id: &ArticleId,
+        expected: Option<&ExpectedEtag>,
+    ) -> Result<Snapshot> {
+        let edit = Edit::SetDeleted {
+            deleted: true,
+            expected,
+        };
+        Ok(self.change(call, "DeleteArticle", id, View::Basic, edit).await?.0)
     }
 
     /// Brings a deleted article back.
-    pub async fn undelete_article(&self, call: &Call, id: &ArticleId, expected: Option<&ExpectedEtag>) -> Result<Snapshot> {
-        self.set_deleted(call, "UndeleteArticle", id, expected, false).await
-    }
-
-    async fn set_deleted(
+    pub async fn undelete_article(
         &self,
         call: &Call,
-        rpc: &'static str,
         id: &ArticleId,
         expected: Option<&ExpectedEtag>,
-        delete: bool,
     ) -> Result<Snapshot> {
-        let decide = async |state: Option<&Arc<ArticleState>>| {
-            let state = state.ok_or_else(|| Error::ArticleNotFound(id.clone()))?;
-            if state.head.current.deleted.is_some() == delete {
-                return Ok((Step::Unchanged, Outcome::Unchanged));
-            }
-            check_etag(state, expected)?;
-            let kind = if delete { Kind::ArticleDeleted } else { Kind::ArticleUndeleted };
-            let version = ArticleVersion {
-                deleted: delete.then_some(Stamp::PENDING),
-                actor: call.actor.clone(),
-                ..next_version(&state.head, &state.head.current.metadata, delete)
-            };
-            let head = Head { current: version, ..(*state.head).clone() };
-            Ok((Step::Commit(Box::new(rewrite(state, head, kind))), Outcome::Changed))
+        let edit = Edit::SetDeleted {
+            deleted: false,
+            expected,
         };
-        Ok(self.change(call, rpc, id, View::Basic, decide).await?.0)
+        Ok(self
+            .change(call, "UndeleteArticle", id, View::Basic, edit)
+            .await?
+            .0)
     }
 
     /// Lists articles by date.
@@ -199,9 +228,15 @@ impl Service {
         page_size: usize,
         view: View,
     ) -> Result<Listed> {
-        let budget = Budget { articles: page_size, rows: PAGE_ROWS };
+        let budget = Budget {
+            articles: page_size,
+            rows: PAGE_ROWS,
+        };
         let page = self.store.list(query, after, budget).await?;
-        let mut listed = Listed { articles: Vec::with_capacity(page.articles.len()), next: page.next };
+        let mut listed = Listed {
+            articles: Vec::with_capacity(page.articles.len()),
+            next: page.next,
+        };
         let mut bytes = 0;
         let mut last = after.cloned();
         for (position, state) in page.articles {
@@ -225,7 +260,9 @@ impl Service {
         page_size: usize,
     ) -> Result<(Vec<Revision>, Option<u32>)> {
         let state = self.visible(id, false).await?;
-        let newest = before.map_or(state.head.revision(), |before| before.saturating_sub(1).min(state.head.revision()));
+        let newest = before.map_or(state.head.revision(), |before| {
+            before.saturating_sub(1).min(state.head.revision())
+        });
         let mut revisions = Vec::new();
         let mut next = self.find(&state.head.revisions, At::Number(newest)).await?;
         while let Some(version) = next {
@@ -251,7 +288,11 @@ impl Service {
     /// The article at a moment.
     pub(super) async fn at(&self, state: &Arc<ArticleState>, moment: Moment) -> Result<Arc<ArticleState>> {
         let head = state.head.revision();
-        let missing = |wanted| Error::RevisionNotFound { id: state.head.id.clone(), wanted, head };
+        let missing = |wanted| Error::RevisionNotFound {
+            id: state.head.id.clone(),
+            wanted,
+            head,
+        };
         match moment {
             Moment::Now => Ok(state.clone()),
             Moment::Time(time) => {
@@ -263,7 +304,10 @@ impl Service {
                 // The last moment of a revision is the one before the next revision.
                 let missing = || missing(format!("revision {number}"));
                 let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
-                let next = self.find(&state.head.revisions, At::Number(following)).await?.ok_or_else(missing)?;
+                let next = self
+                    .find(&state.head.revisions, At::Number(following))
+                    .await?
+                    .ok_or_else(missing)?;
                 let last = next.stamp.time.saturating_add_micros(-1);
                 self.as_of(state, last).await?.ok_or_else(missing)
             }
@@ -277,14 +321,15 @@ impl Service {
         rpc: &'static str,
         id: &ArticleId,
         view: View,
-        decide: impl AsyncFn(Option<&Arc<ArticleState>>) -> Result<(Step, Outcome)>,
+        edit: Edit<'_>,
     ) -> Result<(Snapshot, Outcome)> {
         for _ in 0..ATTEMPTS {
             if let Some(record) = self.earlier(call, rpc).await? {
                 return Ok((self.answer_again(&record, view).await?, record.outcome));
             }
             let state = self.state(id).await?;
-            let (mut batch, outcome) = match (decide(state.as_ref()).await?, &state) {
+            let (mut batch, outcome) = match (self.decide_edit(call, id, state.as_ref(), edit).await?, &state)
+            {
                 ((Step::Commit(batch), outcome), _) => (*batch, outcome),
                 ((Step::Unchanged, outcome), Some(state)) if call.request.is_none() => {
                     return Ok((self.snapshot(state.clone(), view).await?, outcome));
@@ -304,9 +349,87 @@ impl Service {
         Err(Error::Contention(id.clone()))
     }
 
+    /// What an edit makes of an article that is there or not.
+    async fn decide_edit(
+        &self,
+        call: &Call,
+        id: &ArticleId,
+        state: Option<&Arc<ArticleState>>,
+        edit: Edit<'_>,
+    ) -> Result<(Step, Outcome)> {
+        let create = |draft: &ArticleDraft| {
+            let batch = new_article(id, draft.clone(), &call.actor)?;
+            Ok((Step::Commit(Box::new(batch)), Outcome::Created))
+        };
+        match (edit, state) {
+            (Edit::Create(draft), None) => create(draft),
+            (Edit::Create(_), Some(_)) => Err(Error::ArticleExists(id.clone())),
+            (
+                Edit::Update {
+                    missing: Some(draft), ..
+                },
+                None,
+            ) => create(draft),
+            (_, None) => Err(Error::ArticleNotFound(id.clone())),
+            (Edit::Update { .. }, Some(state)) if state.head.current.deleted.is_some() => {
+                Err(Error::ArticleDeleted(id.clone()))
+            }
+            (
+                Edit::Update {
+                    patch,
+                    missing: _,
+                    expected,
+                    significance,
+                },
+                Some(state),
+            ) => {
+                let (step, outcome) = self.revise(state, patch, significance, &call.actor).await?;
+                if matches!(step, Step::Commit(_)) {
+                    check_etag(state, expected)?;
+                }
+                Ok((step, outcome))
+            }
+            (Edit::SetDeleted { deleted, .. }, Some(state))
+                if state.head.current.deleted.is_some() == deleted =>
+            {
+                Ok((Step::Unchanged, Outcome::Unchanged))
+            }
+            (Edit::SetDeleted { deleted, expected }, Some(state)) => {
+                check_etag(state, expected)?;
+                let kind = if deleted {
+                    Kind::ArticleDeleted
+                } else {
+                    Kind::ArticleUndeleted
+                };
+                let current = ArticleVersion {
+                    deleted: deleted.then_some(Stamp::PENDING),
+                    actor: call.actor.clone(),
+                    ..next_version(&state.head, &state.head.current.metadata, deleted)
+                };
+                let head = Head {
+                    current,
+                    ..(*state.head).clone()
+                };
+                Ok((
+                    Step::Commit(Box::new(rewrite(state, head, kind))),
+                    Outcome::Changed,
+                ))
+            }
+        }
+    }
+
     /// The article after a batch was committed.
-    async fn after(&self, state: Option<Arc<ArticleState>>, batch: Batch, stamp: Stamp, view: View) -> Result<Snapshot> {
-        let slots = state.as_ref().map(|state| state.slots.clone()).unwrap_or_default();
+    async fn after(
+        &self,
+        state: Option<Arc<ArticleState>>,
+        batch: Batch,
+        stamp: Stamp,
+        view: View,
+    ) -> Result<Snapshot> {
+        let slots = state
+            .as_ref()
+            .map(|state| state.slots.clone())
+            .unwrap_or_default();
         let head = match (batch.head, state) {
             (Some(mut head), _) => {
                 head.resolve(stamp);
@@ -315,9 +438,14 @@ impl Service {
             (None, Some(state)) => state.head.clone(),
             (None, None) => return Err(Error::internal("a change of no article was committed")),
         };
-        let mut snapshot = self.snapshot(Arc::new(ArticleState { head, slots }), View::Basic).await?;
+        let mut snapshot = self
+            .snapshot(Arc::new(ArticleState { head, slots }), View::Basic)
+            .await?;
         if view == View::Full {
-            let written = batch.bodies.into_iter().find(|body| matches!(body, Body::Revision(_)));
+            let written = batch
+                .bodies
+                .into_iter()
+                .find(|body| matches!(body, Body::Revision(_)));
             snapshot.revision = Some(match written {
                 Some(mut body) => {
                     body.resolve(stamp);
@@ -337,7 +465,7 @@ impl Service {
     }
 
     /// What a patch makes of an article.
-    pub(super) async fn revise(
+    async fn revise(
         &self,
         state: &Arc<ArticleState>,
         patch: &ArticlePatch,
@@ -364,16 +492,36 @@ impl Service {
         if metadata == state.head.current.metadata {
             return (Step::Unchanged, Outcome::Unchanged);
         }
-        let current = ArticleVersion { actor: actor.clone(), ..next_version(&state.head, &metadata, false) };
-        let head = Head { current, aliases: all_aliases(&state.head, &metadata), ..(*state.head).clone() };
-        (Step::Commit(Box::new(rewrite(state, head, Kind::ArticleMetadataChanged))), Outcome::Changed)
+        let current = ArticleVersion {
+            actor: actor.clone(),
+            ..next_version(&state.head, &metadata, false)
+        };
+        let head = Head {
+            current,
+            aliases: all_aliases(&state.head, &metadata),
+            ..(*state.head).clone()
+        };
+        (
+            Step::Commit(Box::new(rewrite(state, head, Kind::ArticleMetadataChanged))),
+            Outcome::Changed,
+        )
     }
 
     /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's.
-    async fn assign(&self, patch: &ArticlePatch, old: &Revision, head: &Head, history: &SegmentHistory) -> Result<Assigned> {
+    async fn assign(
+        &self,
+        patch: &ArticlePatch,
+        old: &Revision,
+        head: &Head,
+        history: &SegmentHistory,
+    ) -> Result<Assigned> {
         let draft = patch.content(&old.content);
         let wanted = draft.content_hash();
-        let earlier = if wanted == head.manifest.content_hash() { None } else { history.revision_with(wanted) };
+        let earlier = if wanted == head.manifest.content_hash() {
+            None
+        } else {
+            history.revision_with(wanted)
+        };
         let base = match earlier {
             Some(number) => match self.find(&head.revisions, At::Number(number)).await? {
                 Some(version) => self.revision(&version).await?.content.body,
@@ -401,18 +549,28 @@ fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<(
 fn check_not_empty(content: &Content) -> Result<()> {
     match content.segments().next() {
         Some(_) => Ok(()),
-        None => Err(Error::invalid("article.title", "is required where there is neither a lead nor a body")),
+        None => Err(Error::invalid(
+            "article.title",
+            "is required where there is neither a lead nor a body",
+        )),
     }
 }
 
 /// A batch that only records a request, on the state that it found.
 fn unchanged(id: &ArticleId, state: Option<&ArticleState>) -> Batch {
-    Batch { expect: vec![Expect::Head(state.map(|state| state.head.version()))], ..Batch::new(id.clone()) }
+    Batch {
+        expect: vec![Expect::Head(state.map(|state| state.head.version()))],
+        ..Batch::new(id.clone())
+    }
 }
 
 /// Everything of a new article.
-pub(super) fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) -> Result<Batch> {
-    let ArticleDraft { id: _, metadata, content } = draft;
+fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) -> Result<Batch> {
+    let ArticleDraft {
+        id: _,
+        metadata,
+        content,
+    } = draft;
     let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
     check_not_empty(&assigned.content)?;
     let history = History::first(0);
@@ -428,7 +586,10 @@ pub(super) fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) ->
         metadata,
     };
     let head = head_of(id.clone(), current, &assigned, revisions, Vec::new());
-    let head = Head { aliases: all_aliases(&head, &head.current.metadata), ..head };
+    let head = Head {
+        aliases: all_aliases(&head, &head.current.metadata),
+        ..head
+    };
     let revision = Revision {
         stamp: Stamp::PENDING,
         content: assigned.content,
@@ -445,7 +606,13 @@ pub(super) fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) ->
     })
 }
 
-fn head_of(id: ArticleId, current: ArticleVersion, assigned: &Assigned, revisions: History, aliases: Vec<Alias>) -> Head {
+fn head_of(
+    id: ArticleId,
+    current: ArticleVersion,
+    assigned: &Assigned,
+    revisions: History,
+    aliases: Vec<Alias>,
+) -> Head {
     Head {
         id,
         current,
@@ -461,7 +628,12 @@ fn head_of(id: ArticleId, current: ArticleVersion, assigned: &Assigned, revision
 /// The aliases that an article holds with new metadata: it never gives one up.
 fn all_aliases(head: &Head, metadata: &Metadata) -> Vec<Alias> {
     let mut aliases = head.aliases.clone();
-    aliases.extend(metadata.aliases().into_iter().filter(|alias| !head.aliases.contains(alias)));
+    aliases.extend(
+        metadata
+            .aliases()
+            .into_iter()
+            .filter(|alias| !head.aliases.contains(alias)),
+    );
     aliases
 }
 
@@ -520,9 +692,18 @@ fn revised(
         actor: actor.clone(),
         history: head.revisions.clone(),
     };
-    let versions = state.slots.iter().map(|(language, slot)| (language.clone(), slot.version)).collect();
+    let versions = state
+        .slots
+        .iter()
+        .map(|(language, slot)| (language.clone(), slot.version))
+        .collect();
     let mut events = vec![event(&head, Kind::ArticleRevised, Some(old))];
-    events.extend(state.slots.values().filter_map(|slot| freshness_event(&head, old, slot)));
+    events.extend(
+        state
+            .slots
+            .values()
+            .filter_map(|slot| freshness_event(&head, old, slot)),
+    );
     Batch {
         expect: vec![Expect::Head(Some(old.version())), Expect::Slots(versions)],
         bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
@@ -548,7 +729,9 @@ fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
 /// An event about an article.
 pub(super) fn event(head: &Head, kind: Kind, old: Option<&Head>) -> Event {
     let scope = Scope::from(&head.current.metadata);
-    let previous = old.map(|old| Scope::from(&old.current.metadata)).filter(|previous| *previous != scope);
+    let previous = old
+        .map(|old| Scope::from(&old.current.metadata))
+        .filter(|previous| *previous != scope);
     Event {
         kind,
         article: head.id.clone(),

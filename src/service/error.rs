@@ -124,8 +124,16 @@ impl Error {
 }
 
 fn list(violations: &[Violation]) -> String {
-    let all: Vec<_> = violations.iter().take(10).map(|v| format!("{}: {}", v.field, v.description)).collect();
+    let all: Vec<_> = violations
+        .iter()
+        .take(10)
+        .map(|v| format!("{}: {}", v.field, v.description))
+        .collect();
     let rest = violations.len().saturating_sub(10);
-    let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    let more = if rest > 0 {
+        format!("; and {rest} more")
+    } else {
+        String::new()
+    };
     format!("{}{more}", all.join("; "))
 }

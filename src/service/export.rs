@@ -58,7 +58,10 @@ impl Service {
                 if state.head.current.deleted.is_some() && !options.show_deleted {
                     continue;
                 }
-                let position = ExportPosition { article: state.head.id.clone(), translation: None };
+                let position = ExportPosition {
+                    article: state.head.id.clone(),
+                    translation: None,
+                };
                 let snapshot = self.snapshot(state, View::Full).await?;
                 items.push((ExportItem::Article(snapshot), position.clone()));
                 if options.translations {
@@ -76,19 +79,28 @@ impl Service {
         after: &ExportPosition,
         items: &mut Vec<(ExportItem, ExportPosition)>,
     ) -> Result<()> {
-        let Some(state) = self.state(&after.article).await? else { return Ok(()) };
+        let Some(state) = self.state(&after.article).await? else {
+            return Ok(());
+        };
         if state.head.current.deleted.is_some() && !options.show_deleted {
             return Ok(());
         }
         for slot in state.slots.values() {
-            for head in slot.translations.iter().filter(|head| head.disposition != Disposition::Withdrawn) {
+            for head in slot
+                .translations
+                .iter()
+                .filter(|head| head.disposition != Disposition::Withdrawn)
+            {
                 let place = (slot.language.clone(), head.id);
                 if after.translation.as_ref().is_some_and(|after| *after >= place) {
                     continue;
                 }
                 let mut snapshot = self.translation_snapshot(&state, slot, head).await?;
                 snapshot.version = Some(self.body(&head.history.newest).await?);
-                let position = ExportPosition { article: after.article.clone(), translation: Some(place) };
+                let position = ExportPosition {
+                    article: after.article.clone(),
+                    translation: Some(place),
+                };
                 items.push((ExportItem::Translation(Box::new(snapshot)), position));
             }
         }

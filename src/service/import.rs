@@ -1,6 +1,6 @@
 //! Imports: an article that may be there already, found by its id or by its aliases.
 
-use super::articles::{Step, new_article};
+use super::articles::Edit;
 use super::snapshot::{Snapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::article::{ArticleId, Significance};
@@ -18,7 +18,13 @@ impl Service {
         let patch = ArticlePatch::from(draft.clone());
         for _ in 0..ATTEMPTS {
             let id = self.identify(draft).await?;
-            let imported = self.import_as(call, &id, draft, &patch, significance).await;
+            let edit = Edit::Update {
+                patch: &patch,
+                missing: Some(draft),
+                expected: None,
+                significance,
+            };
+            let imported = self.change(call, "ImportArticles", &id, View::Basic, edit).await;
             match imported {
                 // Somebody else created an article with these aliases meanwhile: it is the one to revise.
                 Err(Error::AliasTaken { .. }) if draft.id.is_none() => {}
@@ -26,25 +32,6 @@ impl Service {
             }
         }
         Err(Error::Contention(self.identify(draft).await?))
-    }
-
-    async fn import_as(
-        &self,
-        call: &Call,
-        id: &ArticleId,
-        draft: &ArticleDraft,
-        patch: &ArticlePatch,
-        significance: Option<Significance>,
-    ) -> Result<(Snapshot, Outcome)> {
-        self.change(call, "ImportArticles", id, View::Basic, async |state| match state {
-            None => {
-                let batch = new_article(id, draft.clone(), &call.actor)?;
-                Ok((Step::Commit(Box::new(batch)), Outcome::Created))
-            }
-            Some(state) if state.head.current.deleted.is_some() => Err(Error::ArticleDeleted(id.clone())),
-            Some(state) => self.revise(state, patch, significance, &call.actor).await,
-        })
-        .await
     }
 
     /// The id of the article that a draft is about; a new one if there is none.

@@ -10,7 +10,11 @@ use crate::domain::time::Stamp;
 impl Call {
     fn key(&self, rpc: &str) -> Option<RequestKey> {
         let request = self.request?;
-        Some(RequestKey { principal: self.actor.principal.clone(), rpc: rpc.to_owned(), id: request.id })
+        Some(RequestKey {
+            principal: self.actor.principal.clone(),
+            rpc: rpc.to_owned(),
+            id: request.id,
+        })
     }
 
     /// What to record of the call, if it has a request id.
@@ -35,7 +39,9 @@ impl Call {
 impl Service {
     /// The record of an earlier call with this request id, if there was one with the same body.
     pub(super) async fn earlier(&self, call: &Call, rpc: &str) -> Result<Option<RequestRecord>> {
-        let (Some(key), Some(request)) = (call.key(rpc), call.request) else { return Ok(None) };
+        let (Some(key), Some(request)) = (call.key(rpc), call.request) else {
+            return Ok(None);
+        };
         match self.store.request(&key).await? {
             Some(record) if record.digest == request.digest => Ok(Some(record)),
             Some(_) => Err(Error::RequestIdReused(request.id)),

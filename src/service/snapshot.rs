@@ -46,22 +46,43 @@ impl Snapshot {
         let metadata = &self.state.head.current.metadata;
         let lists = [&metadata.info_sources, &metadata.authors, &metadata.keywords];
         let words: usize = lists.into_iter().flatten().map(|word| word.len() + 4).sum();
-        let labels: usize = metadata.labels.iter().map(|(key, value)| key.len() + value.len() + 12).sum();
+        let labels: usize = metadata
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 12)
+            .sum();
         let heads = [&self.state.head.title, &self.state.head.lead];
         let spans = |segment: &crate::domain::segment::Segment| -> usize {
             let href = |span: &crate::domain::segment::Span| match &span.mark {
                 crate::domain::segment::Mark::Link(href) => href.len(),
                 _ => 0,
             };
-            segment.content.spans().iter().map(|span| 32 + href(span)).sum::<usize>() + segment.content.text().len() + 48
+            segment
+                .content
+                .spans()
+                .iter()
+                .map(|span| 32 + href(span))
+                .sum::<usize>()
+                + segment.content.text().len()
+                + 48
         };
         let texts: usize = heads.into_iter().map(spans).sum();
-        let body: usize = self.revision().map_or(0, |revision| revision.content.body.iter().map(spans).sum());
+        let body: usize = self
+            .revision()
+            .map_or(0, |revision| revision.content.body.iter().map(spans).sum());
         let ids = self.state.head.manifest.0.len();
         let summaries = self.state.slots.values().flat_map(|slot| &slot.translations);
-        let translations: usize = summaries.map(|t| 512 + t.external_uri.len() + 14 * (ids + t.bindings.len())).sum();
+        let translations: usize = summaries
+            .map(|t| 512 + t.external_uri.len() + 14 * (ids + t.bindings.len()))
+            .sum();
         // Single fields of metadata: eight texts of at most a kilobyte and a URL are usually a few dozen bytes.
-        let fields = [&metadata.section, &metadata.publisher, &metadata.guid, &metadata.located, &metadata.dateline];
+        let fields = [
+            &metadata.section,
+            &metadata.publisher,
+            &metadata.guid,
+            &metadata.located,
+            &metadata.dateline,
+        ];
         let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
         2_048 + fields + words + labels + texts + body + translations
     }
@@ -97,18 +118,28 @@ impl TranslationSnapshot {
 /// What a body should have been.
 fn wrong_body(version: &VersionRef) -> Error {
     let record = format!("body {}/{}", version.stamp.seq, version.part);
-    Error::Store(StoreError::Corrupt { record, detail: "it holds something else than its reference says".into() })
+    Error::Store(StoreError::Corrupt {
+        record,
+        detail: "it holds something else than its reference says".into(),
+    })
 }
 
 impl Service {
     /// The present state of an article.
     pub(super) async fn state(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
-        Ok(self.store.articles(std::slice::from_ref(id)).await?.pop().flatten())
+        Ok(self
+            .store
+            .articles(std::slice::from_ref(id))
+            .await?
+            .pop()
+            .flatten())
     }
 
     /// The present state of an article that must be there, deleted or not.
     pub(super) async fn existing(&self, id: &ArticleId) -> Result<Arc<ArticleState>> {
-        self.state(id).await?.ok_or_else(|| Error::ArticleNotFound(id.clone()))
+        self.state(id)
+            .await?
+            .ok_or_else(|| Error::ArticleNotFound(id.clone()))
     }
 
     /// A body.
@@ -120,7 +151,11 @@ impl Service {
     /// The body of a revision of the content.
     pub(super) async fn revision_body(&self, version: &VersionRef) -> Result<Arc<Body>> {
         let body = self.body(version).await?;
-        if matches!(*body, Body::Revision(_)) { Ok(body) } else { Err(wrong_body(version)) }
+        if matches!(*body, Body::Revision(_)) {
+            Ok(body)
+        } else {
+            Err(wrong_body(version))
+        }
     }
 
     /// A revision of the content.
@@ -175,12 +210,25 @@ impl Service {
     }
 
     /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
-    pub(super) async fn as_of(&self, state: &Arc<ArticleState>, time: Timestamp) -> Result<Option<Arc<ArticleState>>> {
+    pub(super) async fn as_of(
+        &self,
+        state: &Arc<ArticleState>,
+        time: Timestamp,
+    ) -> Result<Option<Arc<ArticleState>>> {
         let newest_slot = state.slots.values().map(|slot| slot.stamp.time).max();
-        if state.head.current.stamp.time.max(newest_slot.unwrap_or(Timestamp::MIN)) <= time {
+        if state
+            .head
+            .current
+            .stamp
+            .time
+            .max(newest_slot.unwrap_or(Timestamp::MIN))
+            <= time
+        {
             return Ok(Some(state.clone()));
         }
-        let Some(version) = self.find(&state.head.current.history, At::Time(time)).await? else { return Ok(None) };
+        let Some(version) = self.find(&state.head.current.history, At::Time(time)).await? else {
+            return Ok(None);
+        };
         let current = self.article_version(&version).await?;
         let revision = self.revision(&current.revision).await?;
         let head = Head {
@@ -199,23 +247,33 @@ impl Service {
                 slots.insert(language.clone(), Arc::new(slot));
             }
         }
-        Ok(Some(Arc::new(ArticleState { head: Arc::new(head), slots })))
+        Ok(Some(Arc::new(ArticleState {
+            head: Arc::new(head),
+            slots,
+        })))
     }
 
     async fn slot_as_of(&self, slot: &Slot, time: Timestamp) -> Result<Option<Slot>> {
         if slot.stamp.time <= time {
             return Ok(Some(slot.clone()));
         }
-        let Some(version) = self.find(&slot.selections, At::Time(time)).await? else { return Ok(None) };
+        let Some(version) = self.find(&slot.selections, At::Time(time)).await? else {
+            return Ok(None);
+        };
         let selection = self.selection(&version).await?;
         let mut stamp: Stamp = selection.stamp;
         let mut translations = Vec::with_capacity(selection.dispositions.len());
         for (id, disposition) in &selection.dispositions {
-            let Some(newest) = slot.translation(*id) else { continue };
+            let Some(newest) = slot.translation(*id) else {
+                continue;
+            };
             if let Some(version) = self.find(&newest.history, At::Time(time)).await? {
                 let head = self.translation_version(&version).await?.head;
                 stamp = stamp.max(head.updated);
-                translations.push(TranslationHead { disposition: *disposition, ..head });
+                translations.push(TranslationHead {
+                    disposition: *disposition,
+                    ..head
+                });
             }
         }
         Ok(Some(Slot {

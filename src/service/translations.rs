@@ -71,7 +71,11 @@ pub struct TranslationName {
 
 impl Service {
     /// Writes a translation of a named source revision, or a part of one.
-    pub async fn attach_translation(&self, call: &Call, attachment: &Attachment) -> Result<(TranslationSnapshot, Outcome)> {
+    pub async fn attach_translation(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+    ) -> Result<(TranslationSnapshot, Outcome)> {
         const RPC: &str = "AttachTranslation";
         let id = &attachment.article;
         for _ in 0..ATTEMPTS {
@@ -80,7 +84,9 @@ impl Service {
             }
             let state = self.existing(id).await?;
             let slot = state.slots.get(&attachment.language);
-            let decision = self.decide(attachment, &state, slot.map(Arc::as_ref)).await?;
+            let decision = self
+                .decide_attach(attachment, &state, slot.map(Arc::as_ref))
+                .await?;
             let (batch, slot, written, outcome) = match (decision, slot) {
                 (Decision::Unchanged(written), Some(slot)) => {
                     if call.request.is_none() {
@@ -90,19 +96,32 @@ impl Service {
                         Expect::Head(Some(state.head.version())),
                         Expect::Slot(slot.language.clone(), Some(slot.version)),
                     ];
-                    let batch = Batch { expect, ..Batch::new(id.clone()) };
+                    let batch = Batch {
+                        expect,
+                        ..Batch::new(id.clone())
+                    };
                     (batch, (**slot).clone(), written, Outcome::Unchanged)
                 }
-                (Decision::Unchanged(_), None) => return Err(Error::internal("an absent slot was found unchanged")),
+                (Decision::Unchanged(_), None) => {
+                    return Err(Error::internal("an absent slot was found unchanged"));
+                }
                 (Decision::Write(written), slot) => {
                     check_etags(attachment, slot.map(Arc::as_ref), &written)?;
                     let after = written.slot.clone();
                     let (id, outcome) = (written.id, written.outcome);
-                    (attaching(&state.head, slot.map(Arc::as_ref), *written), after, id, outcome)
+                    (
+                        attaching(&state.head, slot.map(Arc::as_ref), *written),
+                        after,
+                        id,
+                        outcome,
+                    )
                 }
             };
             let translation = Some((attachment.language.clone(), written));
-            let batch = Batch { request: call.record(RPC, id, translation, outcome), ..batch };
+            let batch = Batch {
+                request: call.record(RPC, id, translation, outcome),
+                ..batch
+            };
             match self.store.commit(batch).await {
                 Ok(stamp) => {
                     let mut slot = slot;
@@ -116,7 +135,12 @@ impl Service {
         Err(Error::Contention(id.clone()))
     }
 
-    async fn decide(&self, attachment: &Attachment, state: &ArticleState, slot: Option<&Slot>) -> Result<Decision> {
+    async fn decide_attach(
+        &self,
+        attachment: &Attachment,
+        state: &ArticleState,
+        slot: Option<&Slot>,
+    ) -> Result<Decision> {
         let head = &state.head;
         if head.current.deleted.is_some() {
             return Err(Error::ArticleDeleted(head.id.clone()));
@@ -124,7 +148,10 @@ impl Service {
         let revision = attachment.source_revision;
         let mut violations = Vec::new();
         if attachment.language == head.current.metadata.language {
-            let description = format!("\"{}\" is the language of the article itself", attachment.language);
+            let description = format!(
+                "\"{}\" is the language of the article itself",
+                attachment.language
+            );
             violations.push(Violation::new("language", description));
         }
         let earlier;
@@ -178,20 +205,30 @@ impl Service {
             wanted: format!("revision {revision}"),
             head: head.revision(),
         };
-        let version = self.find(&head.revisions, At::Number(revision)).await?.ok_or_else(missing)?;
+        let version = self
+            .find(&head.revisions, At::Number(revision))
+            .await?
+            .ok_or_else(missing)?;
         Ok(self.revision(&version).await?.content.manifest())
     }
 
     /// Reads a translation with its texts: the newest against the newest source, against a revision of it, or both as
     /// they were.
-    pub async fn get_translation(&self, name: &TranslationName, moment: Moment) -> Result<TranslationSnapshot> {
+    pub async fn get_translation(
+        &self,
+        name: &TranslationName,
+        moment: Moment,
+    ) -> Result<TranslationSnapshot> {
         let present = self.visible(&name.article, false).await?;
         let state = match moment {
             Moment::Now | Moment::Time(_) => self.at(&present, moment).await?,
             Moment::Revision(number) if number == present.head.revision() => present,
             Moment::Revision(_) => {
                 let then = self.at(&present, moment).await?;
-                Arc::new(ArticleState { head: then.head.clone(), slots: present.slots.clone() })
+                Arc::new(ArticleState {
+                    head: then.head.clone(),
+                    slots: present.slots.clone(),
+                })
             }
         };
         let missing = || Error::TranslationNotFound {
@@ -221,7 +258,11 @@ impl Service {
         let state = self.visible(article, false).await?;
         let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await?;
         let mut listed = Vec::new();
-        for slot in state.slots.values().filter(|slot| language.is_none_or(|language| slot.language == *language)) {
+        for slot in state
+            .slots
+            .values()
+            .filter(|slot| language.is_none_or(|language| slot.language == *language))
+        {
             for head in &slot.translations {
                 if show_withdrawn || head.disposition != Disposition::Withdrawn {
                     listed.push(self.translation_snapshot(&state, slot, head).await?);
@@ -250,7 +291,10 @@ impl Service {
             }
             let state = self.visible(&name.article, false).await?;
             let slot = state.slots.get(&name.language).ok_or_else(missing)?;
-            let id = name.id.or_else(|| slot.active().map(|active| active.id)).ok_or_else(missing)?;
+            let id = name
+                .id
+                .or_else(|| slot.active().map(|active| active.id))
+                .ok_or_else(missing)?;
             let translation = slot.translation(id).ok_or_else(missing)?;
             let mut batch = Batch {
                 expect: vec![
@@ -284,8 +328,15 @@ impl Service {
     }
 
     /// A translation of a slot without its texts.
-    async fn summary(&self, state: &ArticleState, slot: &Arc<Slot>, id: TranslationId) -> Result<TranslationSnapshot> {
-        let head = slot.translation(id).ok_or_else(|| Error::internal("a translation that was written is missing"))?;
+    async fn summary(
+        &self,
+        state: &ArticleState,
+        slot: &Arc<Slot>,
+        id: TranslationId,
+    ) -> Result<TranslationSnapshot> {
+        let head = slot
+            .translation(id)
+            .ok_or_else(|| Error::internal("a translation that was written is missing"))?;
         self.translation_snapshot(state, slot, head).await
     }
 
@@ -295,7 +346,8 @@ impl Service {
         let state = self.at(&state, Moment::Time(record.stamp.time)).await?;
         let lost = || Error::internal("a recorded request names no translation");
         let (language, id) = record.translation.as_ref().ok_or_else(lost)?;
-        self.summary(&state, state.slots.get(language).ok_or_else(lost)?, *id).await
+        self.summary(&state, state.slots.get(language).ok_or_else(lost)?, *id)
+            .await
     }
 }
 
@@ -305,7 +357,10 @@ fn check_scores(scores: &[QualityScore], material: &Material, violations: &mut V
         let Some(id) = &score.segment else { continue };
         if !matches!(material, Material::Texts(texts) if texts.contains_key(id)) {
             let field = format!("quality_scores[{index}].segment_id");
-            violations.push(Violation::new(field, format!("no text is sent for segment \"{id}\"")));
+            violations.push(Violation::new(
+                field,
+                format!("no text is sent for segment \"{id}\""),
+            ));
         }
     }
 }
@@ -313,25 +368,37 @@ fn check_scores(scores: &[QualityScore], material: &Material, violations: &mut V
 fn refused(refusal: Refusal, attachment: &Attachment) -> Error {
     let (id, language) = (attachment.article.clone(), attachment.language.clone());
     match refusal {
-        Refusal::NoSuchTranslation(translation) => {
-            Error::TranslationNotFound { id, language, translation: Some(translation) }
-        }
+        Refusal::NoSuchTranslation(translation) => Error::TranslationNotFound {
+            id,
+            language,
+            translation: Some(translation),
+        },
         Refusal::Withdrawn(translation) => Error::IllegalTransition(format!(
             "translation \"{translation}\" of article \"{id}\" into {language} is withdrawn; attach a new one"
         )),
         Refusal::OwnReview(state) => Error::IllegalTransition(format!(
             "an author cannot attach a text as {state:?}: a state above Translated needs another person"
         )),
-        Refusal::TooManyCandidates => Error::TooManyCandidates { id, language, limit: MAX_CANDIDATES },
+        Refusal::TooManyCandidates => Error::TooManyCandidates {
+            id,
+            language,
+            limit: MAX_CANDIDATES,
+        },
     }
 }
 
 /// Whether the caller's etags are those of what the write edits.
 fn check_etags(attachment: &Attachment, slot: Option<&Slot>, written: &Written) -> Result<()> {
-    if let (Some(expected), Some(edited)) = (&attachment.etag, slot.and_then(|slot| slot.translation(written.id))) {
+    if let (Some(expected), Some(edited)) = (
+        &attachment.etag,
+        slot.and_then(|slot| slot.translation(written.id)),
+    ) {
         check_etag(edited, &attachment.language, Some(expected))?;
     }
-    let absent = Etag { version: 0, digest: 0 };
+    let absent = Etag {
+        version: 0,
+        digest: 0,
+    };
     let current = slot.map_or(absent, |slot| slot.etag);
     match &attachment.slot_etag {
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {
@@ -343,7 +410,11 @@ fn check_etags(attachment: &Attachment, slot: Option<&Slot>, written: &Written) 
     }
 }
 
-fn check_etag(translation: &TranslationHead, language: &Language, expected: Option<&ExpectedEtag>) -> Result<()> {
+fn check_etag(
+    translation: &TranslationHead,
+    language: &Language,
+    expected: Option<&ExpectedEtag>,
+) -> Result<()> {
     match expected {
         Some(expected) if !expected.matches(translation.etag) => Err(Error::EtagMismatch {
             what: format!("translation \"{}\" into {language}", translation.id),
@@ -356,7 +427,13 @@ fn check_etag(translation: &TranslationHead, language: &Language, expected: Opti
 
 /// The commit that attaches a translation.
 fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
-    let Written { id, slot: after, version, selection, outcome: _ } = written;
+    let Written {
+        id,
+        slot: after,
+        version,
+        selection,
+        outcome: _,
+    } = written;
     let about = |kind| Event {
         language: Some(after.language.clone()),
         etag: Some(version.head.etag),
@@ -372,7 +449,9 @@ fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
             Expect::Slot(after.language.clone(), slot.map(|slot| slot.version)),
         ],
         events,
-        bodies: std::iter::once(Body::Translation(version)).chain(selection.map(Body::Selection)).collect(),
+        bodies: std::iter::once(Body::Translation(version))
+            .chain(selection.map(Body::Selection))
+            .collect(),
         slots: vec![after],
         ..Batch::new(head.id.clone())
     }

@@ -1,0 +1,508 @@
+//! `ArticleService`.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::future::FutureExt;
+use futures::stream::{self, Stream, StreamExt};
+use prost::Message;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::codec::ImportArticlesRequest;
+use super::convert::{self, Fields};
+use super::{Limits, call, error, page_token, render};
+use crate::clock::Clock;
+use crate::domain::draft::ArticleDraft;
+use crate::pb;
+use crate::pb::article_service_server::ArticleService;
+use crate::service::articles::Moment;
+use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
+use crate::service::snapshot::View;
+use crate::service::{Call, Error, Service};
+
+/// Items of an import that are written at the same time.
+const IMPORT_WINDOW: usize = 64;
+/// The most ids of one call.
+const MAX_IDS: usize = 1_000;
+
+/// The handlers.
+pub struct Articles {
+    service: Service,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+impl Articles {
+    /// Handlers over a service.
+    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self {
+            service,
+            clock,
+            limits,
+        }
+    }
+
+    fn draft(&self, article: Option<pb::Article>) -> Result<ArticleDraft, Error> {
+        let article = convert::required("article", article)?;
+        convert::check_size("an article", &article, self.limits.article_bytes)?;
+        convert::article(article)
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ArticleService for Articles {
+    async fn create_article(
+        &self,
+        request: Request<pb::CreateArticleRequest>,
+    ) -> Result<Response<pb::CreateArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        let draft = self.draft(request.article).map_err(error::status)?;
+        let snapshot = self
+            .service
+            .create_article(&call, draft)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::CreateArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn get_article(
+        &self,
+        request: Request<pb::GetArticleRequest>,
+    ) -> Result<Response<pb::GetArticleResponse>, Status> {
+        use pb::get_article_request::At;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.article_id("article_id", &request.article_id);
+        let view = fields.view(request.view, View::Full);
+        let moment = match request.at {
+            None => Some(Moment::Now),
+            Some(At::Revision(number)) => Some(Moment::Revision(number)),
+            Some(At::AsOfTime(time)) => fields.time("as_of_time", &time).map(Moment::Time),
+        };
+        let (id, moment) = fields.status(id.zip(moment))?;
+        let snapshot = self
+            .service
+            .get_article(&id, view, moment, request.show_deleted)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::GetArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn batch_get_articles(
+        &self,
+        request: Request<pb::BatchGetArticlesRequest>,
+    ) -> Result<Response<pb::BatchGetArticlesResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let view = fields.view(request.view, View::Basic);
+        if request.article_ids.len() > MAX_IDS {
+            fields.wrong(
+                "article_ids",
+                format!("{} ids are more than {MAX_IDS}", request.article_ids.len()),
+            );
+        }
+        let ids: Vec<_> = request
+            .article_ids
+            .iter()
+            .take(MAX_IDS)
+            .enumerate()
+            .filter_map(|(index, id)| fields.article_id(&format!("article_ids[{index}]"), id))
+            .collect();
+        let ids = fields.status(Some(ids))?;
+        let answer = self
+            .service
+            .batch_get_articles(&ids, view, request.show_deleted)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::BatchGetArticlesResponse {
+            articles: answer.articles.iter().map(render::article).collect(),
+            missing_ids: answer.missing.iter().map(ToString::to_string).collect(),
+            unprocessed_ids: answer.unprocessed.iter().map(ToString::to_string).collect(),
+        }))
+    }
+
+    async fn lookup_article(
+        &self,
+        request: Request<pb::LookupArticleRequest>,
+    ) -> Result<Response<pb::LookupArticleResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let view = fields.view(request.view, View::Full);
+        fields.status(Some(()))?;
+        let alias = convert::alias(request.alias).map_err(error::status)?;
+        let snapshot = self
+            .service
+            .lookup_article(&alias, view, request.show_deleted)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::LookupArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn update_article(
+        &self,
+        request: Request<pb::UpdateArticleRequest>,
+    ) -> Result<Response<pb::UpdateArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        let mut fields = Fields::default();
+        let etag = fields.etag("etag", &request.etag);
+        let significance = convert::significance(&mut fields, request.significance);
+        let given = request
+            .article
+            .as_ref()
+            .map(|article| article.article_id.as_str())
+            .unwrap_or_default();
+        let id = fields.article_id("article.article_id", given);
+        let id = fields.status(id)?;
+        let article = convert::required("article", request.article).map_err(error::status)?;
+        convert::check_size("an article", &article, self.limits.article_bytes).map_err(error::status)?;
+        let missing = request.allow_missing.then(|| convert::article(article.clone()));
+        let missing = missing.transpose().map_err(error::status)?;
+        let patch = convert::patch(article, request.update_mask.as_ref()).map_err(error::status)?;
+        let snapshot = self
+            .service
+            .update_article(&call, &id, &patch, missing, etag.as_ref(), significance)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::UpdateArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn delete_article(
+        &self,
+        request: Request<pb::DeleteArticleRequest>,
+    ) -> Result<Response<pb::DeleteArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        let mut fields = Fields::default();
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.article_id("article_id", &request.article_id);
+        let id = fields.status(id)?;
+        let snapshot = self
+            .service
+            .delete_article(&call, &id, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::DeleteArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn undelete_article(
+        &self,
+        request: Request<pb::UndeleteArticleRequest>,
+    ) -> Result<Response<pb::UndeleteArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        let mut fields = Fields::default();
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.article_id("article_id", &request.article_id);
+        let id = fields.status(id)?;
+        let snapshot = self
+            .service
+            .undelete_article(&call, &id, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::UndeleteArticleResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn list_articles(
+        &self,
+        request: Request<pb::ListArticlesRequest>,
+    ) -> Result<Response<pb::ListArticlesResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let view = fields.view(request.view, View::Basic);
+        let query = convert::query(&request, self.clock.now(), &mut fields);
+        let query = fields.status(query)?;
+        // Where the future begins moves from page to page; that it is asked for does not.
+        let bound = (request.dating, view, (request.dating == 0).then_some(&query));
+        let after = page_token::decode("page_token", &request.page_token, &bound)?;
+        let listed = self
+            .service
+            .list_articles(&query, after.as_ref(), page_size, view)
+            .await
+            .map_err(error::status)?;
+        let next = listed.next.map(|next| page_token::encode(&bound, &next));
+        Ok(Response::new(pb::ListArticlesResponse {
+            articles: listed.articles.iter().map(render::article).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<pb::ListRevisionsRequest>,
+    ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let id = fields.article_id("article_id", &request.article_id);
+        let id = fields.status(id)?;
+        let before = page_token::decode("page_token", &request.page_token, &request.article_id)?;
+        let (revisions, next) = self
+            .service
+            .list_revisions(&id, before, page_size)
+            .await
+            .map_err(error::status)?;
+        let next = next.map(|next| page_token::encode(&request.article_id, &next));
+        Ok(Response::new(pb::ListRevisionsResponse {
+            revisions: revisions.iter().map(render::revision).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    type ImportArticlesStream = Answers<pb::ImportArticlesResponse>;
+
+    async fn import_articles(
+        &self,
+        request: Request<Streaming<ImportArticlesRequest>>,
+    ) -> Result<Response<Self::ImportArticlesStream>, Status> {
+        let import = Import {
+            items: request.into_inner(),
+            service: self.service.clone(),
+            limits: self.limits,
+            in_work: VecDeque::new(),
+            names: HashMap::new(),
+            waiting: None,
+            ended: None,
+        };
+        let answers = stream::unfold(import, |mut import| async {
+            import.next().await.map(|answer| (answer, import))
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    type ExportArticlesStream = Answers<pb::ExportArticlesResponse>;
+
+    async fn export_articles(
+        &self,
+        request: Request<pb::ExportArticlesRequest>,
+    ) -> Result<Response<Self::ExportArticlesStream>, Status> {
+        let request = request.into_inner();
+        let options = ExportOptions {
+            translations: request.include_translations,
+            show_deleted: request.show_deleted,
+        };
+        let start: Option<ExportPosition> =
+            page_token::decode("resume_token", &request.resume_token, &options)?;
+        let service = self.service.clone();
+        let steps = stream::try_unfold(start, move |after| {
+            let service = service.clone();
+            async move {
+                let items = service
+                    .export_articles(options, after.as_ref())
+                    .await
+                    .map_err(error::status)?;
+                let last = items.last().map(|(_, position)| position.clone());
+                Ok::<_, Status>(last.map(|last| (items, Some(last))))
+            }
+        });
+        let answers = steps.flat_map(move |step| match step {
+            Ok(items) => {
+                let answers = items
+                    .into_iter()
+                    .map(move |(item, position)| Ok(export_item(&item, &position, options)));
+                stream::iter(answers).left_stream()
+            }
+            Err(status) => stream::iter([Err(status)]).right_stream(),
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+fn export_item(
+    item: &ExportItem,
+    position: &ExportPosition,
+    options: ExportOptions,
+) -> pb::ExportArticlesResponse {
+    use pb::export_articles_response::Item;
+    let item = match item {
+        ExportItem::Article(snapshot) => Item::Article(render::article(snapshot)),
+        ExportItem::Translation(snapshot) => Item::Translation(render::translation(snapshot)),
+    };
+    pb::ExportArticlesResponse {
+        item: Some(item),
+        resume_token: page_token::encode(&options, position),
+    }
+}
+
+/// An import under way. Items are written side by side and answered in order; an item that has a name in common with one
+/// in work waits for it, so that the later one is what stays.
+struct Import {
+    items: Streaming<ImportArticlesRequest>,
+    service: Service,
+    limits: Limits,
+    in_work: VecDeque<InWork>,
+    /// How many items in work have this name.
+    names: HashMap<String, usize>,
+    waiting: Option<(u64, Box<ArticleDraft>, i32)>,
+    ended: Option<Result<(), Status>>,
+}
+
+struct InWork {
+    names: Vec<String>,
+    answer: futures::future::Either<
+        tokio::task::JoinHandle<pb::ImportArticlesResponse>,
+        std::future::Ready<pb::ImportArticlesResponse>,
+    >,
+}
+
+impl Import {
+    /// The next answer; `None` at the end.
+    async fn next(&mut self) -> Option<Result<pb::ImportArticlesResponse, Status>> {
+        self.fill().await;
+        if let Some(work) = self.in_work.pop_front() {
+            for name in work.names {
+                if let Some(count) = self.names.get_mut(&name) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.names.remove(&name);
+                    }
+                }
+            }
+            return Some(match work.answer {
+                futures::future::Either::Left(task) => task.await.map_err(|panic| {
+                    tracing::error!(%panic, "an import failed unexpectedly");
+                    error::status(Error::Internal(panic.to_string()))
+                }),
+                futures::future::Either::Right(ready) => Ok(ready.await),
+            });
+        }
+        self.ended.take().and_then(Result::err).map(Err)
+    }
+
+    /// Takes items until the window is full, the stream pauses while there is work, or it ends.
+    async fn fill(&mut self) {
+        while self.in_work.len() < IMPORT_WINDOW && self.ended.is_none() {
+            if let Some((item, draft, significance)) = self.waiting.take() {
+                if names(&draft).iter().any(|name| self.names.contains_key(name)) {
+                    self.waiting = Some((item, draft, significance));
+                    return;
+                }
+                self.start(item, draft, significance);
+                continue;
+            }
+            let received = if self.in_work.is_empty() {
+                self.items.message().await
+            } else {
+                match self.items.message().now_or_never() {
+                    Some(received) => received,
+                    None => return,
+                }
+            };
+            match received {
+                Ok(Some(request)) => self.accept(request),
+                Ok(None) => self.ended = Some(Ok(())),
+                Err(status) => self.ended = Some(Err(status)),
+            }
+        }
+    }
+
+    fn accept(&mut self, request: ImportArticlesRequest) {
+        let item = request.item;
+        let draft = || -> Result<ArticleDraft, Error> {
+            let encoded = convert::required("article", request.article)?;
+            let (size_bytes, limit_bytes) = (encoded.len(), self.limits.article_bytes);
+            if size_bytes > limit_bytes {
+                return Err(Error::TooLarge {
+                    what: "an article",
+                    size_bytes,
+                    limit_bytes,
+                });
+            }
+            let article = pb::Article::decode(encoded)
+                .map_err(|error| Error::invalid("article", format!("cannot be decoded: {error}")))?;
+            convert::article(article)
+        };
+        match draft() {
+            Ok(draft) => self.waiting = Some((item, Box::new(draft), request.significance)),
+            Err(error) => {
+                let answer = futures::future::Either::Right(std::future::ready(failed(item, error)));
+                self.in_work.push_back(InWork {
+                    names: Vec::new(),
+                    answer,
+                });
+            }
+        }
+    }
+
+    fn start(&mut self, item: u64, draft: Box<ArticleDraft>, significance: i32) {
+        let names = names(&draft);
+        for name in &names {
+            *self.names.entry(name.clone()).or_default() += 1;
+        }
+        let service = self.service.clone();
+        let task = tokio::spawn(async move { import(&service, item, &draft, significance).await });
+        self.in_work.push_back(InWork {
+            names,
+            answer: futures::future::Either::Left(task),
+        });
+    }
+}
+
+/// What an article is found by.
+fn names(draft: &ArticleDraft) -> Vec<String> {
+    let id = draft.id.iter().map(|id| format!("id {id}"));
+    id.chain(draft.metadata.aliases().iter().map(ToString::to_string))
+        .collect()
+}
+
+async fn import(
+    service: &Service,
+    item: u64,
+    draft: &ArticleDraft,
+    significance: i32,
+) -> pb::ImportArticlesResponse {
+    let mut fields = Fields::default();
+    let significance = convert::significance(&mut fields, significance);
+    let imported = match fields.finish(Some(())) {
+        Ok(()) => {
+            service
+                .import_article(&Call::default(), draft, significance)
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    match imported {
+        Ok((snapshot, outcome)) => pb::ImportArticlesResponse {
+            item,
+            result: render::import_result(outcome).into(),
+            article_id: snapshot.state.head.id.to_string(),
+            revision: snapshot.state.head.revision(),
+            etag: snapshot.state.head.current.etag.to_string(),
+            error: None,
+        },
+        Err(error) => pb::ImportArticlesResponse {
+            article_id: draft.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            ..failed(item, error)
+        },
+    }
+}
+
+fn failed(item: u64, error: Error) -> pb::ImportArticlesResponse {
+    pb::ImportArticlesResponse {
+        item,
+        result: pb::ImportResult::Failed.into(),
+        error: Some(error::item_error(error)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,308 @@
+//! Errors to statuses: one exhaustive match, for unary calls and for the items of an import alike.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::domain::Violation;
+use crate::pb::{self, ErrorReason};
+use crate::service::Error;
+use crate::store::StoreError;
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "articlestore.v1";
+
+/// How long a caller should wait before it tries again, when nothing better is known.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// An error in the terms of the API.
+struct Mapped {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<Violation>,
+}
+
+/// The status of a failed call.
+pub fn status(error: Error) -> Status {
+    let mapped = map(error);
+    let mut details = ErrorDetails::new();
+    let metadata: HashMap<String, String> = mapped
+        .metadata
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    details.set_error_info(reason_name(mapped.reason), DOMAIN, metadata);
+    for violation in &mapped.violations {
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    if matches!(mapped.code, Code::Unavailable | Code::ResourceExhausted)
+        && !matches!(
+            mapped.reason,
+            ErrorReason::TooManyCandidates | ErrorReason::MessageTooLarge
+        )
+    {
+        details.set_retry_info(Some(RETRY_DELAY));
+    }
+    Status::with_error_details(mapped.code, mapped.message, details)
+}
+
+/// The error of a failed item.
+pub(super) fn item_error(error: Error) -> pb::ItemError {
+    let mapped = map(error);
+    pb::ItemError {
+        code: mapped.code.into(),
+        reason: mapped.reason.into(),
+        message: mapped.message,
+        metadata: mapped
+            .metadata
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+        field_violations: mapped
+            .violations
+            .into_iter()
+            .map(|violation| pb::FieldViolation {
+                field: violation.field,
+                description: violation.description,
+            })
+            .collect(),
+    }
+}
+
+/// The status of a message that cannot be decoded.
+pub(super) fn malformed(detail: &str) -> Status {
+    plain(
+        Code::InvalidArgument,
+        ErrorReason::MalformedMessage,
+        format!("the message cannot be decoded: {detail}"),
+    )
+}
+
+/// The status of a token that is damaged or belongs to another query.
+pub(super) fn bad_token(field: &str, description: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_name(ErrorReason::BadToken), DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, description);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+}
+
+/// Gives what tonic itself answers about a broken request the code and reason that it deserves: tonic says `INTERNAL`
+/// and `OUT_OF_RANGE`. `None` if the status is none of these.
+pub(crate) fn blame_the_caller(code: Code, message: &str) -> Option<Status> {
+    match code {
+        Code::OutOfRange if message.contains("message length too large") => {
+            let numbers: Vec<_> = message
+                .split(|c: char| !c.is_ascii_digit())
+                .filter(|n| !n.is_empty())
+                .collect();
+            let (size, limit) = (numbers.first().unwrap_or(&"?"), numbers.get(1).unwrap_or(&"?"));
+            let text =
+                format!("a message of {size} bytes is larger than the {limit} that the server decodes");
+            Some(plain(Code::ResourceExhausted, ErrorReason::MessageTooLarge, text))
+        }
+        Code::Internal
+            if message.starts_with("Unexpected EOF")
+                || message.starts_with("protocol error: received message") =>
+        {
+            Some(malformed(
+                "the frame is cut off or has an unknown compression flag",
+            ))
+        }
+        Code::Internal if message == "Missing request message." => {
+            Some(malformed("the request has no message"))
+        }
+        _ => None,
+    }
+}
+
+/// A status without metadata.
+pub(crate) fn plain(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason_name(reason), DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+/// The reason as it stands in `google.rpc.ErrorInfo`: without the enum's prefix, as that message asks for.
+fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+fn map(error: Error) -> Mapped {
+    use ErrorReason as Reason;
+    let message = error.to_string();
+    let violations = match &error {
+        Error::Invalid(violations) => violations.clone(),
+        _ => Vec::new(),
+    };
+    let (code, reason, metadata) = match error {
+        Error::Invalid(_) => (Code::InvalidArgument, Reason::BadField, vec![]),
+        Error::TooLarge {
+            what: _,
+            size_bytes,
+            limit_bytes,
+        } => (
+            Code::InvalidArgument,
+            Reason::TooLarge,
+            vec![
+                ("size_bytes", size_bytes.to_string()),
+                ("limit_bytes", limit_bytes.to_string()),
+            ],
+        ),
+        Error::RequestIdReused(id) => (
+            Code::InvalidArgument,
+            Reason::RequestIdReused,
+            vec![("request_id", id.to_string())],
+        ),
+        Error::ArticleNotFound(id) => (
+            Code::NotFound,
+            Reason::ArticleNotFound,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::AliasNotFound(alias) => (Code::NotFound, Reason::ArticleNotFound, vec![("alias", alias)]),
+        Error::RevisionNotFound { id, wanted, head } => (
+            Code::NotFound,
+            Reason::RevisionNotFound,
+            vec![
+                ("article_id", id.to_string()),
+                ("wanted", wanted),
+                ("head_revision", head.to_string()),
+            ],
+        ),
+        Error::TranslationNotFound {
+            id,
+            language,
+            translation,
+        } => (
+            Code::NotFound,
+            Reason::TranslationNotFound,
+            vec![
+                ("article_id", id.to_string()),
+                ("language", language.to_string()),
+                (
+                    "translation_id",
+                    translation.map(|id| id.to_string()).unwrap_or_default(),
+                ),
+            ],
+        ),
+        Error::ArticleExists(id) => (
+            Code::AlreadyExists,
+            Reason::ArticleExists,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::AliasTaken { alias, holder } => (
+            Code::AlreadyExists,
+            Reason::AliasTaken,
+            vec![("alias", alias), ("holder_article_id", holder.to_string())],
+        ),
+        Error::AliasesDisagree { first, second } => (
+            Code::FailedPrecondition,
+            Reason::AliasesDisagree,
+            vec![
+                ("first_article_id", first.to_string()),
+                ("second_article_id", second.to_string()),
+            ],
+        ),
+        Error::ArticleDeleted(id) => (
+            Code::FailedPrecondition,
+            Reason::ArticleDeleted,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::EtagMismatch {
+            what: _,
+            expected,
+            current,
+        } => (
+            Code::Aborted,
+            Reason::EtagMismatch,
+            vec![
+                ("etag", expected.as_str().to_owned()),
+                ("current_etag", current.to_string()),
+            ],
+        ),
+        Error::Contention(id) => (
+            Code::Aborted,
+            Reason::Contention,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::IllegalTransition(_) => (Code::FailedPrecondition, Reason::IllegalTransition, vec![]),
+        Error::TooManyCandidates { id, language, limit } => (
+            Code::ResourceExhausted,
+            Reason::TooManyCandidates,
+            vec![
+                ("article_id", id.to_string()),
+                ("language", language.to_string()),
+                ("limit", limit.to_string()),
+            ],
+        ),
+        Error::Internal(detail) => {
+            tracing::error!(%detail, "internal error");
+            let message = "internal error; the server's log has the details".to_owned();
+            return Mapped {
+                code: Code::Internal,
+                reason: Reason::Internal,
+                message,
+                metadata: vec![],
+                violations: vec![],
+            };
+        }
+        Error::Store(error) => return map_store(error),
+    };
+    Mapped {
+        code,
+        reason,
+        message,
+        metadata,
+        violations,
+    }
+}
+
+fn map_store(error: StoreError) -> Mapped {
+    use ErrorReason as Reason;
+    let message = error.to_string();
+    let (code, reason, metadata) = match error {
+        // The service decides again on a conflict; one that comes through is contention.
+        StoreError::Conflict(_) => (Code::Aborted, Reason::Contention, vec![]),
+        StoreError::Full {
+            available_bytes,
+            floor_bytes,
+        } => (
+            Code::ResourceExhausted,
+            Reason::StoreFull,
+            vec![
+                ("available_bytes", available_bytes.to_string()),
+                ("floor_bytes", floor_bytes.to_string()),
+            ],
+        ),
+        StoreError::Corrupt { record, detail: _ } => {
+            tracing::error!(%message, "a stored record is damaged");
+            (Code::DataLoss, Reason::RecordDamaged, vec![("record", record)])
+        }
+        StoreError::OutcomeUnknown => (Code::Unknown, Reason::OutcomeUnknown, vec![]),
+        StoreError::Unavailable { reason: _ } | StoreError::Closed => {
+            (Code::Unavailable, Reason::StoreUnavailable, vec![])
+        }
+        // Its text names paths: for the operator only.
+        StoreError::Open(error) => {
+            tracing::error!(%error, "the store could not be reopened");
+            return Mapped {
+                code: Code::Unavailable,
+                reason: Reason::StoreUnavailable,
+                message: "the store could not be reopened; the server's log has the details".to_owned(),
+                metadata: vec![],
+                violations: vec![],
+            };
+        }
+    };
+    Mapped {
+        code,
+        reason,
+        message,
+        metadata,
+        violations: vec![],
+    }
+}

@@ -1,0 +1,363 @@
+//! Domain values to answers.
+
+use std::collections::BTreeMap;
+
+use prost_types::Timestamp as PbTimestamp;
+
+use crate::domain::article::{Revision, Significance};
+use crate::domain::date::{ArticleDate, Precision};
+use crate::domain::freshness::{Freshness, Overall};
+use crate::domain::ids::SegmentId;
+use crate::domain::language::Direction;
+use crate::domain::provenance::{Agent, AgentKind, OriginClass};
+use crate::domain::request::Outcome;
+use crate::domain::segment::{Mark, MarkedText, Role, Segment};
+use crate::domain::time::Timestamp;
+use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State, TranslationHead};
+use crate::pb;
+use crate::service::snapshot::{Snapshot, TranslationSnapshot};
+
+/// An instant.
+pub(super) fn time(time: Timestamp) -> Option<PbTimestamp> {
+    let (seconds, nanos) = time.to_seconds();
+    Some(PbTimestamp { seconds, nanos })
+}
+
+/// An article.
+pub(super) fn article(snapshot: &Snapshot) -> pb::Article {
+    let head = &snapshot.state.head;
+    let current = &head.current;
+    let metadata = &current.metadata;
+    pb::Article {
+        article_id: head.id.to_string(),
+        language: metadata.language.to_string(),
+        direction: match metadata.language.direction() {
+            Direction::Ltr => pb::Direction::Ltr.into(),
+            Direction::Rtl => pb::Direction::Rtl.into(),
+        },
+        title: heading(&head.title),
+        lead: heading(&head.lead),
+        body: snapshot
+            .revision()
+            .map(|r| r.content.body.iter().map(segment).collect())
+            .unwrap_or_default(),
+        section: metadata.section.clone(),
+        publisher: metadata.publisher.clone(),
+        canonical_url: metadata
+            .canonical_url
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        guid: metadata.guid.clone(),
+        located: metadata.located.clone(),
+        dateline: metadata.dateline.clone(),
+        info_sources: metadata.info_sources.clone(),
+        authors: metadata.authors.clone(),
+        keywords: metadata.keywords.clone(),
+        labels: metadata.labels.clone(),
+        published: metadata.published.as_ref().map(date),
+        updated: metadata.updated.as_ref().map(date),
+        revision: head.revision(),
+        etag: current.etag.to_string(),
+        create_time: time(current.created.time),
+        update_time: time(current.stamp.time),
+        revise_time: time(current.revision.stamp.time),
+        delete_time: current.deleted.and_then(|deleted| time(deleted.time)),
+        translations: translations(snapshot),
+    }
+}
+
+fn translations(snapshot: &Snapshot) -> Vec<pb::TranslationSummary> {
+    let source = &snapshot.state.head.manifest;
+    let slots = snapshot.state.slots.values();
+    slots
+        .flat_map(|slot| {
+            slot.translations
+                .iter()
+                .map(move |translation| (slot, translation))
+        })
+        .filter(|(_, translation)| translation.disposition != Disposition::Withdrawn)
+        .map(|(slot, translation)| {
+            summary_of(slot, translation, &Freshness::of_translation(translation, source))
+        })
+        .collect()
+}
+
+fn heading(segment: &Segment) -> Option<pb::Segment> {
+    (!segment.content.text().is_empty()).then(|| self::segment(segment))
+}
+
+fn segment(segment: &Segment) -> pb::Segment {
+    let role = match (&segment.id, segment.role) {
+        (SegmentId::Title | SegmentId::Lead, _) => pb::SegmentRole::Unspecified,
+        (_, Role::Paragraph) => pb::SegmentRole::Paragraph,
+        (_, Role::Subhead) => pb::SegmentRole::Subhead,
+        (_, Role::Quote) => pb::SegmentRole::Quote,
+        (_, Role::ListItem) => pb::SegmentRole::ListItem,
+        (_, Role::Caption) => pb::SegmentRole::Caption,
+        (_, Role::Note) => pb::SegmentRole::Note,
+    };
+    pb::Segment {
+        segment_id: segment.id.to_string(),
+        role: role.into(),
+        text: segment.content.text().to_owned(),
+        spans: spans(&segment.content),
+        translate: (!segment.translate).then_some(false),
+    }
+}
+
+fn spans(text: &MarkedText) -> Vec<pb::Span> {
+    let span = |span: &crate::domain::segment::Span| {
+        let (mark, href) = match &span.mark {
+            Mark::Bold => (pb::SpanMark::Bold, ""),
+            Mark::Italic => (pb::SpanMark::Italic, ""),
+            Mark::Link(href) => (pb::SpanMark::Link, href.as_str()),
+            Mark::Code => (pb::SpanMark::Code, ""),
+            Mark::Other => (pb::SpanMark::Other, ""),
+        };
+        pb::Span {
+            start: span.start,
+            end: span.end,
+            mark: mark.into(),
+            href: href.to_owned(),
+        }
+    };
+    text.spans().iter().map(span).collect()
+}
+
+fn date(date: &ArticleDate) -> pb::ArticleDate {
+    let precision = match date.precision {
+        Precision::Day => pb::DatePrecision::Day,
+        Precision::Minute => pb::DatePrecision::Minute,
+        Precision::Second => pb::DatePrecision::Second,
+    };
+    pb::ArticleDate {
+        instant: date.instant.and_then(time),
+        original: date.original.clone(),
+        utc_offset_minutes: i32::from(date.utc_offset_minutes),
+        precision: precision.into(),
+        zone_assumed: date.zone_assumed,
+    }
+}
+
+/// A revision without its text.
+pub(super) fn revision(revision: &Revision) -> pb::ArticleRevision {
+    pb::ArticleRevision {
+        revision: revision.history.newest.number,
+        create_time: time(revision.stamp.time),
+        significance: significance(revision.significance).into(),
+        title: revision.content.title.content.text().to_owned(),
+        segment_count: u32::try_from(revision.content.body.len()).unwrap_or(u32::MAX),
+        principal: revision.actor.principal.clone(),
+    }
+}
+
+fn significance(significance: Option<Significance>) -> pb::Significance {
+    match significance {
+        None => pb::Significance::Unspecified,
+        Some(Significance::Typo) => pb::Significance::Typo,
+        Some(Significance::Minor) => pb::Significance::Minor,
+        Some(Significance::Major) => pb::Significance::Major,
+        Some(Significance::Correction) => pb::Significance::Correction,
+        Some(Significance::Retraction) => pb::Significance::Retraction,
+    }
+}
+
+/// What became of an imported item.
+pub(super) fn import_result(outcome: Outcome) -> pb::ImportResult {
+    match outcome {
+        Outcome::Created => pb::ImportResult::Created,
+        Outcome::Changed | Outcome::Diverted => pb::ImportResult::Revised,
+        Outcome::Unchanged => pb::ImportResult::Unchanged,
+    }
+}
+
+/// What became of an attached translation.
+pub(super) fn attach_outcome(outcome: Outcome) -> pb::AttachOutcome {
+    match outcome {
+        Outcome::Created => pb::AttachOutcome::Created,
+        Outcome::Changed => pb::AttachOutcome::Updated,
+        Outcome::Unchanged => pb::AttachOutcome::Unchanged,
+        Outcome::Diverted => pb::AttachOutcome::Diverted,
+    }
+}
+
+/// A translation without its texts.
+pub(super) fn summary(snapshot: &TranslationSnapshot) -> pb::TranslationSummary {
+    let since = snapshot.stale_since;
+    pb::TranslationSummary {
+        stale_since_revision: since.map(|since| since.revision).unwrap_or_default(),
+        stale_significance: significance(since.and_then(|since| since.significance)).into(),
+        ..summary_of(&snapshot.slot, &snapshot.head, &snapshot.freshness)
+    }
+}
+
+fn summary_of(slot: &Slot, head: &TranslationHead, freshness: &Freshness) -> pb::TranslationSummary {
+    let ids = |ids: &[SegmentId]| ids.iter().map(ToString::to_string).collect();
+    pb::TranslationSummary {
+        language: slot.language.to_string(),
+        translation_id: head.id.to_string(),
+        source_revision: head.source_revision,
+        state: state(head.state()).into(),
+        freshness: overall(freshness.overall).into(),
+        current_segments: u32::try_from(freshness.current).unwrap_or(u32::MAX),
+        stale_segment_ids: ids(&freshness.stale),
+        missing_segment_ids: ids(&freshness.missing),
+        orphaned_segment_ids: ids(&freshness.orphaned),
+        moved_segment_ids: ids(&freshness.moved),
+        stale_since_revision: 0,
+        stale_significance: pb::Significance::Unspecified.into(),
+        disposition: match head.disposition {
+            Disposition::Candidate => pb::Disposition::Candidate,
+            Disposition::Active => pb::Disposition::Active,
+            Disposition::Rejected => pb::Disposition::Rejected,
+            Disposition::Superseded => pb::Disposition::Superseded,
+            Disposition::Withdrawn => pb::Disposition::Withdrawn,
+        }
+        .into(),
+        origin_class: match head.origin_class() {
+            OriginClass::MachineUnreviewed => pb::OriginClass::MachineUnreviewed,
+            OriginClass::MachineReviewed => pb::OriginClass::MachineReviewed,
+            OriginClass::MachinePostedited => pb::OriginClass::MachinePostedited,
+            OriginClass::Human => pb::OriginClass::Human,
+            OriginClass::Mixed => pb::OriginClass::Mixed,
+            OriginClass::Unknown => pb::OriginClass::Unknown,
+        }
+        .into(),
+        external_uri: head.external_uri.clone(),
+        etag: head.etag.to_string(),
+        slot_etag: slot.etag.to_string(),
+        create_time: time(head.created.time),
+        update_time: time(head.updated.time),
+    }
+}
+
+fn state(state: State) -> pb::TranslationState {
+    match state {
+        State::Initial => pb::TranslationState::Initial,
+        State::Translated => pb::TranslationState::Translated,
+        State::Reviewed => pb::TranslationState::Reviewed,
+        State::Final => pb::TranslationState::Final,
+    }
+}
+
+fn overall(overall: Overall) -> pb::Freshness {
+    match overall {
+        Overall::Current => pb::Freshness::Current,
+        Overall::Moved => pb::Freshness::Moved,
+        Overall::Orphaned => pb::Freshness::Orphaned,
+        Overall::Stale => pb::Freshness::Stale,
+        Overall::Incomplete => pb::Freshness::Incomplete,
+    }
+}
+
+fn kind(kind: AgentKind) -> pb::AgentKind {
+    match kind {
+        AgentKind::Human => pb::AgentKind::Human,
+        AgentKind::Mt => pb::AgentKind::Mt,
+        AgentKind::Llm => pb::AgentKind::Llm,
+        AgentKind::Tm => pb::AgentKind::Tm,
+        AgentKind::Import => pb::AgentKind::Import,
+        AgentKind::Rule => pb::AgentKind::Rule,
+    }
+}
+
+/// A translation with its texts.
+pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
+    let mut segments: BTreeMap<&SegmentId, pb::TargetSegment> = BTreeMap::new();
+    let mut body = Vec::new();
+    let texts = snapshot
+        .version()
+        .map(|version| version.texts.as_slice())
+        .unwrap_or_default();
+    for (binding, text) in snapshot.head.bindings.iter().zip(texts) {
+        let segment = target_segment(snapshot, binding, text);
+        match binding.id {
+            SegmentId::Body(_) => body.push(segment),
+            SegmentId::Title | SegmentId::Lead => drop(segments.insert(&binding.id, segment)),
+        }
+    }
+    let scores = snapshot
+        .version()
+        .map(|version| version.quality_scores.as_slice())
+        .unwrap_or_default();
+    pb::Translation {
+        article_id: snapshot.article.to_string(),
+        language: snapshot.slot.language.to_string(),
+        translation_id: snapshot.head.id.to_string(),
+        source_revision: snapshot.head.source_revision,
+        title: segments.remove(&SegmentId::Title),
+        lead: segments.remove(&SegmentId::Lead),
+        body,
+        external_uri: snapshot.head.external_uri.clone(),
+        summary: Some(summary(snapshot)),
+        agent: Some(agent(&snapshot.head.agent)),
+        quality_scores: scores
+            .iter()
+            .map(|score| quality_score(score, snapshot.is_outdated(score)))
+            .collect(),
+    }
+}
+
+fn target_segment(snapshot: &TranslationSnapshot, binding: &Binding, text: &MarkedText) -> pb::TargetSegment {
+    let freshness = &snapshot.freshness;
+    let of = |ids: &[SegmentId]| ids.contains(&binding.id);
+    let freshness = if of(&freshness.stale) {
+        pb::Freshness::Stale
+    } else if of(&freshness.orphaned) {
+        pb::Freshness::Orphaned
+    } else if of(&freshness.moved) {
+        pb::Freshness::Moved
+    } else {
+        pb::Freshness::Current
+    };
+    pb::TargetSegment {
+        segment_id: binding.id.to_string(),
+        text: text.text().to_owned(),
+        spans: spans(text),
+        state: state(binding.state).into(),
+        source_revision: binding.source_revision,
+        freshness: freshness.into(),
+        writer: kind(binding.writer).into(),
+        sub_state: binding.sub_state.clone(),
+    }
+}
+
+fn agent(agent: &Agent) -> pb::Agent {
+    pb::Agent {
+        kind: kind(agent.kind).into(),
+        person: agent.person.clone(),
+        organization: agent.organization.clone(),
+        tool: agent.tool.clone(),
+        engine: agent.engine.clone(),
+        model: agent.model.clone(),
+        model_version: agent.model_version.clone(),
+        rev_person: agent.rev_person.clone(),
+        rev_organization: agent.rev_organization.clone(),
+        rev_tool: agent.rev_tool.clone(),
+        prompt_id: agent.prompt_id.clone(),
+        glossary_id: agent.glossary_id.clone(),
+        memory_id: agent.memory_id.clone(),
+    }
+}
+
+fn quality_score(score: &QualityScore, outdated: bool) -> pb::QualityScore {
+    pb::QualityScore {
+        metric: score.metric.clone(),
+        metric_version: score.metric_version.clone(),
+        model: score.model.clone(),
+        value: score.value,
+        min: score.min,
+        max: score.max,
+        higher_is_better: score.higher_is_better,
+        segment_id: score
+            .segment
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        reference_kind: score.reference_kind.clone(),
+        scorer: score.scorer.clone(),
+        create_time: time(score.stamp.time),
+        outdated,
+    }
+}

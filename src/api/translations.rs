@@ -1,0 +1,220 @@
+//! `TranslationService`.
+
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, Fields};
+use super::page_token::{self, TranslationPlace};
+use super::{Limits, call, error, render};
+use crate::domain::attach::{self, Target};
+use crate::domain::time::Timestamp;
+use crate::pb;
+use crate::pb::translation_service_server::TranslationService;
+use crate::service::articles::Moment;
+use crate::service::translations::{Attachment, Sent, TranslationName};
+use crate::service::{Call, Service};
+
+/// The handlers.
+pub struct Translations {
+    service: Service,
+    limits: Limits,
+}
+
+impl Translations {
+    /// Handlers over a service.
+    pub fn new(service: Service, limits: Limits) -> Self {
+        Self { service, limits }
+    }
+}
+
+#[tonic::async_trait]
+impl TranslationService for Translations {
+    async fn attach_translation(
+        &self,
+        request: Request<pb::AttachTranslationRequest>,
+    ) -> Result<Response<pb::AttachTranslationResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
+        let attachment = attachment(request, &call)?;
+        let (translation, outcome) = self
+            .service
+            .attach_translation(&call, &attachment)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::AttachTranslationResponse {
+            translation: Some(render::summary(&translation)),
+            outcome: render::attach_outcome(outcome).into(),
+        }))
+    }
+
+    async fn get_translation(
+        &self,
+        request: Request<pb::GetTranslationRequest>,
+    ) -> Result<Response<pb::GetTranslationResponse>, Status> {
+        use pb::get_translation_request::At;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let name = name(
+            &request.article_id,
+            &request.language,
+            &request.translation_id,
+            &mut fields,
+        );
+        let moment = match request.at {
+            None => Some(Moment::Now),
+            Some(At::Revision(number)) => Some(Moment::Revision(number)),
+            Some(At::AsOfTime(time)) => fields.time("as_of_time", &time).map(Moment::Time),
+        };
+        let (name, moment) = fields.status(name.zip(moment))?;
+        let translation = self
+            .service
+            .get_translation(&name, moment)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::GetTranslationResponse {
+            translation: Some(render::translation(&translation)),
+        }))
+    }
+
+    async fn list_translations(
+        &self,
+        request: Request<pb::ListTranslationsRequest>,
+    ) -> Result<Response<pb::ListTranslationsResponse>, Status> {
+        let mut request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(std::mem::take(&mut request.page_size));
+        let token = std::mem::take(&mut request.page_token);
+        let article = fields.article_id("article_id", &request.article_id);
+        let language = (!request.language.is_empty())
+            .then(|| fields.language("language", &request.language))
+            .flatten();
+        let as_of: Option<Timestamp> = request
+            .as_of_time
+            .as_ref()
+            .and_then(|time| fields.time("as_of_time", time));
+        let article = fields.status(article)?;
+        let query = (&request.article_id, &language, request.show_withdrawn, as_of);
+        let after: Option<TranslationPlace> = page_token::decode("page_token", &token, &query)?;
+        let mut listed = self
+            .service
+            .list_translations(&article, language.as_ref(), request.show_withdrawn, as_of)
+            .await
+            .map_err(error::status)?;
+        let place = |t: &crate::service::snapshot::TranslationSnapshot| {
+            TranslationPlace(t.slot.language.clone(), t.head.id)
+        };
+        listed.retain(|translation| after.as_ref().is_none_or(|after| place(translation) > *after));
+        let more = listed.len() > page_size;
+        listed.truncate(page_size);
+        let next = listed
+            .last()
+            .filter(|_| more)
+            .map(|last| page_token::encode(&query, &place(last)));
+        Ok(Response::new(pb::ListTranslationsResponse {
+            translations: listed.iter().map(render::summary).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn detach_translation(
+        &self,
+        request: Request<pb::DetachTranslationRequest>,
+    ) -> Result<Response<pb::DetachTranslationResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let call = call(&request_id, &request)?;
+        let mut fields = Fields::default();
+        if request.translation_id.is_empty() {
+            fields.wrong("translation_id", "is required");
+        }
+        let name = name(
+            &request.article_id,
+            &request.language,
+            &request.translation_id,
+            &mut fields,
+        );
+        let etag = fields.etag("etag", &request.etag);
+        let name = fields.status(name)?;
+        let translation = self
+            .service
+            .detach_translation(&call, &name, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::DetachTranslationResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+}
+
+fn name(article: &str, language: &str, id: &str, fields: &mut Fields) -> Option<TranslationName> {
+    let article = fields.article_id("article_id", article);
+    let language = fields.language("language", language);
+    let id = fields.translation_id("translation_id", id);
+    Some(TranslationName {
+        article: article?,
+        language: language?,
+        id,
+    })
+}
+
+fn attachment(request: pb::AttachTranslationRequest, call: &Call) -> Result<Attachment, Status> {
+    use pb::attach_translation_request::Content;
+    let mut fields = Fields::default();
+    let article = fields.article_id("article_id", &request.article_id);
+    let language = fields.language("language", &request.language);
+    if request.source_revision == 0 {
+        fields.wrong(
+            "source_revision",
+            "is required: the revision of the article that the translation was made from",
+        );
+    }
+    let sent = match request.content {
+        Some(Content::Text(text)) => convert::target_texts(text, &mut fields).map(Sent::Texts),
+        Some(Content::ExternalUri(uri)) => convert::external_uri(uri, &mut fields).map(Sent::External),
+        None => {
+            fields.wrong("content", "text or external_uri is required");
+            None
+        }
+    };
+    let target = match (
+        fields.translation_id("translation_id", &request.translation_id),
+        request.new_candidate,
+    ) {
+        (Some(_), true) => {
+            fields.wrong("new_candidate", "does not go together with translation_id");
+            Target::NewCandidate
+        }
+        (Some(id), false) => Target::Existing(id),
+        (None, true) => Target::NewCandidate,
+        (None, false) => Target::Active,
+    };
+    let agent = convert::agent(request.agent, &mut fields);
+    let state = convert::attached_state(request.state, &mut fields);
+    let scores = convert::quality_scores(request.quality_scores, &mut fields);
+    let etag = fields.etag("etag", &request.etag);
+    let slot_etag = fields.etag("slot_etag", &request.slot_etag);
+    if request.overwrite_human && request.slot_etag.is_empty() {
+        fields.wrong("slot_etag", "is required with overwrite_human");
+    }
+    let provenance = agent.map(|agent| {
+        let request_id = call.request.map(|request| request.id);
+        let plain = attach::provenance(agent, call.actor.clone(), request.source_revision, request_id);
+        convert::effort(request.effort, plain, &mut fields)
+    });
+    let parts = article.zip(language).zip(sent).zip(provenance).zip(state);
+    let attachment = parts.map(|((((article, language), sent), provenance), state)| Attachment {
+        article,
+        language,
+        source_revision: request.source_revision,
+        sent,
+        target,
+        state,
+        provenance,
+        scores,
+        etag,
+        slot_etag,
+        overwrite_human: request.overwrite_human,
+    });
+    fields.status(attachment)
+}

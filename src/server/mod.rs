@@ -1,0 +1,174 @@
+//! The process around the API: opens the store, serves, and stops in order.
+//!
+//! The caller binds the listener and owns the signal, so that tests serve on port 0 and stop when they like.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::body::Body;
+use tonic::transport::Server;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic::{Status, service::LayerExt};
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
+use tower::util::MapResponseLayer;
+
+use crate::api::articles::Articles;
+use crate::api::translations::Translations;
+use crate::api::{Limits, error};
+use crate::clock::Clock;
+use crate::pb;
+use crate::pb::article_service_server::ArticleServiceServer;
+use crate::pb::translation_service_server::TranslationServiceServer;
+use crate::service::Service;
+use crate::store::Store;
+
+pub mod location;
+
+/// How long requests stay recorded for a retry.
+const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// How often old requests are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often health asks the store.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The largest frame that is decoded. An article is far smaller; this bounds what one message can take in memory.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// How to serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// What the API accepts.
+    pub limits: Limits,
+    /// How long running calls may go on after the signal to stop.
+    pub grace: Duration,
+}
+
+/// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
+/// the grace, the store closes.
+pub async fn run(
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    serving(&reporter, true).await;
+    let keeper = tokio::spawn(keep(store.clone(), clock.clone(), reporter.clone()));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = router(
+        Service::new(store.clone(), clock.clone()),
+        clock,
+        config.limits,
+        health,
+    )?
+    // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
+    .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+        // A dropped sender means the same.
+        drop(stopped.await);
+    });
+    let served = match select(Box::pin(server), Box::pin(shutdown)).await {
+        Either::Left((served, _)) => served,
+        Either::Right(((), server)) => {
+            tracing::info!(grace_seconds = config.grace.as_secs_f64(), "stopping");
+            serving(&reporter, false).await;
+            drop(stop);
+            // An idle client or an open stream would hold the server for ever.
+            timeout(config.grace, server).await.unwrap_or(Ok(()))
+        }
+    };
+    keeper.abort();
+    store.close().await?;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+fn router(
+    service: Service,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    health: HealthServer<impl Health>,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
+    let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
+        .max_decoding_message_size(MAX_FRAME_BYTES);
+    let translations = TranslationServiceServer::new(Translations::new(service, limits))
+        .max_decoding_message_size(MAX_FRAME_BYTES);
+    Ok(Server::builder()
+        .add_service(blame.named_layer(articles))
+        .add_service(blame.named_layer(translations))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+/// Corrects the statuses that tonic gives to broken requests; see [`error::blame_the_caller`].
+fn blame_the_caller(response: http::Response<Body>) -> http::Response<Body> {
+    let replacement = Status::from_header_map(response.headers())
+        .and_then(|status| error::blame_the_caller(status.code(), status.message()));
+    match replacement {
+        Some(status) => status.into_http(),
+        None => response,
+    }
+}
+
+async fn serving(reporter: &HealthReporter, serving: bool) {
+    let status = if serving {
+        tonic_health::ServingStatus::Serving
+    } else {
+        tonic_health::ServingStatus::NotServing
+    };
+    let names = [
+        "",
+        <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
+        <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
+    ];
+    for name in names {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+/// Keeps health true to the store, and forgets old requests.
+async fn keep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, reporter: HealthReporter) {
+    let mut probe = interval(PROBE_EVERY);
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweep = interval(SWEEP_EVERY);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_serving = true;
+    loop {
+        tokio::select! {
+            _ = probe.tick() => {
+                let is_serving = store.status().await.is_ok();
+                if is_serving != was_serving {
+                    tracing::warn!(is_serving, "the store's health changed");
+                    serving(&reporter, is_serving).await;
+                    was_serving = is_serving;
+                }
+            }
+            _ = sweep.tick() => {
+                let kept = i64::try_from(REQUESTS_KEPT.as_micros()).unwrap_or(i64::MAX);
+                let before = clock.now().saturating_add_micros(-kept);
+                loop {
+                    match store.expire_requests(before).await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => {
+                            tracing::warn!(%error, "old requests could not be forgotten; the next sweep tries again");
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,3 +1,4 @@
 //! `article-store`
 pub mod domain;
+pub mod exchange;
 pub mod store;

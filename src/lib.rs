@@ -2,6 +2,7 @@
 pub mod api;
 pub mod clock;
 pub mod domain;
+pub mod exchange;
 pub mod pb;
 pub mod server;
 pub mod service;

@@ -1,5 +1,6 @@
 //! `article-store`
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod exchange;

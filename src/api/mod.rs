@@ -8,7 +8,7 @@ pub mod codec;
 mod convert;
 pub mod error;
 mod page_token;
-mod render;
+pub(crate) mod render;
 pub mod translations;
 
 use sha2::{Digest, Sha256};

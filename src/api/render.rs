@@ -125,7 +125,8 @@ fn spans(text: &MarkedText) -> Vec<pb::Span> {
     text.spans().iter().map(span).collect()
 }
 
-fn date(date: &ArticleDate) -> pb::ArticleDate {
+/// A date.
+pub(crate) fn date(date: &ArticleDate) -> pb::ArticleDate {
     let precision = match date.precision {
         Precision::Day => pb::DatePrecision::Day,
         Precision::Minute => pb::DatePrecision::Minute,

@@ -1,0 +1,183 @@
+//! What all client commands share: the connection, the form of their output, and the words for a failed call.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use prost::Message;
+use serde_json::Value;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::{Failure, json, terminal};
+use crate::pb::article_service_client::ArticleServiceClient;
+use crate::pb::translation_service_client::TranslationServiceClient;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Frames and windows of HTTP/2: its defaults of 16 and 64 KiB make long streams wait.
+const FRAME_BYTES: u32 = 1 << 20;
+const WINDOW_BYTES: u32 = 8 << 20;
+/// The largest answer that is read. The server's pages end at 3 MiB, but how large an article may be is its own choice.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Which server to talk to.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server's address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub(crate) server: String,
+}
+
+impl ServerArgs {
+    pub(crate) async fn articles(&self) -> Result<ArticleServiceClient<Channel>, Failure> {
+        let client = ArticleServiceClient::new(self.connect().await?);
+        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Channel>, Failure> {
+        let client = TranslationServiceClient::new(self.connect().await?);
+        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
+        let address = if self.server.contains("://") {
+            self.server.clone()
+        } else {
+            format!("http://{}", self.server)
+        };
+        let endpoint = Endpoint::from_shared(address.clone())
+            .map_err(|_| Failure::Usage(format!("{address:?} is not the address of a server")))?;
+        endpoint
+            .connect_timeout(CONNECT_LIMIT)
+            .max_frame_size(FRAME_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(2 * WINDOW_BYTES)
+            .connect()
+            .await
+            .map_err(|error| {
+                Failure::failed(format!(
+                    "no server answers at {address}: {}\nstart one with `article-store serve`, or name another with \
+                     --server or ARTICLE_STORE_SERVER",
+                    innermost(&error)
+                ))
+            })
+    }
+}
+
+/// How to print answers.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// The form of the output: for people, or one JSON object a line (the proto3 JSON mapping).
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// See [`OutputArgs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Standard output, buffered. A reader that went away ends the command without a complaint.
+pub(crate) struct Printer(BufWriter<io::Stdout>);
+
+impl Printer {
+    pub(crate) fn new() -> Self {
+        Self(BufWriter::with_capacity(64 << 10, io::stdout()))
+    }
+
+    /// Prints a text that is safe for terminals.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.0.write_all(text.as_bytes()).map_err(Failure::from_output)
+    }
+
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
+        self.text(line)?;
+        self.text("\n")
+    }
+
+    pub(crate) fn message(&mut self, name: &str, message: &impl Message) -> Result<(), Failure> {
+        self.json(&json::value(name, message)?)
+    }
+
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.line(&json::line(value))
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(Failure::from_output)
+    }
+}
+
+/// The words for a failed call: what the server says, the fields to blame one a line, and the reason for programs.
+pub(crate) fn explain(status: &Status) -> String {
+    let mut text = match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    };
+    if let Some(source) = status.source() {
+        let _ = write!(text, ": {}", innermost(source));
+    }
+    let details = status.get_error_details();
+    let violations = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
+    for violation in violations {
+        let line = format!("{}: {}", violation.field, violation.description);
+        if line != status.message() {
+            let _ = write!(text, "\n  {line}");
+        }
+    }
+    let code = code_name(status.code());
+    match details.error_info() {
+        Some(info) => {
+            let _ = write!(text, "\n  reason {} ({code})", info.reason);
+        }
+        None => {
+            let _ = write!(text, "\n  {code}");
+        }
+    }
+    text
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::failed(explain(&status))
+    }
+}
+
+/// The code as the gRPC specification spells it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The error at the bottom, which says what happened.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    terminal::line(&error.to_string())
+}

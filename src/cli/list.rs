@@ -1,0 +1,251 @@
+//! `list`: articles by date.
+
+use clap::{Args, ValueEnum};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::terminal::{Table, terminal_width};
+use super::words::{self, date_in, timestamp_in};
+use super::{Failure, warn};
+use crate::pb;
+use crate::pb::list_articles_request::Range;
+
+/// The arguments of `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Days are calendar days in --zone, and --to names the day after the last one. Bounds can be instants instead.
+
+Examples:
+  article-store list --from 2022-05-10 --to 2022-05-11 --zone Africa/Casablanca
+  article-store list --from 2022-05-10T12:00:00Z --order oldest
+  article-store list --language ar --section economy --limit 10
+  article-store list --undated --all --output json")]
+pub(crate) struct List {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The first day, or instant.
+    #[arg(long, value_name = "DAY|TIME")]
+    from: Option<String>,
+    /// The day, or instant, after the last.
+    #[arg(long, value_name = "DAY|TIME")]
+    to: Option<String>,
+    /// The IANA time zone whose days are meant and in which times are shown.
+    #[arg(long, default_value = "UTC")]
+    zone: String,
+    /// The date to go by.
+    #[arg(long, value_enum, default_value_t = Axis::Published)]
+    axis: Axis,
+    /// Which come first.
+    #[arg(long, value_enum, default_value_t = Order::Newest)]
+    order: Order,
+    /// Only articles in this language.
+    #[arg(long, value_name = "TAG")]
+    language: Option<String>,
+    /// Only articles of this section.
+    #[arg(long)]
+    section: Option<String>,
+    /// Only articles of this publisher.
+    #[arg(long)]
+    publisher: Option<String>,
+    /// Only articles without such a date.
+    #[arg(long, conflicts_with_all = ["from", "to", "future"])]
+    undated: bool,
+    /// Only articles whose date is still to come.
+    #[arg(long)]
+    future: bool,
+    /// Deleted articles too.
+    #[arg(long)]
+    deleted: bool,
+    /// How many articles to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// List all of them.
+    #[arg(long)]
+    all: bool,
+    /// How many articles to ask for at a time, up to 500.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..=500))]
+    page_size: i32,
+}
+
+/// See [`pb::DateAxis`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Axis {
+    /// When it was published.
+    Published,
+    /// When its publisher last changed it.
+    Updated,
+    /// When the store received it.
+    Ingested,
+    /// When its text last changed in the store.
+    Revised,
+}
+
+/// See [`pb::ListOrder`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    /// The newest.
+    Newest,
+    /// The oldest.
+    Oldest,
+}
+
+impl List {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let zone = words::zone(&self.zone)?;
+        let mut request = self.request()?;
+        let mut client = self.server.articles().await?;
+        let mut printer = Printer::new();
+        let mut table = Table::new(&[
+            "ID",
+            &self.axis.title(&self.zone),
+            "LANG",
+            "REV",
+            "TRANSLATIONS",
+            "TITLE",
+        ]);
+        let mut left = if self.all { u64::MAX } else { self.limit };
+        while left > 0 {
+            request.page_size = self.page_size.min(i32::try_from(left).unwrap_or(i32::MAX));
+            let page = client.list_articles(request.clone()).await?.into_inner();
+            left = left.saturating_sub(page.articles.len() as u64);
+            for article in &page.articles {
+                match self.output.output {
+                    Output::Json => printer.message("Article", article)?,
+                    Output::Table => table.row(self.axis.row(article, &zone)),
+                }
+            }
+            if self.output.output == Output::Table {
+                printer.text(&table.take(terminal_width()))?;
+            }
+            printer.flush()?;
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(());
+            }
+        }
+        warn("there may be more; list them with --limit or --all");
+        Ok(())
+    }
+
+    fn request(&self) -> Result<pb::ListArticlesRequest, Failure> {
+        let dating = match (self.undated, self.future) {
+            (true, _) => pb::Dating::Undated,
+            (_, true) => pb::Dating::Future,
+            _ => pb::Dating::Unspecified,
+        };
+        Ok(pb::ListArticlesRequest {
+            axis: self.axis.message().into(),
+            range: range(self.from.as_deref(), self.to.as_deref(), &self.zone)?,
+            order: match self.order {
+                Order::Newest => pb::ListOrder::NewestFirst,
+                Order::Oldest => pb::ListOrder::OldestFirst,
+            }
+            .into(),
+            dating: dating.into(),
+            language: self.language.clone().unwrap_or_default(),
+            section: self.section.clone().unwrap_or_default(),
+            publisher: self.publisher.clone().unwrap_or_default(),
+            show_deleted: self.deleted,
+            view: pb::ArticleView::Basic.into(),
+            page_size: self.page_size,
+            page_token: String::new(),
+        })
+    }
+}
+
+/// The range that two bounds mean: days if both are days, instants if both are instants.
+fn range(from: Option<&str>, to: Option<&str>, zone: &str) -> Result<Option<Range>, Failure> {
+    let given: Vec<_> = [from, to].into_iter().flatten().collect();
+    if given.is_empty() {
+        return Ok(None);
+    }
+    if given
+        .iter()
+        .all(|bound| bound.parse::<Date>().is_ok() && !bound.contains('T'))
+    {
+        return Ok(Some(Range::CivilRange(pb::CivilRange {
+            start_date: from.unwrap_or_default().to_owned(),
+            end_date: to.unwrap_or_default().to_owned(),
+            zone: zone.to_owned(),
+        })));
+    }
+    let instant = |bound: &str| {
+        words::instant(bound).map_err(|_| {
+            Failure::Usage(
+                "--from and --to are both days such as 2022-05-10, or both times such as 2022-05-10T22:45:00Z".into(),
+            )
+        })
+    };
+    Ok(Some(Range::TimeRange(pb::TimeRange {
+        start_time: from.map(instant).transpose()?,
+        end_time: to.map(instant).transpose()?,
+    })))
+}
+
+impl Axis {
+    fn message(self) -> pb::DateAxis {
+        match self {
+            Self::Published => pb::DateAxis::Published,
+            Self::Updated => pb::DateAxis::Updated,
+            Self::Ingested => pb::DateAxis::Ingested,
+            Self::Revised => pb::DateAxis::Revised,
+        }
+    }
+
+    fn title(self, zone: &str) -> String {
+        let axis = words::word(self.message().as_str_name(), "DATE_AXIS_").to_uppercase();
+        format!("{axis} ({zone})")
+    }
+
+    fn row(self, article: &pb::Article, zone: &TimeZone) -> [String; 6] {
+        let undated = pb::ArticleDate::default();
+        let date = match self {
+            Self::Published => date_in(article.published.as_ref().unwrap_or(&undated), zone),
+            Self::Updated => date_in(article.updated.as_ref().unwrap_or(&undated), zone),
+            Self::Ingested => timestamp_in(article.create_time.as_ref(), zone),
+            Self::Revised => timestamp_in(article.revise_time.as_ref(), zone),
+        };
+        let title = article.title.as_ref().or(article.lead.as_ref());
+        let deleted = if article.delete_time.is_some() {
+            "(deleted) "
+        } else {
+            ""
+        };
+        [
+            article.article_id.clone(),
+            date,
+            article.language.clone(),
+            article.revision.to_string(),
+            words::glance(&article.translations),
+            format!("{deleted}{}", title.map_or("", |segment| &segment.text)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_days_or_instants_but_not_both() {
+        let days = range(Some("2022-05-10"), None, "Africa/Casablanca").unwrap();
+        assert!(
+            matches!(days, Some(Range::CivilRange(range)) if range.start_date == "2022-05-10" && range.end_date.is_empty())
+        );
+        let instants = range(None, Some("2022-05-10T12:00:00+01:00"), "UTC").unwrap();
+        assert!(
+            matches!(instants, Some(Range::TimeRange(range)) if range.end_time.unwrap().seconds == 1_652_180_400)
+        );
+        assert!(matches!(range(None, None, "UTC"), Ok(None)));
+        for (from, to) in [
+            ("2022-05-10", "2022-05-11T00:00:00Z"),
+            ("yesterday", "2022-05-10"),
+            ("2022-05-10T12:00:00", "2022-05-11"),
+        ] {
+            assert!(range(Some(from), Some(to), "UTC").is_err(), "{from} {to}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line: one file per subcommand, and what they share. It talks to a server over gRPC, or is one.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
+
+mod attach;
+mod client;
+mod export;
+mod get;
+mod health;
+mod import;
+mod json;
+mod list;
+mod serve;
+mod terminal;
+mod words;
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// Stores news articles, lists them by date, and binds every translation to the exact source text it was made from.
+#[derive(Debug, Parser)]
+#[command(version, after_help = HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+const HELP: &str = "\
+Examples:
+  article-store serve
+  article-store import page.txt --id harbour
+  article-store list --from 2022-05-10 --to 2022-05-11 --zone Africa/Casablanca
+  article-store get harbour
+  article-store attach harbour --language en --revision 1 --file en.txt --agent human
+
+Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT,
+options of serve follow the same rule, and those of other commands name the command (`list --zone` is
+ARTICLE_STORE_LIST_ZONE).
+
+Exit codes: 0 done, 1 failed, 2 usage.";
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Run the server.
+    Serve(serve::Serve),
+    /// Create or revise articles from files.
+    Import(import::Import),
+    /// Read an article, or a translation of it.
+    Get(get::Get),
+    /// List articles by date.
+    List(list::List),
+    /// Attach a translation to an article.
+    Attach(attach::Attach),
+    /// Stream all articles as JSON, one object a line.
+    Export(export::Export),
+    /// Ask whether the server is serving.
+    Health(health::Health),
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is wrong in a way that its grammar does not show.
+    Usage(String),
+    /// What went wrong. Any text: it is made safe for the terminal when it is printed.
+    Failed(String),
+    /// What went wrong was said already.
+    Said,
+    /// The reader of the output went away. That is its right.
+    Unread,
+}
+
+impl Failure {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self::Failed(text.into())
+    }
+
+    pub(crate) fn from_output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::failed(format!("the output cannot be written: {error}")),
+        }
+    }
+
+    fn exit(&self) -> ExitCode {
+        match self {
+            Self::Usage(text) => {
+                warn(&format!("error: {text}\n\nFor more information, try '--help'."));
+                ExitCode::from(2)
+            }
+            Self::Failed(text) => {
+                warn(&format!("error: {text}"));
+                ExitCode::FAILURE
+            }
+            Self::Said => ExitCode::FAILURE,
+            Self::Unread => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Prints lines on standard error, made safe. Nobody is left to tell if that fails.
+pub(crate) fn warn(text: &str) {
+    for line in text.split('\n') {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        drop(writeln!(io::stderr(), "{:indent$}{}", "", terminal::line(line)));
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    // A help text that nobody reads to the end is no reason to panic.
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let done = match cli.command {
+        Sub::Serve(serve) => serve.run(),
+        Sub::Import(import) => client(import.run()),
+        Sub::Get(get) => client(get.run()),
+        Sub::List(list) => client(list.run()),
+        Sub::Attach(attach) => client(attach.run()),
+        Sub::Export(export) => client(export.run()),
+        Sub::Health(health) => client(health.run()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
+}
+
+/// Runs a client command on this thread.
+fn client(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the client cannot start: {error}")))?;
+    let done = runtime.block_on(command);
+    // A reader of a terminal that waits for its next line would hold the process.
+    runtime.shutdown_background();
+    done
+}
+
+fn command() -> Command {
+    Cli::command().mut_subcommands(|command| {
+        let name = command.get_name().to_owned();
+        command.mut_args(move |arg| with_variable(&name, arg))
+    })
+}
+
+/// Gives an option its environment variable.
+fn with_variable(command: &str, arg: Arg) -> Arg {
+    let Some(long) = arg.get_long().filter(|_| !arg.is_hide_set()) else {
+        return arg;
+    };
+    let common = command == "serve" || matches!(long, "server" | "output");
+    let name = if common {
+        long.to_owned()
+    } else {
+        format!("{command}_{long}")
+    };
+    let variable = format!("ARTICLE_STORE_{}", name.replace('-', "_").to_uppercase());
+    let arg = match arg.get_action() {
+        ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),
+        _ => arg,
+    };
+    arg.env(variable).hide_env(!common).hide_env_values(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound_and_every_option_has_a_variable_of_its_own() {
+        let mut command = command();
+        command.build();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let mut variables: Vec<_> = sub
+                .get_arguments()
+                .filter(|arg| arg.get_long().is_some_and(|long| long != "help") && !arg.is_hide_set())
+                .map(|arg| arg.get_env().expect("a variable").to_owned())
+                .collect();
+            let all = variables.len();
+            variables.sort_unstable();
+            variables.dedup();
+            assert_eq!(variables.len(), all, "{}", sub.get_name());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `serve`: the server as a process. It binds, opens the store, serves, and stops on the first signal.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::api::Limits;
+use crate::clock::{Clock, SystemClock};
+use crate::server::location::{StoreLocation, StoreOptions};
+use crate::server::{self, Config, MAX_FRAME_BYTES};
+use crate::store::Store;
+
+/// The arguments of `serve`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Prints `listening on ADDRESS` on standard output when it serves; the log goes to standard error. The first SIGTERM or
+SIGINT stops it in order, a second one at once.
+
+Examples:
+  article-store serve
+  article-store serve --listen 0.0.0.0:50051 --store sled:/var/lib/article-store
+  article-store serve --listen 127.0.0.1:0 --store memory --log debug")]
+pub(crate) struct Serve {
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    listen: SocketAddr,
+    /// Where the articles are: `sled:DIRECTORY`, or `memory` to forget them at the end.
+    #[arg(long, value_name = "STORE", default_value = "sled:./article-store-data")]
+    store: StoreLocation,
+    /// Memory for decoded articles and texts, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
+    cache_mb: u64,
+    /// Free bytes of the volume below which writes are refused; 1 GiB or a tenth of the database, whichever is more, if
+    /// not given.
+    #[arg(long, value_name = "BYTES")]
+    min_free_bytes: Option<u64>,
+    /// The largest article or translation, in bytes of its message.
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_FRAME_BYTES as i64))]
+    max_article_bytes: u32,
+    /// How long running calls may go on after the signal to stop, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+    grace_seconds: u32,
+    /// What to log: a level, or a filter such as `info,article_store=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// The form of the log: `auto` is text on a terminal and JSON elsewhere.
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+}
+
+/// See [`Serve::log_format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        self.start_log()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("the server cannot start: {error}")))?;
+        let served = runtime.block_on(self.serve());
+        // A store that is still being opened does not hold up the stop.
+        runtime.shutdown_background();
+        served
+    }
+
+    async fn serve(self) -> Result<(), Failure> {
+        let mut stop = stop_signal()?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %self.listen,
+            store = %self.store,
+            cache_mb = self.cache_mb,
+            min_free_bytes = self.min_free_bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
+            max_article_bytes = self.max_article_bytes,
+            grace_seconds = self.grace_seconds,
+            log = self.log,
+            "configuration"
+        );
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| {
+            Failure::failed(format!(
+                "cannot listen on {}: {error}; choose another address with --listen",
+                self.listen
+            ))
+        })?;
+        let address = listener.local_addr().unwrap_or(self.listen);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = tokio::select! {
+            store = self.clone().open(clock.clone()) => store?,
+            _ = stop.changed() => {
+                tracing::info!("stopped before the store was open");
+                return Ok(());
+            }
+        };
+        tracing::info!(%address, "serving");
+        drop(writeln!(io::stdout(), "listening on {address}"));
+        let config = Config {
+            limits: Limits {
+                article_bytes: self.max_article_bytes as usize,
+            },
+            grace: Duration::from_secs(self.grace_seconds.into()),
+        };
+        server::run(listener, store, clock, config, async move {
+            drop(stop.changed().await)
+        })
+        .await
+        .map_err(|error| Failure::failed(format!("the server failed: {error}")))
+    }
+
+    /// Opens the store beside the threads that serve, for it may read the disk for a while.
+    async fn open(self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, Failure> {
+        let started = Instant::now();
+        let options = StoreOptions {
+            cache_bytes: self.cache_mb << 20,
+            min_free_bytes: self.min_free_bytes,
+        };
+        let store = tokio::task::spawn_blocking(move || self.store.open(options, clock))
+            .await
+            .map_err(|panic| Failure::failed(format!("the store cannot be opened: {panic}")))?
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        tracing::info!(seconds = started.elapsed().as_secs_f64(), "the store is open");
+        Ok(store)
+    }
+
+    fn start_log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::Usage(format!("--log {:?}: {error}", self.log)))?;
+        let text = match self.log_format {
+            LogFormat::Auto => io::stderr().is_terminal(),
+            LogFormat::Text => true,
+            LogFormat::Json => false,
+        };
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal());
+        let started = if text {
+            log.try_init()
+        } else {
+            log.json().try_init()
+        };
+        started.map_err(|error| Failure::failed(format!("the log cannot start: {error}")))
+    }
+}
+
+/// Changes at the first signal; the second one ends the process.
+fn stop_signal() -> Result<watch::Receiver<()>, Failure> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (stop, stopped) = watch::channel(());
+    tokio::spawn(async move {
+        let mut signals = 0;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            signals += 1;
+            if signals == 2 {
+                tracing::warn!("stopped at once by a second signal");
+                std::process::exit(1);
+            }
+            // Nobody listens any more when the process is about to end.
+            let _ = stop.send(());
+        }
+    });
+    Ok(stopped)
+}

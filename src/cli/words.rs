@@ -1,0 +1,180 @@
+//! Dates, languages and translations in the words of the command line.
+
+use jiff::tz::{Offset, TimeZone};
+use prost_types::Timestamp;
+
+use super::Failure;
+use crate::domain::date::parse;
+use crate::pb;
+
+/// The word for a value of an enum: `FRESHNESS_CURRENT` is `current`.
+pub(crate) fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix)
+        .unwrap_or(name)
+        .replace('_', " ")
+        .to_lowercase()
+}
+
+pub(crate) fn freshness(value: pb::Freshness) -> String {
+    word(value.as_str_name(), "FRESHNESS_")
+}
+
+/// An instant of the command line: RFC 3339.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    let instant: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a time such as 2022-05-10T22:45:00Z"))?;
+    // Seconds round down, so that the nanoseconds are never negative.
+    let nanos = instant.as_nanosecond();
+    let seconds = nanos.div_euclid(1_000_000_000);
+    Ok(Timestamp {
+        seconds: i64::try_from(seconds).map_err(|error| error.to_string())?,
+        nanos: i32::try_from(nanos.rem_euclid(1_000_000_000)).map_err(|error| error.to_string())?,
+    })
+}
+
+/// A zone of the command line, by its IANA name or offset.
+pub(crate) fn zone(name: &str) -> Result<TimeZone, Failure> {
+    parse::zone(name).map_err(|error| Failure::Usage(error.0))
+}
+
+/// A publisher's date in a zone, as precise as it is. A day is the calendar day that was written, whatever the zone.
+pub(crate) fn date_in(date: &pb::ArticleDate, zone: &TimeZone) -> String {
+    let Some(instant) = date.instant.as_ref().and_then(jiff_instant) else {
+        return "undated".to_owned();
+    };
+    match date.precision() {
+        pb::DatePrecision::Day => instant
+            .to_zoned_datetime(TimeZone::fixed(offset(date)))
+            .strftime("%Y-%m-%d")
+            .to_string(),
+        pb::DatePrecision::Minute => instant
+            .to_zoned_datetime(zone.clone())
+            .strftime("%Y-%m-%d %H:%M")
+            .to_string(),
+        _ => time_in(instant, zone),
+    }
+}
+
+/// A publisher's date as it was written: in its own offset, with the original text.
+pub(crate) fn date_as_written(date: &pb::ArticleDate) -> String {
+    let zone = TimeZone::fixed(offset(date));
+    let mut text = date_in(date, &zone);
+    if date.instant.is_some() && date.precision() != pb::DatePrecision::Day {
+        let minutes = date.utc_offset_minutes;
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+        text.push_str(&format!(" {sign}{hours:02}:{minutes:02}"));
+    }
+    if date.zone_assumed {
+        text.push_str(" (zone assumed)");
+    }
+    text
+}
+
+/// One of the store's own times in a zone.
+pub(crate) fn timestamp_in(time: Option<&Timestamp>, zone: &TimeZone) -> String {
+    time.and_then(jiff_instant)
+        .map_or_else(String::new, |instant| time_in(instant, zone))
+}
+
+/// What is known of a translation, in one line: `fr/t1 stale: s3 (since revision 2)`.
+pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
+    let mut text = format!(
+        "{}/{} {}",
+        summary.language,
+        summary.translation_id,
+        freshness(summary.freshness())
+    );
+    let parts = [
+        ("stale", &summary.stale_segment_ids),
+        ("missing", &summary.missing_segment_ids),
+        ("orphaned", &summary.orphaned_segment_ids),
+        ("moved", &summary.moved_segment_ids),
+    ];
+    for (word, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+        text.push_str(&format!("; {word} {}", ids.join(" ")));
+    }
+    if summary.stale_since_revision > 0 {
+        text.push_str(&format!("; since revision {}", summary.stale_since_revision));
+    }
+    text.push_str(&format!("; made from revision {}", summary.source_revision));
+    let more = [
+        word(summary.disposition().as_str_name(), "DISPOSITION_"),
+        word(summary.state().as_str_name(), "TRANSLATION_STATE_"),
+        word(summary.origin_class().as_str_name(), "ORIGIN_CLASS_"),
+    ];
+    for word in more.iter().filter(|word| *word != "unspecified") {
+        text.push_str(&format!(", {word}"));
+    }
+    if !summary.external_uri.is_empty() {
+        text.push_str(&format!(", at {}", summary.external_uri));
+    }
+    text
+}
+
+/// The translations of an article at a glance: the active ones with their freshness, and how many others there are.
+pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
+    let is_active = |summary: &&pb::TranslationSummary| summary.disposition() == pb::Disposition::Active;
+    let mut words: Vec<_> = translations
+        .iter()
+        .filter(is_active)
+        .map(|summary| format!("{} {}", summary.language, freshness(summary.freshness())))
+        .collect();
+    let others = translations.len() - words.len();
+    if others > 0 {
+        words.push(format!("+{others}"));
+    }
+    words.join(", ")
+}
+
+fn time_in(instant: jiff::Timestamp, zone: &TimeZone) -> String {
+    instant
+        .to_zoned_datetime(zone.clone())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+fn jiff_instant(time: &Timestamp) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::new(time.seconds, time.nanos).ok()
+}
+
+fn offset(date: &pb::ArticleDate) -> Offset {
+    Offset::from_seconds(date.utc_offset_minutes.saturating_mul(60)).unwrap_or(Offset::UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str, precision: pb::DatePrecision, minutes: i32) -> pb::ArticleDate {
+        pb::ArticleDate {
+            instant: Some(instant(text).unwrap()),
+            original: "10 مايو".into(),
+            utc_offset_minutes: minutes,
+            precision: precision.into(),
+            zone_assumed: false,
+        }
+    }
+
+    #[test]
+    fn dates_show_in_a_zone_as_precise_as_they_are() {
+        let casablanca = zone("Africa/Casablanca").unwrap();
+        let minute = date("2022-05-10T23:45:00Z", pb::DatePrecision::Minute, 0);
+        assert_eq!(date_in(&minute, &casablanca), "2022-05-11 00:45");
+        assert_eq!(date_as_written(&minute), "2022-05-10 23:45 +00:00");
+        let day = date("2022-05-09T22:00:00Z", pb::DatePrecision::Day, 120);
+        assert_eq!(date_in(&day, &zone("America/New_York").unwrap()), "2022-05-10");
+        assert_eq!(date_as_written(&day), "2022-05-10");
+        let second = date("2022-05-10T23:45:01.5Z", pb::DatePrecision::Second, -210);
+        assert_eq!(date_as_written(&second), "2022-05-10 20:15:01 -03:30");
+        assert_eq!(date_in(&pb::ArticleDate::default(), &casablanca), "undated");
+    }
+
+    #[test]
+    fn instants_before_1970_keep_their_fraction() {
+        let time = instant("1969-12-31T23:59:59.25Z").unwrap();
+        assert_eq!((time.seconds, time.nanos), (-1, 250_000_000));
+        assert!(instant("2022-05-10").is_err());
+    }
+}

@@ -11,6 +11,7 @@ use crate::domain::date::ArticleDate;
 use crate::domain::date::parse::parse_or_keep;
 use crate::domain::language::Language;
 
+pub mod jsonl;
 pub mod plain_page;
 
 /// An article as a file gave it. Texts are trimmed and free of control characters; what is empty was absent.

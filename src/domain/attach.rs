@@ -54,7 +54,11 @@ pub struct TargetTexts {
 pub type Fitted<'a> = BTreeMap<SegmentId, &'a TargetText>;
 
 /// Puts texts to the segments of a source revision, or says of each one why it does not fit.
-pub fn fit<'a>(texts: &'a TargetTexts, source: &Manifest, revision: u32) -> Result<Fitted<'a>, Vec<Violation>> {
+pub fn fit<'a>(
+    texts: &'a TargetTexts,
+    source: &Manifest,
+    revision: u32,
+) -> Result<Fitted<'a>, Vec<Violation>> {
     let mut fitted = Fitted::new();
     let mut violations = Vec::new();
     for (name, id, text) in [
@@ -84,7 +88,7 @@ pub fn fit<'a>(texts: &'a TargetTexts, source: &Manifest, revision: u32) -> Resu
             ));
         }
         BodyTexts::InOrder(texts) => {
-            for (index, (text, entry)) in texts.into_iter().zip(&body).enumerate() {
+            for (index, (text, entry)) in texts.iter().zip(&body).enumerate() {
                 if !text.content.is_blank() {
                     fitted.insert(entry.id.clone(), text);
                 } else if entry.translate {
@@ -97,7 +101,7 @@ pub fn fit<'a>(texts: &'a TargetTexts, source: &Manifest, revision: u32) -> Resu
         }
         BodyTexts::ById(texts) => {
             let known: BTreeSet<_> = body.iter().map(|entry| &entry.id).collect();
-            for (index, (id, text)) in texts.into_iter().enumerate() {
+            for (index, (id, text)) in texts.iter().enumerate() {
                 let field = format!("text.body[{index}]");
                 if !known.contains(&id) {
                     let description = format!("revision {revision} has no body segment \"{id}\"");
@@ -420,9 +424,15 @@ impl Plan {
         let texts = |base: &TranslationHead| versions.iter().find(|version| version.head.id == base.id);
         bases
             .map(|base| {
-                let texts = texts(base).map(|version| version.texts.as_slice()).unwrap_or_default();
+                let texts = texts(base)
+                    .map(|version| version.texts.as_slice())
+                    .unwrap_or_default();
                 let texts = texts.iter().map(Some).chain(std::iter::repeat(None));
-                base.bindings.iter().zip(texts).map(|(binding, text)| (&binding.id, (binding, text))).collect()
+                base.bindings
+                    .iter()
+                    .zip(texts)
+                    .map(|(binding, text)| (&binding.id, (binding, text)))
+                    .collect()
             })
             .collect()
     }
@@ -431,7 +441,10 @@ impl Plan {
     pub fn write(&self, attach: &Attach<'_>, versions: &[&TranslationVersion]) -> Decision {
         let edited = self.edits.and_then(|id| attach.slot?.translation(id));
         let ((bindings, texts), external_uri) = match attach.material {
-            Material::Texts(texts) => (attach.merge(texts, &self.standing(attach, versions)), String::new()),
+            Material::Texts(texts) => (
+                attach.merge(texts, &self.standing(attach, versions)),
+                String::new(),
+            ),
             Material::External(uri) => ((Vec::new(), Vec::new()), (*uri).to_owned()),
         };
         let agent = attach.provenance.agent.clone();

@@ -188,7 +188,7 @@ impl Service {
             provenance: &attachment.provenance,
             scores: &attachment.scores,
         };
-        let plan = attach::plan(&attach).map_err(|refusal| refused(refusal, attachment))?;
+        let plan = attach::plan(&attach).map_err(|refusal| refused(&refusal, attachment))?;
         let mut versions: Vec<TranslationVersion> = Vec::new();
         for base in plan.needs(&attach) {
             versions.push(self.translation_version(&base.history.newest).await?);
@@ -363,9 +363,9 @@ fn check_scores(scores: &[QualityScore], material: &Material, violations: &mut V
     }
 }
 
-fn refused(refusal: Refusal, attachment: &Attachment) -> Error {
+fn refused(refusal: &Refusal, attachment: &Attachment) -> Error {
     let (id, language) = (attachment.article.clone(), attachment.language.clone());
-    match refusal {
+    match *refusal {
         Refusal::NoSuchTranslation(translation) => Error::TranslationNotFound {
             id,
             language,
@@ -475,6 +475,7 @@ impl TranslationSnapshot {
             Some(id) => self.freshness.stale.contains(id),
             None => !matches!(self.freshness.overall, Overall::Current | Overall::Moved),
         };
-        source_moved_on || (score.target_hash, score.source_hash) != self.head.scored_hashes(score.segment.as_ref())
+        source_moved_on
+            || (score.target_hash, score.source_hash) != self.head.scored_hashes(score.segment.as_ref())
     }
 }

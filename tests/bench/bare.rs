@@ -25,14 +25,21 @@ pub(crate) fn serve(directory: &Path) {
         .unwrap()
         .map(|entry| {
             let entry = entry.unwrap();
-            (entry.file_name().into_string().unwrap(), Bytes::from(std::fs::read(entry.path()).unwrap()))
+            (
+                entry.file_name().into_string().unwrap(),
+                Bytes::from(std::fs::read(entry.path()).unwrap()),
+            )
         })
         .collect();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder().add_service(Bare(Arc::new(answers))).serve_with_incoming(incoming).await.unwrap();
+        Server::builder()
+            .add_service(Bare(Arc::new(answers)))
+            .serve_with_incoming(incoming)
+            .await
+            .unwrap();
     });
 }
 

@@ -62,8 +62,7 @@ pub(crate) async fn run<F: Future<Output = ()> + Send + 'static>(
     in_flight: usize,
     time: Duration,
     call: impl Fn(Channel, usize) -> F + Clone + Send + 'static,
-) -> Figures
-{
+) -> Figures {
     let next = Arc::new(AtomicUsize::new(0));
     let (begin, cpu) = (Instant::now(), server.cpu());
     let tasks: Vec<_> = (0..in_flight)
@@ -88,7 +87,9 @@ pub(crate) async fn run<F: Future<Output = ()> + Send + 'static>(
     for task in tasks {
         let (of_one, counts) = task.await.unwrap();
         times.add(of_one).unwrap();
-        counts.into_iter().for_each(|(second, count)| *seconds.entry(second).or_default() += count);
+        counts
+            .into_iter()
+            .for_each(|(second, count)| *seconds.entry(second).or_default() += count);
     }
     let elapsed = begin.elapsed().as_secs_f64();
     let whole = time.as_secs() as usize;
@@ -104,30 +105,55 @@ pub(crate) async fn run<F: Future<Output = ()> + Send + 'static>(
 /// The Arabic corpus as items of an import.
 pub(crate) fn corpus() -> Option<Vec<ImportArticlesRequest>> {
     let folder = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let output = Command::new("xz").args(["-dc", &format!("{folder}/ant-news-ar.jsonl.xz")]).output().ok()?;
+    let output = Command::new("xz")
+        .args(["-dc", &format!("{folder}/ant-news-ar.jsonl.xz")])
+        .output()
+        .ok()?;
     if !output.status.success() {
         return None;
     }
-    let items = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate();
-    Some(items.map(|(number, line)| item(number as u64 + 1, line)).collect())
+    let items = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .enumerate();
+    Some(
+        items
+            .map(|(number, line)| item(number as u64 + 1, line))
+            .collect(),
+    )
 }
 
 fn item(number: u64, line: &[u8]) -> ImportArticlesRequest {
     let document: serde_json::Value = serde_json::from_slice(line).unwrap();
     let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
-    let segment = |text: &str| pb::Segment { text: text.trim().to_owned(), ..Default::default() };
+    let segment = |text: &str| pb::Segment {
+        text: text.trim().to_owned(),
+        ..Default::default()
+    };
     let article = pb::Article {
         article_id: text("docno"),
         language: "ar".into(),
         title: Some(segment(&text("title"))),
         lead: Some(segment(&text("abstract"))),
-        body: text("text").lines().filter(|line| !line.trim().is_empty()).map(segment).collect(),
+        body: text("text")
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(segment)
+            .collect(),
         section: text("cat"),
         publisher: text("src"),
-        published: Some(pb::ArticleDate { original: text("time"), ..Default::default() }),
+        published: Some(pb::ArticleDate {
+            original: text("time"),
+            ..Default::default()
+        }),
         ..Default::default()
     };
-    ImportArticlesRequest { item: number, article: Some(article.encode_to_vec().into()), significance: 0 }
+    ImportArticlesRequest {
+        item: number,
+        article: Some(article.encode_to_vec().into()),
+        significance: 0,
+    }
 }
 
 /// How many items came to which end.

@@ -6,7 +6,6 @@
 //! system. Quote ratios: machines are noisy.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a bench that cannot go on stops, and prints its figures"
@@ -38,7 +37,10 @@ const ARTICLES: usize = 1_000;
 const CONNECTIONS: usize = 4;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     match arguments.first().map(String::as_str) {
         Some("serve") => serve(Path::new(&arguments[1])),
         Some("serve-bare") => bare::serve(Path::new(&arguments[1])),
@@ -56,14 +58,26 @@ fn serve(directory: &Path) {
     use article_store::server::location::{StoreLocation, StoreOptions};
     use article_store::server::{Config, run};
     use std::sync::Arc;
-    let options = StoreOptions { cache_bytes: 64 << 20, min_free_bytes: Some(0) };
-    let store = StoreLocation::Sled(directory.to_owned()).open(options, Arc::new(SystemClock)).unwrap();
+    let options = StoreOptions {
+        cache_bytes: 64 << 20,
+        min_free_bytes: Some(0),
+    };
+    let store = StoreLocation::Sled(directory.to_owned())
+        .open(options, Arc::new(SystemClock))
+        .unwrap();
     Runtime::new().unwrap().block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
-        let config = Config { limits: Limits { article_bytes: 2 << 20 }, grace: Duration::from_secs(5) };
+        let config = Config {
+            limits: Limits {
+                article_bytes: 2 << 20,
+            },
+            grace: Duration::from_secs(5),
+        };
         let never = std::future::pending();
-        run(listener, store, Arc::new(SystemClock), config, never).await.unwrap();
+        run(listener, store, Arc::new(SystemClock), config, never)
+            .await
+            .unwrap();
     });
 }
 
@@ -83,13 +97,18 @@ impl Server {
         let mut address = String::new();
         let stdout = process.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut address).unwrap();
-        Self { process, address: format!("http://{}", address.trim()) }
+        Self {
+            process,
+            address: format!("http://{}", address.trim()),
+        }
     }
 
     async fn channels(&self) -> Vec<Channel> {
         let mut channels = Vec::new();
         for _ in 0..CONNECTIONS {
-            let endpoint = Channel::from_shared(self.address.clone()).unwrap().tcp_nodelay(true);
+            let endpoint = Channel::from_shared(self.address.clone())
+                .unwrap()
+                .tcp_nodelay(true);
             channels.push(endpoint.connect().await.unwrap());
         }
         channels
@@ -128,13 +147,19 @@ fn article(number: usize) -> pb::Article {
     pb::Article {
         article_id: format!("bench-{number:06}"),
         language: "ar".into(),
-        title: Some(pb::Segment { text: format!("headline {number}"), ..Default::default() }),
+        title: Some(pb::Segment {
+            text: format!("headline {number}"),
+            ..Default::default()
+        }),
         lead: Some(paragraph(99)),
         body: (0..12).map(paragraph).collect(),
         section: "news".into(),
         publisher: "bench".into(),
         published: Some(pb::ArticleDate {
-            instant: Some(prost_types::Timestamp { seconds: 1_650_000_000 + number as i64 * 60, nanos: 0 }),
+            instant: Some(prost_types::Timestamp {
+                seconds: 1_650_000_000 + number as i64 * 60,
+                nanos: 0,
+            }),
             ..Default::default()
         }),
         ..Default::default()
@@ -143,7 +168,10 @@ fn article(number: usize) -> pb::Article {
 
 fn attach(article: usize, language: &str, round: usize) -> pb::AttachTranslationRequest {
     let segment = |index: usize| pb::TargetSegment {
-        text: format!("translated {round} {index} {}", "the council met in the morning to hear the report ".repeat(4)),
+        text: format!(
+            "translated {round} {index} {}",
+            "the council met in the morning to hear the report ".repeat(4)
+        ),
         ..Default::default()
     };
     pb::AttachTranslationRequest {
@@ -155,7 +183,11 @@ fn attach(article: usize, language: &str, round: usize) -> pb::AttachTranslation
             lead: Some(segment(99)),
             body: (0..12).map(segment).collect(),
         })),
-        agent: Some(pb::Agent { kind: pb::AgentKind::Mt.into(), engine: "bench".into(), ..Default::default() }),
+        agent: Some(pb::Agent {
+            kind: pb::AgentKind::Mt.into(),
+            engine: "bench".into(),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -168,8 +200,10 @@ async fn create_all(server: &Server, count: usize) {
             let mut client = clients[worker % clients.len()].clone();
             tokio::spawn(async move {
                 for number in (worker..count).step_by(32) {
-                    let request =
-                        pb::CreateArticleRequest { article: Some(article(number)), request_id: String::new() };
+                    let request = pb::CreateArticleRequest {
+                        article: Some(article(number)),
+                        request_id: String::new(),
+                    };
                     client.create_article(request).await.unwrap();
                 }
             })
@@ -205,11 +239,18 @@ async fn start() {
         let begin = Instant::now();
         let server = Server::start("serve", directory.path());
         let mut client = ArticleServiceClient::new(server.channels().await.remove(0));
-        client.list_articles(pb::ListArticlesRequest::default()).await.unwrap();
+        client
+            .list_articles(pb::ListArticlesRequest::default())
+            .await
+            .unwrap();
         times.push(begin.elapsed().as_secs_f64() * 1e3);
         memory.push(server.memory());
     }
-    println!("start: empty store to first answer {:.0} ms, idle {:.0} MiB", median(times), median(memory));
+    println!(
+        "start: empty store to first answer {:.0} ms, idle {:.0} MiB",
+        median(times),
+        median(memory)
+    );
 }
 
 /// Reads, in turn with the bare server.
@@ -220,14 +261,20 @@ async fn reads(get: bool, list: bool) {
     create_all(&server, ARTICLES).await;
     let mut client = ArticleServiceClient::new(server.channels().await.remove(0));
     let one = client
-        .get_article(pb::GetArticleRequest { article_id: "bench-000500".into(), ..Default::default() })
+        .get_article(pb::GetArticleRequest {
+            article_id: "bench-000500".into(),
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();
     std::fs::write(answers.path().join("get"), one.encode_to_vec()).unwrap();
     for (name, view) in [("basic", pb::ArticleView::Basic), ("full", pb::ArticleView::Full)] {
         let page = client
-            .list_articles(pb::ListArticlesRequest { view: view.into(), ..Default::default() })
+            .list_articles(pb::ListArticlesRequest {
+                view: view.into(),
+                ..Default::default()
+            })
             .await
             .unwrap()
             .into_inner();
@@ -237,12 +284,36 @@ async fn reads(get: bool, list: bool) {
     let bare = Server::start("serve-bare", answers.path());
     if get {
         for in_flight in [16, 256] {
-            compare(&format!("get, {in_flight} in flight"), &server, &bare, in_flight, "get", get_one).await;
+            compare(
+                &format!("get, {in_flight} in flight"),
+                &server,
+                &bare,
+                in_flight,
+                "get",
+                get_one,
+            )
+            .await;
         }
     }
     if list {
-        compare("list 50 BASIC, 16 in flight", &server, &bare, 16, "basic", list_basic).await;
-        compare("list 50 FULL, 16 in flight", &server, &bare, 16, "full", list_full).await;
+        compare(
+            "list 50 BASIC, 16 in flight",
+            &server,
+            &bare,
+            16,
+            "basic",
+            list_basic,
+        )
+        .await;
+        compare(
+            "list 50 FULL, 16 in flight",
+            &server,
+            &bare,
+            16,
+            "full",
+            list_full,
+        )
+        .await;
     }
     println!("reads: server memory {:.0} MiB", server.memory());
 }
@@ -252,14 +323,27 @@ async fn get_one(channel: Channel, number: usize, answer: &'static str) {
         article_id: format!("bench-{:06}", number * 7919 % ARTICLES),
         ..Default::default()
     });
-    request.metadata_mut().insert(bare::ANSWER, answer.parse().unwrap());
-    ArticleServiceClient::new(channel).get_article(request).await.unwrap();
+    request
+        .metadata_mut()
+        .insert(bare::ANSWER, answer.parse().unwrap());
+    ArticleServiceClient::new(channel)
+        .get_article(request)
+        .await
+        .unwrap();
 }
 
 async fn list_page(channel: Channel, view: pb::ArticleView, answer: &'static str) {
-    let mut request = tonic::Request::new(pb::ListArticlesRequest { view: view.into(), ..Default::default() });
-    request.metadata_mut().insert(bare::ANSWER, answer.parse().unwrap());
-    ArticleServiceClient::new(channel).list_articles(request).await.unwrap();
+    let mut request = tonic::Request::new(pb::ListArticlesRequest {
+        view: view.into(),
+        ..Default::default()
+    });
+    request
+        .metadata_mut()
+        .insert(bare::ANSWER, answer.parse().unwrap());
+    ArticleServiceClient::new(channel)
+        .list_articles(request)
+        .await
+        .unwrap();
 }
 
 async fn list_basic(channel: Channel, _: usize, answer: &'static str) {
@@ -283,11 +367,21 @@ async fn compare<F: Future<Output = ()> + Send + 'static>(
     for _ in 0..3 {
         for (server, figures) in [(server, &mut ours), (bare, &mut theirs)] {
             let channels = server.channels().await;
-            figures.push(run(server, channels, in_flight, RUN, move |channel, number| call(channel, number, answer)).await);
+            figures.push(
+                run(server, channels, in_flight, RUN, move |channel, number| {
+                    call(channel, number, answer)
+                })
+                .await,
+            );
         }
     }
-    let ratio = median(ours.iter().map(|f| f.rate).collect()) / median(theirs.iter().map(|f| f.rate).collect());
-    println!("{name}: {}; bare {}; ratio {ratio:.2}", Figures::median(&ours), Figures::median(&theirs));
+    let ratio =
+        median(ours.iter().map(|f| f.rate).collect()) / median(theirs.iter().map(|f| f.rate).collect());
+    println!(
+        "{name}: {}; bare {}; ratio {ratio:.2}",
+        Figures::median(&ours),
+        Figures::median(&theirs)
+    );
 }
 
 /// Durable attaches: each is a new version of one of many translations.
@@ -302,7 +396,10 @@ async fn attaches() {
             let article = number * 7919 % ARTICLES;
             let language = LANGUAGES[number / ARTICLES % LANGUAGES.len()];
             let request = attach(article, language, number);
-            TranslationServiceClient::new(channel).attach_translation(request).await.unwrap();
+            TranslationServiceClient::new(channel)
+                .attach_translation(request)
+                .await
+                .unwrap();
         })
         .await;
         println!("attach, {clients} clients, durable: {figures}");
@@ -326,7 +423,11 @@ async fn import() {
         let count = lines.len();
         let items = lines.clone();
         let (begin, cpu) = (Instant::now(), server.cpu());
-        let answers = client.import_articles(tokio_stream::iter(items)).await.unwrap().into_inner();
+        let answers = client
+            .import_articles(tokio_stream::iter(items))
+            .await
+            .unwrap()
+            .into_inner();
         let results = load::count_results(answers).await;
         let seconds = begin.elapsed().as_secs_f64();
         let cpu = (server.cpu() - cpu).as_secs_f64() * 1e6 / count as f64;

@@ -1,13 +1,9 @@
 //! The generated messages, clients and servers of `articlestore.v1`. The proto files are their manual.
 #![expect(
-    clippy::indexing_slicing,
-    clippy::needless_pass_by_value,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     reason = "generated"
-)]
-#![expect(
-    clippy::doc_markdown,
-    clippy::doc_lazy_continuation,
-    reason = "the comments are written for all languages"
 )]
 
 tonic::include_proto!("articlestore.v1");

@@ -51,17 +51,21 @@ pub struct TargetTexts {
 }
 
 /// Texts that fit a source revision: one entry a segment, none of them blank.
-pub type Fitted = BTreeMap<SegmentId, TargetText>;
+pub type Fitted<'a> = BTreeMap<SegmentId, &'a TargetText>;
 
 /// Puts texts to the segments of a source revision, or says of each one why it does not fit.
-pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitted, Vec<Violation>> {
+pub fn fit<'a>(
+    texts: &'a TargetTexts,
+    source: &Manifest,
+    revision: u32,
+) -> Result<Fitted<'a>, Vec<Violation>> {
     let mut fitted = Fitted::new();
     let mut violations = Vec::new();
     for (name, id, text) in [
-        ("title", SegmentId::Title, texts.title),
-        ("lead", SegmentId::Lead, texts.lead),
+        ("title", SegmentId::Title, &texts.title),
+        ("lead", SegmentId::Lead, &texts.lead),
     ] {
-        let Some(text) = text.filter(|text| !text.content.is_blank()) else {
+        let Some(text) = text.as_ref().filter(|text| !text.content.is_blank()) else {
             continue;
         };
         if source.0.iter().any(|entry| entry.id == id) {
@@ -76,7 +80,7 @@ pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitte
         .iter()
         .filter(|entry| matches!(entry.id, SegmentId::Body(_)))
         .collect();
-    match texts.body {
+    match &texts.body {
         BodyTexts::InOrder(texts) if !texts.is_empty() && texts.len() != body.len() => {
             violations.push(Violation::new(
                 "text.body",
@@ -84,7 +88,7 @@ pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitte
             ));
         }
         BodyTexts::InOrder(texts) => {
-            for (index, (text, entry)) in texts.into_iter().zip(&body).enumerate() {
+            for (index, (text, entry)) in texts.iter().zip(&body).enumerate() {
                 if !text.content.is_blank() {
                     fitted.insert(entry.id.clone(), text);
                 } else if entry.translate {
@@ -97,7 +101,7 @@ pub fn fit(texts: TargetTexts, source: &Manifest, revision: u32) -> Result<Fitte
         }
         BodyTexts::ById(texts) => {
             let known: BTreeSet<_> = body.iter().map(|entry| &entry.id).collect();
-            for (index, (id, text)) in texts.into_iter().enumerate() {
+            for (index, (id, text)) in texts.iter().enumerate() {
                 let field = format!("text.body[{index}]");
                 if !known.contains(&id) {
                     let description = format!("revision {revision} has no body segment \"{id}\"");
@@ -147,11 +151,11 @@ fn count_mismatch(count: usize, body: &[&ManifestEntry], revision: u32) -> Strin
 
 /// What is attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Material {
+pub enum Material<'a> {
     /// Texts.
-    Texts(Fitted),
+    Texts(Fitted<'a>),
     /// The address of a text that is kept elsewhere.
-    External(String),
+    External(&'a str),
 }
 
 /// Which translation a write is meant for.
@@ -179,7 +183,7 @@ pub struct Attach<'a> {
     /// The segments of that revision.
     pub source: &'a Manifest,
     /// The texts or their address.
-    pub material: &'a Material,
+    pub material: &'a Material<'a>,
     /// Which translation is meant.
     pub target: Target,
     /// How far the work got.
@@ -210,9 +214,8 @@ pub enum Refusal {
 pub struct Plan {
     /// The translation that is edited; `None`: a new one.
     edits: Option<TranslationId>,
-    /// Translations whose newest versions [`Plan::write`] needs, best first: a segment that is not sent is taken from the
-    /// first that has it.
-    pub bases: Vec<TranslationId>,
+    /// The translations that segments which are not sent are taken from, best first.
+    bases: Vec<TranslationId>,
     outcome: Outcome,
 }
 
@@ -382,44 +385,67 @@ impl Attach<'_> {
     }
 
     /// Bindings and texts in source order; segments that are not sent are copied, and those that left the source dropped.
-    fn merge(&self, texts: &Fitted, bases: &[&TranslationVersion]) -> (Vec<Binding>, Vec<MarkedText>) {
-        let standing: Vec<BTreeMap<_, _>> = bases
-            .iter()
-            .map(|base| {
-                base.head
-                    .bindings
-                    .iter()
-                    .zip(&base.texts)
-                    .map(|(b, text)| (&b.id, (b, text)))
-                    .collect()
-            })
-            .collect();
-        let of = |id: &SegmentId| {
-            standing
-                .iter()
-                .find_map(|base: &BTreeMap<&SegmentId, _>| base.get(id).copied())
-        };
-        self.source
-            .0
-            .iter()
-            .filter_map(|entry| match texts.get(&entry.id) {
-                Some(text) => {
-                    let old = of(&entry.id).map(|(binding, _): (&Binding, &MarkedText)| binding);
+    fn merge(&self, texts: &Fitted<'_>, standing: &[Standing<'_>]) -> (Vec<Binding>, Vec<MarkedText>) {
+        let of = |id: &SegmentId| standing.iter().find_map(|base| base.get(id).copied());
+        let entries = self.source.0.iter();
+        entries
+            .filter_map(|entry| match (texts.get(&entry.id), of(&entry.id)) {
+                (Some(text), old) => {
+                    let old = old.map(|(binding, _)| binding);
                     Some((self.bind(entry, text, old), text.content.clone()))
                 }
-                None => of(&entry.id).map(|(binding, text)| (binding.clone(), text.clone())),
+                (None, Some((binding, Some(text)))) => Some((binding.clone(), text.clone())),
+                (None, _) => None,
             })
             .unzip()
     }
+
+    /// Whether a write takes anything from the version of a base: a text that is not sent, or scores to keep.
+    fn copies_from(&self, base: &TranslationHead) -> bool {
+        let sent = |id: &SegmentId| matches!(self.material, Material::Texts(texts) if texts.contains_key(id));
+        let copied = |binding: &Binding| !sent(&binding.id) && matches!(self.material, Material::Texts(_));
+        base.scored || base.bindings.iter().any(copied)
+    }
 }
 
+/// The segments of a base by id, with their texts where the base's version was needed.
+type Standing<'a> = BTreeMap<&'a SegmentId, (&'a Binding, Option<&'a MarkedText>)>;
+
 impl Plan {
-    /// Carries the plan out on the newest versions of its bases, in their order.
-    pub fn write(&self, attach: &Attach<'_>, bases: &[&TranslationVersion]) -> Decision {
+    /// The translations whose newest versions [`Plan::write`] needs; none where everything is sent.
+    pub fn needs<'a>(&self, attach: &Attach<'a>) -> impl Iterator<Item = &'a TranslationHead> {
+        let bases = self.bases.iter().filter_map(|id| attach.slot?.translation(*id));
+        bases.filter(|base| attach.copies_from(base))
+    }
+
+    /// The bases in their order, with the texts of those versions that were needed.
+    fn standing<'a>(&self, attach: &Attach<'a>, versions: &[&'a TranslationVersion]) -> Vec<Standing<'a>> {
+        let bases = self.bases.iter().filter_map(|id| attach.slot?.translation(*id));
+        let texts = |base: &TranslationHead| versions.iter().find(|version| version.head.id == base.id);
+        bases
+            .map(|base| {
+                let texts = texts(base)
+                    .map(|version| version.texts.as_slice())
+                    .unwrap_or_default();
+                let texts = texts.iter().map(Some).chain(std::iter::repeat(None));
+                base.bindings
+                    .iter()
+                    .zip(texts)
+                    .map(|(binding, text)| (&binding.id, (binding, text)))
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// Carries the plan out, given the versions that it [`needs`](Self::needs).
+    pub fn write(&self, attach: &Attach<'_>, versions: &[&TranslationVersion]) -> Decision {
         let edited = self.edits.and_then(|id| attach.slot?.translation(id));
         let ((bindings, texts), external_uri) = match attach.material {
-            Material::Texts(texts) => (attach.merge(texts, bases), String::new()),
-            Material::External(uri) => ((Vec::new(), Vec::new()), uri.clone()),
+            Material::Texts(texts) => (
+                attach.merge(texts, &self.standing(attach, versions)),
+                String::new(),
+            ),
+            Material::External(uri) => ((Vec::new(), Vec::new()), (*uri).to_owned()),
         };
         let agent = attach.provenance.agent.clone();
         if let Some(edited) = edited
@@ -447,6 +473,7 @@ impl Plan {
             source_content_hash: attach.source.content_hash(),
             external_uri,
             bindings,
+            scored: !attach.scores.is_empty() || edited.is_some_and(|edited| edited.scored),
             created: edited.map_or(Stamp::PENDING, |edited| edited.created),
             updated: Stamp::PENDING,
             history,
@@ -456,7 +483,7 @@ impl Plan {
                 segments: changed(&head, edited),
                 ..attach.provenance.clone()
             },
-            quality_scores: self.scores(attach, &head, bases),
+            quality_scores: self.scores(attach, &head, versions),
             texts,
             head,
         };
@@ -527,14 +554,14 @@ impl Plan {
         &self,
         attach: &Attach<'_>,
         head: &TranslationHead,
-        bases: &[&TranslationVersion],
+        versions: &[&TranslationVersion],
     ) -> Vec<QualityScore> {
         let kept = self
             .edits
-            .and_then(|id| bases.iter().find(|base| base.head.id == id));
+            .and_then(|id| versions.iter().find(|base| base.head.id == id));
         let mut scores = kept.map(|base| base.quality_scores.clone()).unwrap_or_default();
         scores.extend(attach.scores.iter().map(|score| {
-            let (target_hash, source_hash) = head.scored(score.segment.as_ref());
+            let (target_hash, source_hash) = head.scored_hashes(score.segment.as_ref());
             QualityScore {
                 target_hash,
                 source_hash,
@@ -585,7 +612,7 @@ impl Slot {
 
 impl TranslationHead {
     /// The hashes of target and source that a score of a segment, or of the whole, is bound to.
-    pub fn scored(&self, segment: Option<&SegmentId>) -> (TextHash, TextHash) {
+    pub fn scored_hashes(&self, segment: Option<&SegmentId>) -> (TextHash, TextHash) {
         match segment.and_then(|id| self.bindings.iter().find(|binding| binding.id == *id)) {
             Some(binding) => (binding.target_hash, binding.source_hash),
             None => {

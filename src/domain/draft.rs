@@ -23,10 +23,6 @@ pub struct ArticleDraft {
 /// New values for some fields of an article; `None` leaves a field as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the fields are those of `Metadata` and `Content`")]
-#[expect(
-    clippy::option_option,
-    reason = "the outer one is the mask, the inner one the value"
-)]
 pub struct ArticlePatch {
     pub language: Option<Language>,
     pub section: Option<String>,

@@ -246,6 +246,7 @@ fn address(source_revision: u32, source_content_hash: TextHash, uri: &str) -> Tr
         source_content_hash,
         external_uri: uri.to_owned(),
         bindings: vec![],
+        scored: false,
         created: Stamp::PENDING,
         updated: Stamp::PENDING,
         history: History::first(0),

@@ -98,6 +98,8 @@ pub struct TranslationHead {
     pub external_uri: String,
     /// The segments in the source order of the revision last written at.
     pub bindings: Vec<Binding>,
+    /// Whether its versions carry quality scores.
+    pub scored: bool,
     /// When it was created.
     pub created: Stamp,
     /// When it last changed.

@@ -155,3 +155,27 @@ fn test_data(name: &str) -> Option<std::path::PathBuf> {
     eprintln!("skipped: {name} is in neither ARTICLE_STORE_TEST_DATA nor ../shared/data");
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_that_is_detected_has_a_tag() {
+        for lang in whatlang::Lang::all() {
+            let tag = Language::parse(lang.code()).unwrap();
+            assert!(tag.as_str().len() <= 3, "{tag}");
+        }
+        assert_eq!(Language::parse("ara").unwrap().as_str(), "ar");
+    }
+
+    #[test]
+    fn only_the_start_of_a_long_text_is_looked_at() {
+        let english = "The town closed the night line because too few people used it.";
+        let (start, rest) = (
+            english.repeat(DETECTION_BYTES / english.len() + 1),
+            "سلام عليكم ".repeat(100_000),
+        );
+        assert_eq!(detect_language([start.as_str(), &rest]).unwrap().as_str(), "en");
+    }
+}

@@ -15,7 +15,7 @@
 //! حمل تطبيق … / Download our app           page furniture
 //! ```
 //!
-//! - The headline is the first line, not ending as a sentence does, that comes twice among the first [`HEAD_LINES`] lines of text; else the first line
+//! - The headline is the first line, not ending as a sentence does, that comes twice among the first `HEAD_LINES` lines of text; else the first line
 //!   above the first label that is too long for a section, or the last one there; else the first line.
 //! - The section is the line before the headline. What stands before it is left out.
 //! - The lead is the only paragraph between the headline and a later label or piece of furniture that is followed by

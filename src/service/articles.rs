@@ -475,30 +475,30 @@ impl Service {
         let head = &state.head;
         let metadata = patch.metadata(&head.current.metadata);
         if !patch.touches_content() {
-            return Ok(self.metadata_step(state, metadata, actor));
+            return Ok(self.metadata_step(state, &metadata, actor));
         }
         let old = self.revision(&head.current.revision).await?;
         let history = self.store.segment_history(&head.id).await?;
         let assigned = self.assign(patch, &old, head, &history).await?;
         if assigned.content == old.content {
-            return Ok(self.metadata_step(state, metadata, actor));
+            return Ok(self.metadata_step(state, &metadata, actor));
         }
         check_not_empty(&assigned.content)?;
         let batch = revised(state, metadata, assigned, history, significance, actor);
         Ok((Step::Commit(Box::new(batch)), Outcome::Changed))
     }
 
-    fn metadata_step(&self, state: &ArticleState, metadata: Metadata, actor: &Actor) -> (Step, Outcome) {
-        if metadata == state.head.current.metadata {
+    fn metadata_step(&self, state: &ArticleState, metadata: &Metadata, actor: &Actor) -> (Step, Outcome) {
+        if *metadata == state.head.current.metadata {
             return (Step::Unchanged, Outcome::Unchanged);
         }
         let current = ArticleVersion {
             actor: actor.clone(),
-            ..next_version(&state.head, &metadata, false)
+            ..next_version(&state.head, metadata, false)
         };
         let head = Head {
             current,
-            aliases: all_aliases(&state.head, &metadata),
+            aliases: all_aliases(&state.head, metadata),
             ..(*state.head).clone()
         };
         (

@@ -162,8 +162,8 @@ impl Service {
             &earlier
         };
         let material = match &attachment.sent {
-            Sent::External(uri) => Material::External(uri.clone()),
-            Sent::Texts(texts) => match attach::fit(texts.clone(), source, revision) {
+            Sent::External(uri) => Material::External(uri),
+            Sent::Texts(texts) => match attach::fit(texts, source, revision) {
                 Ok(fitted) => Material::Texts(fitted),
                 Err(mut misfits) => {
                     violations.append(&mut misfits);
@@ -188,14 +188,12 @@ impl Service {
             provenance: &attachment.provenance,
             scores: &attachment.scores,
         };
-        let plan = attach::plan(&attach).map_err(|refusal| refused(refusal, attachment))?;
-        let mut bases: Vec<TranslationVersion> = Vec::with_capacity(plan.bases.len());
-        for id in &plan.bases {
-            if let Some(base) = slot.and_then(|slot| slot.translation(*id)) {
-                bases.push(self.translation_version(&base.history.newest).await?);
-            }
+        let plan = attach::plan(&attach).map_err(|refusal| refused(&refusal, attachment))?;
+        let mut versions: Vec<TranslationVersion> = Vec::new();
+        for base in plan.needs(&attach) {
+            versions.push(self.translation_version(&base.history.newest).await?);
         }
-        Ok(plan.write(&attach, &bases.iter().collect::<Vec<_>>()))
+        Ok(plan.write(&attach, &versions.iter().collect::<Vec<_>>()))
     }
 
     /// The segments of an earlier revision.
@@ -365,9 +363,9 @@ fn check_scores(scores: &[QualityScore], material: &Material, violations: &mut V
     }
 }
 
-fn refused(refusal: Refusal, attachment: &Attachment) -> Error {
+fn refused(refusal: &Refusal, attachment: &Attachment) -> Error {
     let (id, language) = (attachment.article.clone(), attachment.language.clone());
-    match refusal {
+    match *refusal {
         Refusal::NoSuchTranslation(translation) => Error::TranslationNotFound {
             id,
             language,
@@ -477,6 +475,7 @@ impl TranslationSnapshot {
             Some(id) => self.freshness.stale.contains(id),
             None => !matches!(self.freshness.overall, Overall::Current | Overall::Moved),
         };
-        source_moved_on || (score.target_hash, score.source_hash) != self.head.scored(score.segment.as_ref())
+        source_moved_on
+            || (score.target_hash, score.source_hash) != self.head.scored_hashes(score.segment.as_ref())
     }
 }

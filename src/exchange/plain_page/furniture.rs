@@ -2,7 +2,7 @@
 //!
 //! Entries are compared after `fold`, so that one entry stands for every spelling of its hamza, accents and case.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
@@ -76,7 +76,7 @@ const LONGEST_ADVERT: usize = 80;
 
 /// The labels of a line with their values; a line may hold two, such as `Published: … | Updated: …`.
 pub(super) fn labels(line: &str) -> Vec<(Label, &str)> {
-    if line.chars().count() > 2 * LONGEST_VALUE {
+    if line.chars().nth(2 * LONGEST_VALUE).is_some() {
         return Vec::new();
     }
     let separators = line
@@ -93,19 +93,24 @@ pub(super) fn labels(line: &str) -> Vec<(Label, &str)> {
 
 /// What a line is if it belongs to the page and not to the article, as the end of a sentence about it.
 pub(super) fn furniture(line: &str) -> Option<&'static str> {
-    if line.chars().count() > LONGEST_ADVERT {
+    // Folding a table costs more than a line: pages of many lines would pay for it at each.
+    static FOLDED_BUTTONS: LazyLock<HashSet<String>> =
+        LazyLock::new(|| BUTTONS.split('|').map(fold).collect());
+    static FOLDED_ADVERTS: LazyLock<Vec<(String, &str)>> =
+        LazyLock::new(|| APP_ADVERTS.map(|(start, word)| (fold(start), word)).into());
+    if line.chars().nth(LONGEST_ADVERT).is_some() {
         return None;
     }
-    let line = fold(line);
-    let has = |word: &str| word.is_empty() || line.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
-    if is_text_size(&line) {
+    let folded = fold(line);
+    let has = |word: &str| word.is_empty() || folded.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
+    if is_text_size(&folded) {
         Some("is a control for the size of the text")
-    } else if BUTTONS.split('|').any(|button| fold(button) == line) {
+    } else if FOLDED_BUTTONS.contains(&folded) {
         Some("is a button")
-    } else if !ends_a_sentence(&line)
-        && APP_ADVERTS
+    } else if !ends_a_sentence(&folded)
+        && FOLDED_ADVERTS
             .iter()
-            .any(|(start, word)| line.starts_with(&fold(start)) && has(word))
+            .any(|(start, word)| folded.starts_with(start) && has(word))
     {
         Some("is an advertisement for an app")
     } else {

@@ -244,6 +244,19 @@ fn two_paragraphs_before_the_source_are_body() {
 }
 
 #[test]
+fn a_button_below_the_first_paragraph_does_not_make_it_a_second_lead() {
+    let document = page(&ENGLISH.replace("The town closed", "Share\n\nThe town closed"));
+    assert!(document.lead.ends_with("until one in the morning."));
+    assert_eq!(document.body.len(), 5);
+    let note = "line 16: \"Share\" is a button; left out";
+    assert!(
+        document.notes.iter().any(|said| said == note),
+        "{:?}",
+        document.notes
+    );
+}
+
+#[test]
 fn sources_name_a_place_only_with_a_dash_apart() {
     for (value, place, agencies) in [
         ("الرباط- إرم نيوز", "الرباط", vec!["إرم نيوز"]),
@@ -340,6 +353,8 @@ fn five_mebibytes_are_read() {
     let body = vec![paragraph.trim(); 5 * 1024 * 1024 / paragraph.len()];
     let document = page(&format!("{ENGLISH}\n\n{}", body.join("\n\n")));
     assert_eq!(document.body.len(), 5 + body.len());
+    let lines = "5\n".repeat(100_000);
+    assert_eq!(page(&format!("{ENGLISH}\n{lines}")).body.len(), 100_005);
     let furniture = "+A -A\n".repeat(1_000);
     assert_eq!(page(&format!("{ENGLISH}\n{furniture}")).notes.len(), MAX_NOTES);
 }

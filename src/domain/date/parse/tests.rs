@@ -231,6 +231,7 @@ fn what_is_not_understood_is_refused_as_a_whole() {
     for (text, clause) in [
         ("2017-01-25T143600", "\"143600\" is neither"),
         ("2022-05-22T22", "more than one day"),
+        ("May 2022 10T10:45", "\"t\" is not understood"),
         ("10/05/22", "the year \"22\" does not have four digits"),
         ("10 مايو", "no year"),
         ("مايو 2022", "no day"),

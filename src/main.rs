@@ -1,1 +1,2 @@
+//! `article-store`
 fn main() {}

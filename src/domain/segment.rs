@@ -101,7 +101,7 @@ impl MarkedText {
 pub fn check_text(text: &str) -> Result<(), Invalid> {
     // Every control character is one byte below 0x20, 0x7F, or 0xC2 followed by 0x80..=0x9F in UTF-8.
     let suspicious = |b: &u8| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7F || *b == 0xC2;
-    if !text.as_bytes().iter().any(|b| suspicious(b)) {
+    if !text.as_bytes().iter().any(suspicious) {
         return Ok(());
     }
     match text

@@ -57,6 +57,10 @@ impl ArticleState {
 
 /// An immutable version of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a batch has a few, and everybody else shares them behind an Arc"
+)]
 pub enum Body {
     /// Of an article's metadata and visibility.
     Article(ArticleVersion),

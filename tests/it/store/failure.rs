@@ -1,6 +1,6 @@
 //! A disk that fails: what was acknowledged stays, what was not is never shown, and the service goes on.
 
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use article_store::clock::SystemClock;
@@ -64,6 +64,17 @@ impl Disk {
     /// How often something was read.
     fn reads(&self) -> usize {
         self.0.state.lock().reads
+    }
+
+    /// Log records, one a group.
+    fn groups(&self) -> usize {
+        let mut groups = 0;
+        let mut count = |_: &[u8], _: &[u8]| {
+            groups += 1;
+            ControlFlow::Continue(())
+        };
+        self.scan(b"l"..=b"m", Direction::Forward, &mut count).unwrap();
+        groups
     }
 
     fn reopened(&self) -> usize {
@@ -362,6 +373,54 @@ fn a_store_that_only_reads_comes_back_when_the_disk_does() {
         assert!(found.is_some());
         store.status().await.unwrap();
         assert_eq!(article(&*store, &id("b")).await, None);
+        store.close().await.unwrap();
+    });
+}
+
+/// What waits while a sync is held up becomes one group: each batch must be checked against those before it.
+#[test]
+fn batches_of_one_group_see_each_other() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        disk.hold();
+        let first = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(simple(&id("first"))).await }
+        });
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let text = || content("t", &["p"]);
+        let batches = [
+            simple(&id("a")),
+            simple(&id("a")),
+            create(&id("b"), metadata_at("https://e.test/one"), text()),
+            create(&id("c"), metadata_at("https://e.test/one"), text()),
+            with_request(simple(&id("d")), 1),
+            with_request(simple(&id("e")), 1),
+        ];
+        let mut commits: Vec<_> = batches.into_iter().map(|batch| store.commit(batch)).collect();
+        for commit in &mut commits {
+            assert!(futures::poll!(commit).is_pending());
+        }
+        disk.release();
+        assert_eq!(first.await.unwrap().unwrap().seq, 1);
+        let results: Vec<_> = join_all(commits)
+            .await
+            .into_iter()
+            .map(|result| result.map(|stamp| stamp.seq).map_err(|error| error.to_string()))
+            .collect();
+        let refused = |text: &str| Err(format!("a precondition failed: {text}"));
+        let expected = [
+            Ok(2),
+            refused("article \"a\" has changed"),
+            Ok(3),
+            refused("url \"https://e.test/one\" belongs to article \"b\""),
+            Ok(4),
+            refused("the request was recorded meanwhile"),
+        ];
+        assert_eq!(results, expected);
+        assert_eq!(disk.groups(), 2, "the batches were not one group");
+        assert_eq!(store.check().await.unwrap(), []);
         store.close().await.unwrap();
     });
 }

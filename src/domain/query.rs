@@ -38,8 +38,9 @@ pub enum Order {
     OldestFirst,
 }
 
-/// The longest an offset can move a day's start away from UTC, in microseconds: 18 hours, more than any zone has.
-const MAX_OFFSET_MICROS: i64 = 18 * 3_600_000_000;
+/// How far apart the same calendar day of two places can be, in microseconds: a date's offset is at most 18 hours, a
+/// zone's less than 26, and they may be on either side of UTC.
+const MAX_APART_MICROS: i64 = 44 * 3_600_000_000;
 
 /// Which dates a list holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,8 +111,8 @@ impl Range {
             Self::Undated => None,
             Self::Instants { start, end } => Some((*start, *end)),
             Self::Days { start, end, .. } => Some((
-                start.saturating_add_micros(-MAX_OFFSET_MICROS),
-                end.saturating_add_micros(MAX_OFFSET_MICROS),
+                start.saturating_add_micros(-MAX_APART_MICROS),
+                end.saturating_add_micros(MAX_APART_MICROS),
             )),
         }
     }

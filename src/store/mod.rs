@@ -61,6 +61,10 @@ impl ArticleState {
     reason = "bodies are kept behind an `Arc` or in a short list, never in bulk"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a batch has a few, and everybody else shares them behind an Arc"
+)]
 pub enum Body {
     /// Of an article's metadata and visibility.
     Article(ArticleVersion),

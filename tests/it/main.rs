@@ -1,1 +1,3 @@
+//! The integration tests, in one binary: what every layer promises to the one above it.
 
+mod store;

@@ -195,6 +195,13 @@ impl Core {
         if let Some(body) = self.bodies.get(&body) {
             return Ok(body);
         }
+        let stored = Arc::new(self.stored_body(body)?);
+        self.bodies.insert(body, stored.clone());
+        Ok(stored)
+    }
+
+    /// A body from the engine.
+    pub(super) fn stored_body(&self, body: BodyRef) -> Result<Body> {
         let key = keys::body(body);
         let Some((stamp, payload)) = self.get(&key)? else {
             return Err(StoreError::Corrupt {
@@ -202,9 +209,7 @@ impl Core {
                 detail: "it is missing".into(),
             });
         };
-        let decoded = Arc::new(codec::decode_body(&payload, stamp).map_err(corrupt(&key))?);
-        self.bodies.insert(body, decoded.clone());
-        Ok(decoded)
+        codec::decode_body(&payload, stamp).map_err(corrupt(&key))
     }
 
     /// A record's stamp and payload.

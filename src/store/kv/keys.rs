@@ -66,6 +66,11 @@ pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
     key(b'p', &[id.as_str().as_bytes()])
 }
 
+/// The article of a segment history's key.
+pub(super) fn segment_history_id(key: &[u8]) -> Option<ArticleId> {
+    id_of(key.strip_prefix(b"p")?)
+}
+
 pub(super) fn body(body: BodyRef) -> Vec<u8> {
     key(b'b', &[&body.seq.to_be_bytes(), &body.part.to_be_bytes()])
 }
@@ -170,15 +175,24 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'm', name)) => format!("store record {}", text(name)),
         Some((b'b', rest)) => match rest.split_at_checked(8) {
             Some((seq, part)) => format!("body {}/{}", decimal(seq), decimal(part)),
-            None => format!("body {rest:02x?}"),
+            None => format!("body {}", hex(rest)),
         },
         Some((b'l', seq)) => format!("log group {}", decimal(seq)),
         Some((b'i', _)) => match index_position(key) {
             Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
-            None => format!("index row {key:02x?}"),
+            None => format!("index row {}", hex(key)),
         },
-        _ => format!("{key:02x?}"),
+        Some((b'a', digest)) => format!("alias {}", hex(digest)),
+        Some((b'r', request)) => match request.split_at_checked(8) {
+            Some((caller, id)) => format!("request {}/{}", hex(caller), hex(id)),
+            None => format!("request {}", hex(request)),
+        },
+        _ => format!("record {}", hex(key)),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn decimal(bytes: &[u8]) -> u64 {

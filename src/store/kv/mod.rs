@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
 use crate::clock::Clock;
@@ -54,6 +54,7 @@ const EXPIRE_AT_ONCE: usize = 2_000;
 pub struct KvStore {
     core: Arc<Core>,
     writer: mpsc::Sender<Job>,
+    expiring: Mutex<()>,
     epoch: [u8; 16],
 }
 
@@ -73,7 +74,12 @@ impl KvStore {
         let core = Arc::new(core);
         let (writer, queue) = mpsc::channel(writer::QUEUE);
         writer::start(core.clone(), last, queue, writer.downgrade())?;
-        Ok(Self { core, writer, epoch })
+        Ok(Self {
+            core,
+            writer,
+            expiring: Mutex::new(()),
+            epoch,
+        })
     }
 
     /// Runs work that may read the disk where it holds up nobody.
@@ -83,14 +89,17 @@ impl KvStore {
     ) -> Result<T> {
         self.core.check_open()?;
         let core = self.core.clone();
-        task::spawn_blocking(move || work(&core))
+        let result = task::spawn_blocking(move || work(&core))
             .await
             .unwrap_or_else(|panic| {
                 tracing::error!(%panic, "a read of the store panicked");
-                Err(StoreError::Unavailable {
-                    reason: "a read of the store failed unexpectedly".into(),
-                })
-            })
+                Err(unavailable("a read of the store failed unexpectedly"))
+            });
+        if let Err(StoreError::Unavailable { .. }) = result {
+            // There may be nobody who writes.
+            writer::ask_to_recover(&self.writer);
+        }
+        result
     }
 
     /// Whether everything up to `seq`, read under this generation, is durable; waits until that is known. `false` means
@@ -101,9 +110,7 @@ impl KvStore {
         if !settled(&durable.borrow()) {
             let waited = tokio::time::timeout(DURABLE_WAIT, durable.wait_for(settled)).await;
             if waited.is_err() {
-                return Err(StoreError::Unavailable {
-                    reason: "the volume does not finish its writes".into(),
-                });
+                return Err(unavailable("the volume does not finish its writes"));
             }
         }
         Ok(durable.borrow().generation == generation)
@@ -297,6 +304,8 @@ impl Store for KvStore {
     }
 
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
+        // Two at once could forget a request that is recorded again between them.
+        let _one_at_a_time = self.expiring.lock().await;
         let (writes, more) = self.blocking(move |core| expired_requests(core, before)).await?;
         if !writes.is_empty() {
             self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
@@ -306,7 +315,13 @@ impl Store for KvStore {
 
     async fn status(&self) -> Result<StoreStatus> {
         let epoch = self.epoch;
+        if self.writer.is_closed() {
+            self.core.check_open()?;
+            return Err(unavailable("the thread that writes has ended"));
+        }
         self.blocking(move |core| {
+            // Sizes are known of an engine that is down, too.
+            core.engine.get(keys::META)?;
             let sizes = core.engine.sizes()?;
             Ok(StoreStatus {
                 engine: core.engine.name(),
@@ -324,10 +339,18 @@ impl Store for KvStore {
     }
 
     async fn close(&self) -> Result<()> {
-        if self.core.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
+        self.core.closed.store(true, Ordering::Release);
+        match self.ask(Job::Close).await {
+            // The writer is gone, and it closes the engine before it goes.
+            Err(StoreError::Closed) => Ok(()),
+            result => result,
         }
-        self.ask(Job::Close).await
+    }
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: reason.into(),
     }
 }
 

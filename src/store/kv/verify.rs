@@ -1,15 +1,16 @@
-//! The check: walks every record and reports what does not agree. It changes nothing and holds no locks, so a store that
-//! is written meanwhile may show findings that are gone a moment later; the caller looks again at those.
+//! The check: walks every record and reports what does not agree. It changes nothing, holds no locks and goes past the
+//! caches, so a store that is written meanwhile may show findings that are gone a moment later; the caller looks again
+//! at those. Memory is bounded: what belongs together is looked up, not kept.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::codec::{self, Group};
-use super::core::Core;
+use super::core::{Core, corrupt};
 use super::engine::Direction;
 use super::group::holder_of;
 use super::{envelope, keys};
 use crate::domain::article::{ArticleId, Head};
+use crate::domain::change::Event;
 use crate::domain::freshness::Freshness;
 use crate::domain::history::{BodyRef, VersionRef};
 use crate::domain::query::{Axis, IndexRow};
@@ -18,16 +19,22 @@ use crate::domain::translation::{Disposition, Slot};
 use crate::store::error::{Result, StoreError};
 use crate::store::{Body, Finding};
 
-/// Everything that is wrong, in the order of the keys.
+/// Records and bytes that a walk reads ahead at most.
+const AHEAD: (usize, usize) = (256, 4 << 20);
+const MISPLACED: &str = "it is stored in another place than it says";
+
+/// Everything that is wrong.
 pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
     let mut check = Check {
         core,
         findings: Vec::new(),
     };
-    let heads = check.heads()?;
-    check.slots(&heads)?;
-    check.index(&heads)?;
-    check.aliases(&heads)?;
+    check.heads()?;
+    check.slots()?;
+    check.index()?;
+    check.aliases()?;
+    check.segment_histories()?;
+    check.requests()?;
     check.bodies()?;
     check.log()?;
     Ok(check.findings)
@@ -46,7 +53,8 @@ impl Check<'_> {
         });
     }
 
-    /// Visits the records of a prefix; one that cannot be opened or read is a finding, and the walk goes on.
+    /// Visits the records of a prefix; one that cannot be opened or read, or a damaged one that the visitor meets on its
+    /// way, is a finding, and the walk goes on.
     fn walk(
         &mut self,
         prefix: &[u8],
@@ -55,12 +63,14 @@ impl Check<'_> {
         let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut from = prefix.to_vec();
         loop {
+            let mut bytes = 0;
             self.core.engine.scan(
                 from.as_slice()..=&keys::above(prefix),
                 Direction::Forward,
                 &mut |key, record| {
                     records.push((key.to_vec(), record.to_vec()));
-                    if records.len() < 256 {
+                    bytes += record.len();
+                    if records.len() < AHEAD.0 && bytes < AHEAD.1 {
                         ControlFlow::Continue(())
                     } else {
                         ControlFlow::Break(())
@@ -83,10 +93,16 @@ impl Check<'_> {
         }
     }
 
-    fn heads(&mut self) -> Result<BTreeMap<ArticleId, Head>> {
-        let mut heads = BTreeMap::new();
+    fn head(&self, id: &ArticleId) -> Result<Option<Head>> {
+        let key = keys::head(id);
+        let decode =
+            |(stamp, payload): (Stamp, Vec<u8>)| codec::decode_head(&payload, stamp).map_err(corrupt(&key));
+        self.core.get(&key)?.map(decode).transpose()
+    }
+
+    fn heads(&mut self) -> Result<()> {
         self.walk(b"h", |check, key, stamp, payload| {
-            let head = codec::decode_head(payload, stamp).map_err(super::core::corrupt(key))?;
+            let head = codec::decode_head(payload, stamp).map_err(corrupt(key))?;
             let name = keys::readable(key);
             if keys::head_id(key).as_ref() != Some(&head.id) {
                 check.report(&name, "it is stored under another id");
@@ -103,15 +119,19 @@ impl Check<'_> {
             if head.current.revision != head.revisions.newest {
                 check.report(&name, "it does not show its newest revision");
             }
-            heads.insert(head.id.clone(), head);
-            Ok(())
-        })?;
-        Ok(heads)
+            for alias in &head.aliases {
+                let holder = holder_of(check.core, &keys::alias(alias))?;
+                if holder.is_none_or(|(_, _, holder)| holder != head.id) {
+                    check.report(&name, format!("{alias} does not lead to it"));
+                }
+            }
+            Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
+        })
     }
 
     /// The newest version of something must be there and hold what the record says.
     fn version(&mut self, name: &str, version: &VersionRef, agrees: impl FnOnce(&Body) -> bool) {
-        match self.core.body(version.body()) {
+        match self.core.stored_body(version.body()) {
             Ok(body) if agrees(&body) => {}
             Ok(_) => self.report(
                 name,
@@ -121,20 +141,57 @@ impl Check<'_> {
         }
     }
 
-    fn slots(&mut self, heads: &BTreeMap<ArticleId, Head>) -> Result<()> {
+    /// An article's row of an index must be there and say what the article says.
+    fn row(&mut self, head: &Head, axis: Axis) -> Result<()> {
+        let row = IndexRow::of(head, axis);
+        let key = keys::index(axis, row.date.instant, head.id.as_str());
+        match self.core.get(&key)? {
+            None => self.report(keys::readable(&key), "it is missing"),
+            Some((_, payload)) => {
+                let stored = codec::decode_index_row(&payload, row.date.instant).map_err(corrupt(&key))?;
+                if stored != row {
+                    self.report(keys::readable(&key), "it does not agree with its article");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No row may stand where its article does not; [`Self::row`] has looked at what it holds.
+    fn index(&mut self) -> Result<()> {
+        self.walk(b"i", |check, key, _, _| {
+            let stands = match keys::index_position(key) {
+                Some((axis, position)) => check
+                    .head(&position.id)?
+                    .is_some_and(|head| IndexRow::of(&head, axis).date.instant == position.instant),
+                None => false,
+            };
+            if !stands {
+                check.report(keys::readable(key), "it does not agree with its article");
+            }
+            Ok(())
+        })
+    }
+
+    fn slots(&mut self) -> Result<()> {
+        let mut newest: Option<Head> = None;
         self.walk(b"s", |check, key, stamp, payload| {
-            let slot = codec::decode_slot(payload, stamp).map_err(super::core::corrupt(key))?;
+            let slot = codec::decode_slot(payload, stamp).map_err(corrupt(key))?;
             let name = keys::readable(key);
+            if keys::slot(&slot.article, &slot.language) != key {
+                check.report(&name, MISPLACED);
+            }
             check.slot(&name, &slot);
-            match heads.get(&slot.article) {
+            if newest.as_ref().is_none_or(|head| head.id != slot.article) {
+                newest = check.head(&slot.article)?;
+            }
+            match &newest {
                 None => check.report(&name, "there is no such article"),
                 Some(head) => {
                     // Freshness must be computable for everything that is stored.
-                    let freshness = slot
-                        .translations
-                        .iter()
-                        .map(|t| Freshness::of_translation(t, &head.manifest));
-                    if freshness.into_iter().any(|f| f.current > head.manifest.0.len()) {
+                    let adds_up =
+                        |t| Freshness::of_translation(t, &head.manifest).current <= head.manifest.0.len();
+                    if !slot.translations.iter().all(adds_up) {
                         check.report(&name, "its freshness does not add up");
                     }
                 }
@@ -144,16 +201,11 @@ impl Check<'_> {
     }
 
     fn slot(&mut self, name: &str, slot: &Slot) {
-        if slot
-            .translations
-            .iter()
-            .filter(|t| t.disposition == Disposition::Active)
-            .count()
-            > 1
-        {
+        let active = |t: &&_| matches!(t, (_, Disposition::Active));
+        let dispositions: Vec<_> = slot.translations.iter().map(|t| (t.id, t.disposition)).collect();
+        if dispositions.iter().filter(active).count() > 1 {
             self.report(name, "more than one translation is active");
         }
-        let dispositions: Vec<_> = slot.translations.iter().map(|t| (t.id, t.disposition)).collect();
         self.version(name, &slot.selections.newest, |body| {
             matches!(body, Body::Selection(s) if s.dispositions == dispositions && s.etag == slot.etag)
         });
@@ -165,82 +217,60 @@ impl Check<'_> {
         }
     }
 
-    fn index(&mut self, heads: &BTreeMap<ArticleId, Head>) -> Result<()> {
-        let mut rows = 0;
-        self.walk(b"i", |check, key, _, payload| {
-            rows += 1;
-            let expected = keys::index_position(key).and_then(|(axis, position)| {
-                let row = IndexRow::of(heads.get(&position.id)?, axis);
-                Some((position.instant, row))
-            });
-            let agrees = match &expected {
-                Some((instant, row)) => {
-                    let stored =
-                        codec::decode_index_row(payload, *instant).map_err(super::core::corrupt(key))?;
-                    stored == *row
-                }
-                None => false,
-            };
-            if !agrees {
-                check.report(keys::readable(key), "it does not agree with its article");
+    fn aliases(&mut self) -> Result<()> {
+        self.walk(b"a", |check, key, _, payload| {
+            let (alias, holder) = codec::decode_alias_holder(payload).map_err(corrupt(key))?;
+            if keys::alias(&alias) != key {
+                check.report(keys::readable(key), MISPLACED);
+            }
+            let head = check.head(&holder)?;
+            if head.is_none_or(|head| !head.aliases.contains(&alias)) {
+                let problem = format!("article \"{holder}\" does not hold {alias}");
+                check.report(keys::readable(key), problem);
             }
             Ok(())
-        })?;
-        if rows != heads.len() * Axis::ALL.len() {
-            self.report(
-                "index",
-                format!("it has {rows} rows for {} articles", heads.len()),
-            );
-        }
-        Ok(())
+        })
     }
 
-    fn aliases(&mut self, heads: &BTreeMap<ArticleId, Head>) -> Result<()> {
-        let mut stored = 0;
-        self.walk(b"a", |_, _, _, _| {
-            stored += 1;
-            Ok(())
-        })?;
-        let mut held = 0;
-        for (id, head) in heads {
-            for alias in &head.aliases {
-                held += 1;
-                if holder_of(self.core, &keys::alias(alias))?
-                    .map(|(_, _, holder)| holder)
-                    .as_ref()
-                    != Some(id)
-                {
-                    self.report(
-                        keys::readable(&keys::head(id)),
-                        format!("{alias} does not lead to it"),
-                    );
-                }
+    fn segment_histories(&mut self) -> Result<()> {
+        self.walk(b"p", |check, key, _, payload| {
+            codec::decode_segment_history(payload).map_err(corrupt(key))?;
+            let known = match keys::segment_history_id(key) {
+                Some(id) => check.core.engine.get(&keys::head(&id))?.is_some(),
+                None => false,
+            };
+            if !known {
+                check.report(keys::readable(key), "there is no such article");
             }
-        }
-        if stored != held {
-            self.report("aliases", format!("{stored} are stored and {held} are held"));
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    fn requests(&mut self) -> Result<()> {
+        self.walk(b"r", |check, key, stamp, payload| {
+            let request = codec::decode_request(payload, stamp).map_err(corrupt(key))?;
+            if keys::request(&request.key) != key {
+                check.report(keys::readable(key), MISPLACED);
+            }
+            Ok(())
+        })
     }
 
     fn bodies(&mut self) -> Result<()> {
         self.walk(b"b", |check, key, stamp, payload| {
-            let body = codec::decode_body(payload, stamp).map_err(super::core::corrupt(key))?;
+            let body = codec::decode_body(payload, stamp).map_err(corrupt(key))?;
             let newest = body.history().newest;
-            if newest.stamp != stamp
-                || keys::body(BodyRef {
-                    seq: stamp.seq,
-                    part: newest.part,
-                }) != key
-            {
-                check.report(keys::readable(key), "it is stored in another place than it says");
+            let place = BodyRef {
+                seq: stamp.seq,
+                part: newest.part,
+            };
+            if newest.stamp != stamp || keys::body(place) != key {
+                check.report(keys::readable(key), MISPLACED);
             }
             for earlier in &body.history().earlier {
                 if check.core.engine.get(&keys::body(earlier.body()))?.is_none() {
-                    check.report(
-                        keys::readable(key),
-                        format!("its earlier version {} is missing", earlier.number),
-                    );
+                    let problem = format!("its earlier version {} is missing", earlier.number);
+                    check.report(keys::readable(key), problem);
                 }
             }
             Ok(())
@@ -248,39 +278,59 @@ impl Check<'_> {
     }
 
     fn log(&mut self) -> Result<()> {
-        let mut last: Option<Stamp> = None;
+        let durable = self.core.durable.borrow().seq;
+        let mut last = Stamp::PENDING;
         self.walk(b"l", |check, key, _, payload| {
-            let group = Group::decode(payload).map_err(super::core::corrupt(key))?;
+            let group = Group::decode(payload).map_err(corrupt(key))?;
             let name = keys::readable(key);
             if keys::log_seq(key) != Some(group.first) {
-                check.report(&name, "it is stored under another number");
+                check.report(&name, MISPLACED);
             }
-            if let Some(last) = last
-                && last.seq + 1 != group.first
-            {
-                check.report(
-                    &name,
-                    format!("commits {} to {} are missing", last.seq + 1, group.first - 1),
+            if group.first != last.seq + 1 {
+                let problem = format!(
+                    "commits {} to {} are missing",
+                    last.seq + 1,
+                    group.first.saturating_sub(1)
                 );
+                check.report(&name, problem);
             }
             for (seq, (time, events)) in (group.first..).zip(&group.commits) {
-                if last.is_some_and(|last| last.time >= *time) {
-                    check.report(
-                        &name,
-                        format!("the time of commit {seq} is not after the one before"),
-                    );
+                if !last.is_pending() && last.time >= *time {
+                    let problem = format!("the time of commit {seq} is not after the one before");
+                    check.report(&name, problem);
                 }
-                codec::decode_events(events).map_err(super::core::corrupt(key))?;
-                last = Some(Stamp { seq, time: *time });
+                last = Stamp { seq, time: *time };
+                let (events, _) = codec::decode_events(events).map_err(corrupt(key))?;
+                for event in &events {
+                    check.event(event, seq)?;
+                }
             }
             Ok(())
         })?;
-        let end: Seq = last.map(|last| last.seq).unwrap_or_default();
-        if end < self.core.durable.borrow().seq {
+        let end: Seq = last.seq;
+        if end < durable {
             self.report(
                 "the change log",
                 format!("it ends at {end}, before the last durable commit"),
             );
+        }
+        Ok(())
+    }
+
+    /// What a commit changed must still be there.
+    fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
+        let head = keys::head(&event.article);
+        let slot = event
+            .language
+            .as_ref()
+            .map(|language| keys::slot(&event.article, language));
+        for key in std::iter::once(head).chain(slot) {
+            if self.core.engine.get(&key)?.is_none() {
+                self.report(
+                    keys::readable(&key),
+                    format!("it is missing, and commit {seq} changed it"),
+                );
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as sync_mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,8 @@ use crate::store::error::{Result, StoreError};
 const MAX_GROUP: usize = 512;
 /// Bytes in a group at most: the engine keeps what is not flushed in memory, about 8 MB of it does no harm.
 const MAX_GROUP_BYTES: usize = 8 << 20;
+/// How long to leave an engine alone that could not be reopened: recovery reads much, and every call asks for it.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Batches that may wait for the writer before their tasks wait to hand them over.
 pub(super) const QUEUE: usize = 1024;
 
@@ -32,7 +35,7 @@ pub(super) enum Job {
     Commit(Box<Prepared>, oneshot::Sender<Result<Stamp>>),
     /// Write something that is no commit.
     Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
-    /// Look after an engine that failed.
+    /// Look after the engine, which somebody saw fail; there is nothing to answer.
     Recover,
     /// Stop: everything before this is finished first.
     Close(oneshot::Sender<Result<()>>),
@@ -119,6 +122,7 @@ pub(super) fn start(
         groups,
         in_flight,
         failed: false,
+        reopening_failed: None,
     };
     thread::Builder::new()
         .name("store-write".into())
@@ -139,11 +143,15 @@ impl Syncer {
         if finish(&self.core, group).is_err()
             && let Some(writer) = self.writer.upgrade()
         {
-            // A full queue is as good: the writer looks after the engine before its next group.
-            drop(writer.try_send(Job::Recover));
+            ask_to_recover(&writer);
         }
         self.in_flight.remove();
     }
+}
+
+/// Wakes the writer to look after the engine. A full queue is as good: it does so before its next group.
+pub(super) fn ask_to_recover(writer: &mpsc::Sender<Job>) {
+    drop(writer.try_send(Job::Recover));
 }
 
 /// Makes a group durable, shows it and answers.
@@ -169,7 +177,10 @@ struct Writer {
     queue: mpsc::Receiver<Job>,
     groups: sync_mpsc::SyncSender<Applied>,
     in_flight: Arc<InFlight>,
+    /// Whether the engine failed and was not reopened since.
     failed: bool,
+    /// When it could not be reopened the last time, if it still cannot.
+    reopening_failed: Option<Instant>,
 }
 
 impl Writer {
@@ -177,19 +188,33 @@ impl Writer {
         while let Some(job) = self.queue.blocking_recv() {
             let mut closing = None;
             let jobs = self.gather(job, &mut closing);
-            if self.failed || self.core.engine.wants_reopen() {
+            let patience_is_over = self
+                .reopening_failed
+                .is_none_or(|at| at.elapsed() >= REOPEN_PAUSE);
+            if (self.failed || self.core.engine.wants_reopen()) && patience_is_over {
                 self.reopen();
             }
             self.write(jobs);
             if let Some(reply) = closing {
                 self.in_flight.wait_for_none();
                 drop(reply.send(self.core.engine.close()));
-                return;
+                return self.refuse_the_rest();
             }
         }
         self.in_flight.wait_for_none();
         if let Err(error) = self.core.engine.close() {
             tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+
+    /// Answers those who came too late: nothing of theirs was written.
+    fn refuse_the_rest(mut self) {
+        self.queue.close();
+        while let Some(job) = self.queue.blocking_recv() {
+            match job {
+                Job::Close(reply) => drop(reply.send(Ok(()))),
+                job => refuse(job, &StoreError::Closed),
+            }
         }
     }
 
@@ -204,7 +229,7 @@ impl Writer {
                     *closing = Some(reply);
                     break;
                 }
-                Job::Recover => self.failed = true,
+                Job::Recover => {}
                 job => {
                     if let Job::Commit(prepared, _) = &job {
                         bytes += prepared.bytes();
@@ -273,7 +298,9 @@ impl Writer {
                 if self.failed {
                     self.reopen();
                 } else {
+                    // Readers may wait for commits that do not come: they look again.
                     self.core.applied.store(self.last.seq, Ordering::Release);
+                    self.core.durable.send_modify(|durable| durable.generation += 1);
                 }
             }
         }
@@ -335,10 +362,12 @@ impl Writer {
                     durable.generation += 1;
                 });
                 self.failed = false;
+                self.reopening_failed = None;
             }
             Err(error) => {
-                tracing::error!(%error, "the storage engine could not be reopened; the next write tries again");
+                tracing::error!(%error, "the storage engine could not be reopened; the next call tries again");
                 self.failed = true;
+                self.reopening_failed = Some(Instant::now());
             }
         }
     }

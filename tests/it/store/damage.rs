@@ -1,0 +1,262 @@
+//! The check finds what is broken and names the record; reads of it fail, and of nothing else.
+
+use article_store::domain::history::BodyRef;
+use article_store::domain::query::{Axis, Order, Query, Range};
+use article_store::store::kv::engine::{Engine, Write};
+use article_store::store::{Budget, Finding, Store, StoreError};
+
+use super::bench::{Bench, Kind, within_limit};
+use super::fixtures::*;
+
+/// Three articles of seven commits: `a` (1) with a slot (4), a revision (5) and an address, `b` (2), `c` (3), changed
+/// metadata of `b` (6) and `c` (7). Every commit has its own log group.
+async fn filled(kind: Kind) -> Bench {
+    let bench = Bench::new(kind);
+    let new = create(&id("a"), metadata_at("https://e.test/a"), content("t", &["p"]));
+    bench.store.commit(with_request(new, 1)).await.unwrap();
+    for name in ["b", "c"] {
+        bench.store.commit(simple(&id(name))).await.unwrap();
+    }
+    let state = bench.article(&id("a")).await.unwrap();
+    let slot = attach(&*bench.store, &state, &language("fr"), &texts("x", 1))
+        .await
+        .unwrap();
+    bench.store.commit(slot).await.unwrap();
+    let history = bench.store.segment_history(&id("a")).await.unwrap();
+    bench
+        .store
+        .commit(revise(&state, history, content("u", &["q"])))
+        .await
+        .unwrap();
+    for name in ["b", "c"] {
+        let state = bench.article(&id(name)).await.unwrap();
+        bench
+            .store
+            .commit(edit(&state, |m| m.section = "new".into()))
+            .await
+            .unwrap();
+    }
+    assert_eq!(bench.store.check().await.unwrap(), []);
+    bench
+}
+
+/// Which record to break.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// The n-th of a prefix.
+    Nth(u8, usize),
+    /// The one whose key is this prefix and text.
+    Named(&'static str),
+}
+
+fn record(bench: &Bench, target: Target) -> (Vec<u8>, Vec<u8>) {
+    match target {
+        Target::Nth(prefix, at) => bench.records(prefix).swap_remove(at),
+        Target::Named(key) => {
+            let record = bench.engine.get(key.as_bytes()).unwrap().unwrap();
+            (key.as_bytes().to_vec(), record)
+        }
+    }
+}
+
+fn removed(bench: &Bench, target: Target) -> Vec<Write> {
+    vec![Write::Remove(record(bench, target).0)]
+}
+
+fn flipped(bench: &Bench, target: Target) -> Vec<Write> {
+    let (key, mut record) = record(bench, target);
+    *record.last_mut().unwrap() ^= 0x10;
+    vec![Write::Put(key, record)]
+}
+
+/// The record, also under another key.
+fn copied(bench: &Bench, target: Target, change: fn(&mut Vec<u8>)) -> Vec<Write> {
+    let (mut key, record) = record(bench, target);
+    change(&mut key);
+    vec![Write::Put(key, record)]
+}
+
+type Break = fn(&Bench, Target) -> Vec<Write>;
+
+const CASES: &[(Break, Target, &str, &str)] = &[
+    (
+        removed,
+        Target::Named("ha"),
+        "index row Published \"a\"",
+        "does not agree with its article",
+    ),
+    (flipped, Target::Named("ha"), "head a", "checksum"),
+    (
+        removed,
+        Target::Named("hb"),
+        "head b",
+        "missing, and commit 2 changed it",
+    ),
+    (
+        removed,
+        Target::Named("sa\0fr"),
+        "slot a fr",
+        "missing, and commit 4 changed it",
+    ),
+    (flipped, Target::Named("sa\0fr"), "slot a fr", "checksum"),
+    // Rows are in the order of axes and dates; all are undated on the first.
+    (
+        removed,
+        Target::Nth(b'i', 0),
+        "index row Published \"a\"",
+        "missing",
+    ),
+    (
+        flipped,
+        Target::Nth(b'i', 1),
+        "index row Published \"b\"",
+        "checksum",
+    ),
+    (
+        removed,
+        Target::Nth(b'i', 8),
+        "index row Ingested \"c\"",
+        "missing",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key.push(b'x')),
+        Target::Nth(b'i', 0),
+        "index row Published \"ax\"",
+        "does not agree with its article",
+    ),
+    (removed, Target::Nth(b'a', 0), "head a", "does not lead to it"),
+    (flipped, Target::Nth(b'a', 0), "alias ", "checksum"),
+    (
+        |bench, target| copied(bench, target, |key| key[1] ^= 1),
+        Target::Nth(b'a', 0),
+        "alias ",
+        "another place",
+    ),
+    // Bodies 1/0 and 1/1 are the first version and revision of `a`.
+    (flipped, Target::Nth(b'b', 1), "body 1/1", "checksum"),
+    (
+        removed,
+        Target::Nth(b'b', 1),
+        "body 5/1",
+        "earlier version 1 is missing",
+    ),
+    (
+        removed,
+        Target::Nth(b'b', 2),
+        "body 6/0",
+        "earlier version 1 is missing",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[8] ^= 64),
+        Target::Nth(b'b', 0),
+        "body 65/0",
+        "another place",
+    ),
+    (flipped, Target::Nth(b'r', 0), "request ", "checksum"),
+    (flipped, Target::Nth(b'p', 0), "segment history a", "checksum"),
+    (
+        removed,
+        Target::Nth(b'l', 3),
+        "log group 5",
+        "commits 4 to 4 are missing",
+    ),
+    (
+        removed,
+        Target::Nth(b'l', 0),
+        "log group 2",
+        "commits 1 to 1 are missing",
+    ),
+    (removed, Target::Nth(b'l', 6), "the change log", "ends at 6"),
+    (flipped, Target::Nth(b'l', 2), "log group 3", "checksum"),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = b'z'),
+        Target::Named("sa\0fr"),
+        "slot z fr",
+        "another",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = b'z'),
+        Target::Named("ha"),
+        "head z",
+        "another id",
+    ),
+];
+
+fn the_check_names_what_is_broken(kind: Kind) {
+    within_limit(async {
+        for (number, (damage, target, record, problem)) in CASES.iter().enumerate() {
+            let bench = filled(kind).await;
+            bench.engine.apply(damage(&bench, *target)).unwrap();
+            let findings = bench.store.check().await.unwrap();
+            let names =
+                |finding: &&Finding| finding.record.starts_with(record) && finding.problem.contains(problem);
+            assert!(
+                findings.iter().any(|f| names(&f)),
+                "case {number} {target:?}: {findings:?}"
+            );
+            bench.store.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_check_names_what_is_broken_in_memory() {
+    the_check_names_what_is_broken(Kind::Memory);
+}
+
+#[test]
+fn the_check_names_what_is_broken_on_sled() {
+    the_check_names_what_is_broken(Kind::Sled);
+}
+
+fn corrupt(record: &str) -> StoreError {
+    StoreError::Corrupt {
+        record: record.into(),
+        detail: "its checksum does not match".into(),
+    }
+}
+
+#[test]
+fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
+    within_limit(async {
+        let mut bench = filled(Kind::Sled).await;
+        for target in [
+            Target::Nth(b'b', 1),
+            Target::Named("hb"),
+            Target::Nth(b'r', 0),
+            Target::Nth(b'i', 11),
+        ] {
+            bench.engine.apply(flipped(&bench, target)).unwrap();
+        }
+        bench.reopen_with_cache(0).await;
+        let store = &bench.store;
+        let first_revision = BodyRef { seq: 1, part: 1 };
+        assert_eq!(store.bodies(&[first_revision]).await, Err(corrupt("body 1/1")));
+        assert_eq!(store.articles(&[id("b")]).await, Err(corrupt("head b")));
+        let request = store.request(&request_key(1)).await.unwrap_err();
+        assert!(request.to_string().contains("record request "), "{request}");
+        let revised = |range| Query {
+            axis: Axis::Revised,
+            range,
+            order: Order::OldestFirst,
+            language: None,
+            section: None,
+            publisher: None,
+            show_deleted: true,
+        };
+        let budget = Budget {
+            articles: 10,
+            rows: 100,
+        };
+        let list = store.list(&revised(Range::All), None, budget).await;
+        assert!(matches!(list, Err(StoreError::Corrupt { .. })), "{list:?}");
+        // What is not damaged can be read and written.
+        assert!(bench.article(&id("a")).await.is_some());
+        let state = bench.article(&id("c")).await.unwrap();
+        store
+            .commit(edit(&state, |m| m.section = "newer".into()))
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+    });
+}

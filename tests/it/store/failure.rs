@@ -1,0 +1,426 @@
+//! A disk that fails: what was acknowledged stays, what was not is never shown, and the service goes on.
+
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
+
+use article_store::clock::SystemClock;
+use article_store::domain::query::{Axis, Order, Query, Range};
+use article_store::store::kv::KvStore;
+use article_store::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use article_store::store::kv::memory::MemoryEngine;
+use article_store::store::{Budget, Result, Store, StoreError};
+use futures::future::join_all;
+use parking_lot::{Condvar, Mutex};
+
+use super::bench::{article, eventually, within_limit};
+use super::fixtures::*;
+
+/// The memory engine as a disk that forgets, when it is reopened after a failure, what was not synced. Syncs can be held
+/// up, and reopening can be refused.
+#[derive(Clone, Default)]
+struct Disk(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    memory: MemoryEngine,
+    /// What takes back the writes that are not synced, oldest first.
+    undo: Mutex<Vec<Write>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    held: bool,
+    waiting: usize,
+    reads: usize,
+    broken: bool,
+    down: bool,
+    reopened: usize,
+}
+
+impl Disk {
+    /// Holds up syncs from now on.
+    fn hold(&self) {
+        self.0.state.lock().held = true;
+    }
+
+    /// Lets them go on.
+    fn release(&self) {
+        self.0.state.lock().held = false;
+        self.0.changed.notify_all();
+    }
+
+    /// Whether a sync is held up.
+    fn is_syncing(&self) -> bool {
+        self.0.state.lock().waiting > 0
+    }
+
+    /// Whether nothing can be read or opened. It takes a reopening to go on afterwards.
+    fn set_broken(&self, broken: bool) {
+        self.0.state.lock().broken = broken;
+    }
+
+    /// How often something was read.
+    fn reads(&self) -> usize {
+        self.0.state.lock().reads
+    }
+
+    /// Log records, one a group.
+    fn groups(&self) -> usize {
+        let mut groups = 0;
+        let mut count = |_: &[u8], _: &[u8]| {
+            groups += 1;
+            ControlFlow::Continue(())
+        };
+        self.scan(b"l"..=b"m", Direction::Forward, &mut count).unwrap();
+        groups
+    }
+
+    fn reopened(&self) -> usize {
+        self.0.state.lock().reopened
+    }
+
+    fn fail_next_sync(&self) {
+        self.0.memory.fail_next_sync();
+    }
+
+    fn store(&self) -> Arc<KvStore> {
+        Arc::new(KvStore::open(self.clone(), Arc::new(SystemClock), 1 << 20).unwrap())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&MemoryEngine) -> Result<T>) -> Result<T> {
+        {
+            let mut state = self.0.state.lock();
+            state.down |= state.broken;
+            if state.down {
+                return Err(gone());
+            }
+        }
+        let result = read(&self.0.memory);
+        self.0.state.lock().reads += 1;
+        result
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable {
+        reason: "the disk is gone".into(),
+    }
+}
+
+impl Engine for Disk {
+    fn name(&self) -> &'static str {
+        "disk"
+    }
+    fn location(&self) -> String {
+        "disk".into()
+    }
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.read(|memory| memory.get(key))
+    }
+    fn scan(
+        &self,
+        range: RangeInclusive<&[u8]>,
+        direction: Direction,
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        self.read(|memory| memory.scan(range, direction, visit))
+    }
+    fn admit(&self) -> Result<()> {
+        self.0.memory.admit()
+    }
+    fn apply(&self, batch: Vec<Write>) -> Result<()> {
+        let mut undo = Vec::new();
+        for write in &batch {
+            let (Write::Put(key, _) | Write::Remove(key)) = write;
+            undo.push(match self.0.memory.get(key)? {
+                Some(old) => Write::Put(key.clone(), old),
+                None => Write::Remove(key.clone()),
+            });
+        }
+        self.0.memory.apply(batch)?;
+        self.0.undo.lock().extend(undo);
+        Ok(())
+    }
+    fn flush(&self) -> Result<()> {
+        self.0.memory.flush()
+    }
+    fn sync(&self) -> Result<()> {
+        let synced = self.0.undo.lock().len();
+        let mut state = self.0.state.lock();
+        state.waiting += 1;
+        self.0.changed.wait_while(&mut state, |state| state.held);
+        state.waiting -= 1;
+        drop(state);
+        self.0.memory.sync()?;
+        self.0.undo.lock().drain(..synced);
+        Ok(())
+    }
+    fn wants_reopen(&self) -> bool {
+        self.0.memory.wants_reopen() || self.0.state.lock().down
+    }
+    fn reopen(&self) -> Result<()> {
+        {
+            let mut state = self.0.state.lock();
+            state.reopened += 1;
+            state.down = state.broken;
+            if state.down {
+                return Err(gone());
+            }
+        }
+        self.0.memory.reopen()?;
+        let lost: Vec<Write> = self.0.undo.lock().drain(..).rev().collect();
+        self.0.memory.apply(lost)
+    }
+    fn sizes(&self) -> Result<Sizes> {
+        self.0.memory.sizes()
+    }
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn all() -> Query {
+    Query {
+        axis: Axis::Ingested,
+        range: Range::All,
+        order: Order::NewestFirst,
+        language: None,
+        section: None,
+        publisher: None,
+        show_deleted: true,
+    }
+}
+
+const BUDGET: Budget = Budget {
+    articles: 100,
+    rows: 1000,
+};
+
+#[test]
+fn a_write_whose_sync_failed_is_in_doubt_and_then_gone() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        store.commit(simple(&id("kept"))).await.unwrap();
+        disk.fail_next_sync();
+        let lost = store
+            .commit(with_request(simple(&id("lost")), 1))
+            .await
+            .unwrap_err();
+        assert!(lost.outcome_unknown(), "{lost}");
+        assert_eq!(article(&*store, &id("lost")).await, None);
+        assert_eq!(store.request(&request_key(1)).await.unwrap(), None);
+        assert!(article(&*store, &id("kept")).await.is_some());
+        // The service goes on by itself, and a retry is a new write with the number that was lost.
+        let again = store.commit(with_request(simple(&id("lost")), 1)).await.unwrap();
+        assert_eq!(again.seq, 2);
+        assert_eq!(store.durable().borrow().generation, 1);
+        assert_eq!(store.check().await.unwrap(), []);
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_is_shown_what_a_failed_sync_takes_back() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        store.commit(simple(&id("a"))).await.unwrap();
+        let before = article(&*store, &id("a")).await.unwrap();
+        let (list_before, scan_before) = (
+            store.list(&all(), None, BUDGET).await.unwrap(),
+            store.scan(None, 10).await.unwrap(),
+        );
+
+        disk.hold();
+        let change = edit(&before, |m| *m = metadata_at("https://e.test/a"));
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(with_request(change, 1)).await }
+        });
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let (ids, aliases) = ([id("a"), id("b")], [url("https://e.test/a")]);
+        let key = request_key(1);
+        let mut articles = store.articles(&ids);
+        let mut aliases = store.lookup(&aliases);
+        let mut request = store.request(&key);
+        let query = all();
+        let mut list = store.list(&query, None, BUDGET);
+        let mut scan = store.scan(None, 10);
+        // Each reads before the failure. The article is in the cache, the others ask the engine.
+        let reads = disk.reads();
+        assert!(futures::poll!(&mut articles).is_pending());
+        assert!(futures::poll!(&mut aliases).is_pending());
+        assert!(futures::poll!(&mut request).is_pending());
+        assert!(futures::poll!(&mut list).is_pending());
+        assert!(futures::poll!(&mut scan).is_pending());
+        eventually(|| (disk.reads() >= reads + 4).then_some(())).await;
+        assert_eq!(store.changes(0, 10).await.unwrap().commits.len(), 1);
+
+        disk.fail_next_sync();
+        disk.release();
+        assert!(writer.await.unwrap().unwrap_err().outcome_unknown());
+        assert_eq!(articles.await.unwrap(), [Some(before), None]);
+        assert_eq!(aliases.await.unwrap(), [None]);
+        assert_eq!(request.await.unwrap(), None);
+        assert_eq!(list.await.unwrap(), list_before);
+        assert_eq!(scan.await.unwrap(), scan_before);
+        assert_eq!(store.check().await.unwrap(), []);
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_answer_waits_until_what_it_holds_is_durable() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        disk.hold();
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(simple(&id("a"))).await }
+        });
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let ids = [id("a")];
+        let mut read = store.articles(&ids);
+        assert!(futures::poll!(&mut read).is_pending());
+        assert_eq!(store.changes(0, 10).await.unwrap().commits, []);
+        assert_eq!(store.status().await.unwrap().seq, 0);
+        disk.release();
+        let seen = read.await.unwrap().remove(0).unwrap();
+        assert_eq!(seen.seq(), store.durable().borrow().seq);
+        assert_eq!(writer.await.unwrap().unwrap().seq, 1);
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn under_load_no_write_is_acknowledged_and_lost() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        let writers = (0..16).map(|task| {
+            let (store, disk) = (store.clone(), disk.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0..60 {
+                    if task == 0 && number % 6 == 5 {
+                        disk.fail_next_sync();
+                    }
+                    let name = id(&format!("a{task}-{number}"));
+                    match store.commit(simple(&name)).await {
+                        Ok(stamp) => acknowledged.push((name, stamp)),
+                        Err(StoreError::OutcomeUnknown | StoreError::Unavailable { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                acknowledged
+            })
+        });
+        let acknowledged: Vec<_> = join_all(writers.collect::<Vec<_>>())
+            .await
+            .into_iter()
+            .flat_map(|writer| writer.unwrap())
+            .collect();
+        assert!(disk.reopened() >= 5, "{} reopenings", disk.reopened());
+        for (name, stamp) in &acknowledged {
+            let state = article(&*store, name)
+                .await
+                .expect("an acknowledged write is lost");
+            assert_eq!(state.head.current.stamp, *stamp);
+        }
+        let changes = store.changes(0, 10_000).await.unwrap();
+        assert!(
+            changes
+                .commits
+                .iter()
+                .map(|commit| commit.stamp.seq)
+                .eq(1..=changes.head)
+        );
+        assert!(acknowledged.len() as u64 <= changes.head);
+        assert_eq!(store.check().await.unwrap(), []);
+        store.close().await.unwrap();
+    });
+}
+
+/// Readers alone must bring the store back: nothing says that somebody writes.
+#[test]
+fn a_store_that_only_reads_comes_back_when_the_disk_does() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        store.commit(with_request(simple(&id("a")), 1)).await.unwrap();
+        disk.set_broken(true);
+        let broken = store.request(&request_key(1)).await;
+        assert!(
+            matches!(broken, Err(StoreError::Unavailable { .. })),
+            "{broken:?}"
+        );
+        let ready = store.status().await;
+        assert!(matches!(ready, Err(StoreError::Unavailable { .. })), "{ready:?}");
+        let write = store.commit(simple(&id("b"))).await;
+        assert!(matches!(write, Err(StoreError::Unavailable { .. })), "{write:?}");
+        disk.set_broken(false);
+        let found = loop {
+            match store.request(&request_key(1)).await {
+                Ok(found) => break found,
+                Err(StoreError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(found.is_some());
+        store.status().await.unwrap();
+        assert_eq!(article(&*store, &id("b")).await, None);
+        store.close().await.unwrap();
+    });
+}
+
+/// What waits while a sync is held up becomes one group: each batch must be checked against those before it.
+#[test]
+fn batches_of_one_group_see_each_other() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        disk.hold();
+        let first = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(simple(&id("first"))).await }
+        });
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let text = || content("t", &["p"]);
+        let batches = [
+            simple(&id("a")),
+            simple(&id("a")),
+            create(&id("b"), metadata_at("https://e.test/one"), text()),
+            create(&id("c"), metadata_at("https://e.test/one"), text()),
+            with_request(simple(&id("d")), 1),
+            with_request(simple(&id("e")), 1),
+        ];
+        let mut commits: Vec<_> = batches.into_iter().map(|batch| store.commit(batch)).collect();
+        for commit in &mut commits {
+            assert!(futures::poll!(commit).is_pending());
+        }
+        disk.release();
+        assert_eq!(first.await.unwrap().unwrap().seq, 1);
+        let results: Vec<_> = join_all(commits)
+            .await
+            .into_iter()
+            .map(|result| result.map(|stamp| stamp.seq).map_err(|error| error.to_string()))
+            .collect();
+        let refused = |text: &str| Err(format!("a precondition failed: {text}"));
+        let expected = [
+            Ok(2),
+            refused("article \"a\" has changed"),
+            Ok(3),
+            refused("url \"https://e.test/one\" belongs to article \"b\""),
+            Ok(4),
+            refused("the request was recorded meanwhile"),
+        ];
+        assert_eq!(results, expected);
+        assert_eq!(disk.groups(), 2, "the batches were not one group");
+        assert_eq!(store.check().await.unwrap(), []);
+        store.close().await.unwrap();
+    });
+}

@@ -1,0 +1,350 @@
+//! Articles and translations with correct histories, as the service commits them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use article_store::domain::article::{
+    Alias, ArticleId, ArticleVersion, Content, Head, Metadata, PublicationStatus, Revision, SegmentHistory,
+};
+use article_store::domain::attach::{
+    Attach, BodyTexts, Decision, Material, Target, TargetText, TargetTexts, fit, plan, provenance,
+};
+use article_store::domain::change::{Event, Kind};
+use article_store::domain::date::ArticleDate;
+use article_store::domain::etag::Etag;
+use article_store::domain::history::History;
+use article_store::domain::ids::{RequestId, SegmentId};
+use article_store::domain::language::Language;
+use article_store::domain::provenance::{Actor, Agent, AgentKind};
+use article_store::domain::request::{Outcome, RequestKey, RequestRecord};
+use article_store::domain::segment::{DraftSegment, MarkedText};
+use article_store::domain::time::{Stamp, Timestamp};
+use article_store::domain::translation::{State, TranslationVersion};
+use article_store::domain::url::CanonicalUrl;
+use article_store::store::{ArticleState, Batch, Body, Expect, Result, Store};
+
+pub(crate) fn id(text: &str) -> ArticleId {
+    ArticleId::parse(text).unwrap()
+}
+
+pub(crate) fn language(tag: &str) -> Language {
+    Language::parse(tag).unwrap()
+}
+
+pub(crate) fn url(text: &str) -> Alias {
+    Alias::Url(CanonicalUrl::parse(text).unwrap())
+}
+
+/// The metadata of an undated Arabic article without aliases.
+pub(crate) fn metadata() -> Metadata {
+    Metadata {
+        language: language("ar"),
+        section: "سياسة".into(),
+        publisher: "erem".into(),
+        canonical_url: None,
+        guid: String::new(),
+        located: String::new(),
+        dateline: "عمان".into(),
+        info_sources: vec!["وكالات".into()],
+        authors: Vec::new(),
+        keywords: vec!["اقتصاد".into()],
+        labels: BTreeMap::from([("desk".into(), "world".into())]),
+        published: None,
+        updated: None,
+        publication_status: PublicationStatus::Usable,
+        embargo_time: None,
+    }
+}
+
+/// The same with an address.
+pub(crate) fn metadata_at(address: &str) -> Metadata {
+    Metadata {
+        canonical_url: Some(CanonicalUrl::parse(address).unwrap()),
+        ..metadata()
+    }
+}
+
+/// An exact date in UTC.
+pub(crate) fn date(instant: Timestamp) -> ArticleDate {
+    ArticleDate {
+        instant: Some(instant),
+        ..ArticleDate::default()
+    }
+}
+
+/// A title and paragraphs, numbered from 1.
+pub(crate) fn content(title: &str, paragraphs: &[&str]) -> Content {
+    let segment = |id, text: &str| DraftSegment::paragraph(text.into()).unwrap().with_id(id);
+    Content {
+        title: segment(SegmentId::Title, title),
+        lead: segment(SegmentId::Lead, ""),
+        body: (1..)
+            .zip(paragraphs)
+            .map(|(number, text)| segment(SegmentId::Body(number), text))
+            .collect(),
+    }
+}
+
+/// A new article; the version is the commit's first body, the revision its second.
+pub(crate) fn create(article: &ArticleId, metadata: Metadata, content: Content) -> Batch {
+    let revisions = History::first(1);
+    let current = ArticleVersion {
+        stamp: Stamp::PENDING,
+        etag: Etag::of(1, &(&metadata, &content)),
+        metadata,
+        revision: revisions.newest,
+        created: Stamp::PENDING,
+        deleted: None,
+        actor: Actor::default(),
+        history: History::first(0),
+    };
+    let aliases = current.metadata.aliases();
+    let expect = vec![Expect::Head(None)];
+    with_revision(
+        article,
+        current,
+        aliases,
+        revisions,
+        content,
+        expect,
+        Kind::ArticleCreated,
+    )
+}
+
+/// A small article whose texts tell it from others.
+pub(crate) fn simple(article: &ArticleId) -> Batch {
+    create(
+        article,
+        metadata(),
+        content(&format!("title of {article}"), &["one", "two"]),
+    )
+}
+
+/// New content for an article, and its segment history.
+pub(crate) fn revise(state: &ArticleState, mut history: SegmentHistory, content: Content) -> Batch {
+    let head = &state.head;
+    history.advance(&head.manifest, head.revision(), &content.manifest(), None);
+    let revisions = head.revisions.next(1);
+    let current = ArticleVersion {
+        stamp: Stamp::PENDING,
+        etag: Etag::of(head.version() + 1, &(&head.current.metadata, &content)),
+        revision: revisions.newest,
+        history: head.current.history.next(0),
+        ..head.current.clone()
+    };
+    let expect = vec![Expect::Head(Some(head.version()))];
+    let aliases = head.aliases.clone();
+    Batch {
+        segment_history: Some(history),
+        ..with_revision(
+            &head.id,
+            current,
+            aliases,
+            revisions,
+            content,
+            expect,
+            Kind::ArticleRevised,
+        )
+    }
+}
+
+fn with_revision(
+    article: &ArticleId,
+    current: ArticleVersion,
+    aliases: Vec<Alias>,
+    revisions: History,
+    content: Content,
+    expect: Vec<Expect>,
+    kind: Kind,
+) -> Batch {
+    let head = Head {
+        id: article.clone(),
+        title: content.title.clone(),
+        lead: content.lead.clone(),
+        manifest: content.manifest(),
+        next_segment: content.body.len() as u32 + 1,
+        aliases,
+        revisions: revisions.clone(),
+        current,
+    };
+    let revision = Revision {
+        stamp: Stamp::PENDING,
+        content,
+        significance: None,
+        actor: Actor::default(),
+        history: revisions,
+    };
+    Batch {
+        expect,
+        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        events: vec![event(&head, kind)],
+        head: Some(head),
+        ..Batch::new(article.clone())
+    }
+}
+
+/// A change of an article that leaves its content alone.
+pub(crate) fn change(state: &ArticleState, kind: Kind, edit: impl FnOnce(&mut ArticleVersion)) -> Batch {
+    let old = &state.head;
+    let mut current = ArticleVersion {
+        stamp: Stamp::PENDING,
+        history: old.current.history.next(0),
+        ..old.current.clone()
+    };
+    edit(&mut current);
+    current.etag = Etag::of(
+        old.version() + 1,
+        &(&current.metadata, old.manifest.content_hash()),
+    );
+    let mut head = Head {
+        current,
+        ..(**old).clone()
+    };
+    for alias in head.current.metadata.aliases() {
+        if !head.aliases.contains(&alias) {
+            head.aliases.push(alias);
+        }
+    }
+    Batch {
+        expect: vec![Expect::Head(Some(old.version()))],
+        bodies: vec![Body::Article(head.current.clone())],
+        events: vec![event(&head, kind)],
+        head: Some(head),
+        ..Batch::new(old.id.clone())
+    }
+}
+
+/// New metadata for an article.
+pub(crate) fn edit(state: &ArticleState, edit: impl FnOnce(&mut Metadata)) -> Batch {
+    change(state, Kind::ArticleMetadataChanged, |version| {
+        edit(&mut version.metadata);
+    })
+}
+
+pub(crate) fn delete(state: &ArticleState) -> Batch {
+    change(state, Kind::ArticleDeleted, |version| {
+        version.deleted = Some(Stamp::PENDING);
+    })
+}
+
+fn event(head: &Head, kind: Kind) -> Event {
+    Event {
+        kind,
+        article: head.id.clone(),
+        revision: head.revision(),
+        language: None,
+        etag: Some(head.current.etag),
+        scope: (&head.current.metadata).into(),
+        previous: None,
+    }
+}
+
+/// A machine's translation of the newest revision, into the slot's active translation. The batch expects the slot that
+/// was seen.
+pub(crate) async fn attach(
+    store: &impl Store,
+    state: &ArticleState,
+    language: &Language,
+    texts: &[String],
+) -> Result<Batch> {
+    let head = &state.head;
+    let revision = store.bodies(&[head.revisions.newest.body()]).await?.remove(0);
+    let Body::Revision(revision) = &*revision else {
+        panic!("{revision:?} is no revision");
+    };
+    let target = |text: &String| TargetText {
+        content: MarkedText::new(text.clone(), Vec::new()).unwrap(),
+        sub_state: String::new(),
+    };
+    let (title, body) = texts.split_first().unwrap();
+    let texts = TargetTexts {
+        title: Some(target(title)),
+        lead: None,
+        body: BodyTexts::InOrder(body.iter().map(target).collect()),
+    };
+    let material = Material::Texts(fit(texts, &revision.content, head.revision()).unwrap());
+    let agent = Agent {
+        engine: "marian".into(),
+        ..Agent::of_kind(AgentKind::Mt)
+    };
+    let slot = state.slots.get(language).map(|slot| &**slot);
+    let attach = Attach {
+        article: &head.id,
+        language,
+        slot,
+        source_revision: head.revision(),
+        source: &head.manifest,
+        material: &material,
+        target: Target::Active,
+        state: State::Translated,
+        overwrite_human: false,
+        provenance: &provenance(agent, Actor::default(), head.revision(), None),
+        scores: &[],
+    };
+    let plan = plan(&attach).unwrap();
+    let refs: Vec<_> = plan
+        .bases
+        .iter()
+        .map(|id| slot.unwrap().translation(*id).unwrap().history.newest.body())
+        .collect();
+    let bases = store.bodies(&refs).await?;
+    let bases: Vec<&TranslationVersion> = bases
+        .iter()
+        .map(|body: &Arc<Body>| match &**body {
+            Body::Translation(version) => version,
+            other => panic!("{other:?} is no translation"),
+        })
+        .collect();
+    let Decision::Write(written) = plan.write(&attach, &bases) else {
+        panic!("the texts are those that are there");
+    };
+    let expected = slot.map(|slot| slot.version);
+    let bodies = std::iter::once(Body::Translation(written.version))
+        .chain(written.selection.map(Body::Selection))
+        .collect();
+    let event = Event {
+        language: Some(language.clone()),
+        ..event(head, Kind::TranslationAttached(written.id))
+    };
+    Ok(Batch {
+        expect: vec![
+            Expect::Head(Some(head.version())),
+            Expect::Slot(language.clone(), expected),
+        ],
+        slots: vec![written.slot],
+        bodies,
+        events: vec![event],
+        ..Batch::new(head.id.clone())
+    })
+}
+
+/// Texts for an article of [`content`]: a title and so many paragraphs.
+pub(crate) fn texts(text: &str, paragraphs: usize) -> Vec<String> {
+    (0..=paragraphs)
+        .map(|number| format!("{text}, {number}"))
+        .collect()
+}
+
+pub(crate) fn request_key(number: u64) -> RequestKey {
+    RequestKey {
+        principal: "importer".into(),
+        rpc: "CreateArticle".into(),
+        id: RequestId(u128::from(number).to_be_bytes()),
+    }
+}
+
+/// The batch with a request to record.
+pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
+    let request = RequestRecord {
+        key: request_key(number),
+        digest: [7; 32],
+        stamp: Stamp::PENDING,
+        article: batch.article.clone(),
+        translation: None,
+        outcome: Outcome::Created,
+    };
+    Batch {
+        request: Some(request),
+        ..batch
+    }
+}

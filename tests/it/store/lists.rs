@@ -1,0 +1,493 @@
+//! Lists by date: order, bounds, filters, pages and budgets, by example and against a model.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use article_store::domain::article::{ArticleId, Metadata};
+use article_store::domain::date::{ArticleDate, Precision};
+use article_store::domain::query::{Axis, IndexRow, Order, Position, Query, Range};
+use article_store::domain::time::Timestamp;
+use article_store::store::{ArticleState, Budget, Store};
+use futures::future::join_all;
+use jiff::tz::TimeZone;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::bench::{Bench, Kind, at, within_limit};
+use super::fixtures::*;
+
+on_every_engine! {
+    newest_first_then_undated,
+    bounds_are_half_open,
+    days_follow_the_zone_and_its_clock_changes,
+    a_date_of_a_day_belongs_to_its_own_day,
+    the_distant_past_and_future_have_their_place,
+    filters_select,
+    changed_dates_move_the_article,
+    the_store_dates_what_it_received_and_what_changed,
+    a_budget_of_rows_ends_a_page_without_losing_anything,
+}
+
+/// All of an axis, newest first.
+fn query(axis: Axis, range: Range) -> Query {
+    Query {
+        axis,
+        range,
+        order: Order::NewestFirst,
+        language: None,
+        section: None,
+        publisher: None,
+        show_deleted: false,
+    }
+}
+
+fn published(range: Range) -> Query {
+    query(Axis::Published, range)
+}
+
+const PLENTY: Budget = Budget {
+    articles: 1000,
+    rows: 100_000,
+};
+
+async fn names(bench: &Bench, query: &Query) -> Vec<String> {
+    let page = bench.store.list(query, None, PLENTY).await.unwrap();
+    assert_eq!(page.next, None);
+    page.articles
+        .iter()
+        .map(|(position, state)| {
+            assert_eq!(position.id, state.head.id);
+            position.id.to_string()
+        })
+        .collect()
+}
+
+/// An article that was published then; `None`: nobody knows when.
+async fn publish(bench: &Bench, name: &str, instant: Option<&str>) {
+    publish_dated(bench, name, instant.map(|instant| date(at(instant)))).await;
+}
+
+async fn publish_dated(bench: &Bench, name: &str, published: Option<ArticleDate>) {
+    let metadata = Metadata {
+        published,
+        ..metadata()
+    };
+    bench
+        .store
+        .commit(create(&id(name), metadata, content(name, &["p"])))
+        .await
+        .unwrap();
+}
+
+fn day(text: &str) -> jiff::civil::Date {
+    text.parse().unwrap()
+}
+
+fn days(first: &str, last: &str, zone: &str) -> Range {
+    let zone = TimeZone::get(zone).unwrap();
+    Range::days(Some(day(first)), Some(day(last)), &zone).unwrap()
+}
+
+async fn newest_first_then_undated(bench: &mut Bench) {
+    publish(bench, "old", Some("2021-01-01T00:00:00Z")).await;
+    publish(bench, "undated-a", None).await;
+    publish(bench, "new", Some("2022-05-10T21:45:00Z")).await;
+    publish(bench, "tie-b", Some("2022-01-01T00:00:00Z")).await;
+    publish(bench, "tie-a", Some("2022-01-01T00:00:00Z")).await;
+    let unreadable = ArticleDate {
+        original: "أمس".into(),
+        ..ArticleDate::default()
+    };
+    publish_dated(bench, "undated-b", Some(unreadable)).await;
+    let mut all = published(Range::All);
+    let newest = ["new", "tie-b", "tie-a", "old", "undated-b", "undated-a"];
+    assert_eq!(names(bench, &all).await, newest);
+    all.order = Order::OldestFirst;
+    let oldest = ["old", "tie-a", "tie-b", "new", "undated-a", "undated-b"];
+    assert_eq!(names(bench, &all).await, oldest);
+    all.range = Range::Undated;
+    assert_eq!(names(bench, &all).await, ["undated-a", "undated-b"]);
+    all.range = Range::instants(Some(at("2000-01-01T00:00:00Z")), None).unwrap();
+    assert_eq!(names(bench, &all).await, &oldest[..4]);
+}
+
+async fn bounds_are_half_open(bench: &mut Bench) {
+    for (name, instant) in [
+        ("before", "2022-05-09T23:59:59.999999Z"),
+        ("start", "2022-05-10T00:00:00Z"),
+        ("last", "2022-05-10T23:59:59.999999Z"),
+        ("end", "2022-05-11T00:00:00Z"),
+    ] {
+        publish(bench, name, Some(instant)).await;
+    }
+    let (start, end) = (Some(at("2022-05-10T00:00:00Z")), Some(at("2022-05-11T00:00:00Z")));
+    let range = |start, end| published(Range::instants(start, end).unwrap());
+    assert_eq!(names(bench, &range(start, end)).await, ["last", "start"]);
+    assert_eq!(names(bench, &range(start, None)).await, ["end", "last", "start"]);
+    assert_eq!(names(bench, &range(None, end)).await, ["last", "start", "before"]);
+    let utc = published(days("2022-05-10", "2022-05-11", "UTC"));
+    assert_eq!(names(bench, &utc).await, ["last", "start"]);
+}
+
+async fn days_follow_the_zone_and_its_clock_changes(bench: &mut Bench) {
+    // In Amman the clocks went from 24:00 to 01:00, so that 2022-02-25 began at 01:00 (+03); in Paris they went back on
+    // 2022-10-30, so that this day had 25 hours.
+    for (name, instant) in [
+        ("amman-24-last", "2022-02-24T23:59:59+02:00"),
+        ("amman-25-first", "2022-02-25T01:00:00+03:00"),
+        ("amman-25-last", "2022-02-25T23:59:59+03:00"),
+        ("paris-30-first", "2022-10-30T00:00:00+02:00"),
+        ("paris-30-last", "2022-10-30T23:59:59+01:00"),
+        ("paris-31-first", "2022-10-31T00:00:00+01:00"),
+    ] {
+        publish(bench, name, Some(instant)).await;
+    }
+    for (first, last, zone, expected) in [
+        ("2022-02-24", "2022-02-25", "Asia/Amman", &["amman-24-last"][..]),
+        (
+            "2022-02-25",
+            "2022-02-26",
+            "Asia/Amman",
+            &["amman-25-last", "amman-25-first"],
+        ),
+        (
+            "2022-10-30",
+            "2022-10-31",
+            "Europe/Paris",
+            &["paris-30-last", "paris-30-first"],
+        ),
+        ("2022-10-31", "2022-11-01", "Europe/Paris", &["paris-31-first"]),
+    ] {
+        assert_eq!(
+            names(bench, &published(days(first, last, zone))).await,
+            expected,
+            "{first} {zone}"
+        );
+    }
+}
+
+async fn a_date_of_a_day_belongs_to_its_own_day(bench: &mut Bench) {
+    // "10 May 2022" in Tokyo begins on 9 May in Paris and UTC, and is 10 May for everybody all the same.
+    let of_day = |instant, offset_hours: i16| ArticleDate {
+        instant: Some(at(instant)),
+        precision: Precision::Day,
+        utc_offset_minutes: offset_hours * 60,
+        ..ArticleDate::default()
+    };
+    publish_dated(bench, "tokyo", Some(of_day("2022-05-10T00:00:00+09:00", 9))).await;
+    publish_dated(bench, "hawaii", Some(of_day("2022-05-10T00:00:00-10:00", -10))).await;
+    publish(bench, "exact", Some("2022-05-10T00:00:00+09:00")).await;
+    for zone in ["Pacific/Honolulu", "Pacific/Pago_Pago"] {
+        let query = published(days("2022-05-10", "2022-05-11", zone));
+        let found = names(bench, &query).await;
+        assert_eq!(found, ["hawaii", "tokyo"], "{zone}");
+    }
+    let on = |first, last| published(days(first, last, "Europe/Paris"));
+    assert_eq!(
+        names(bench, &on("2022-05-10", "2022-05-11")).await,
+        ["hawaii", "tokyo"]
+    );
+    assert_eq!(names(bench, &on("2022-05-09", "2022-05-10")).await, ["exact"]);
+    assert_eq!(names(bench, &on("2022-05-11", "2022-05-12")).await, [""; 0]);
+}
+
+async fn the_distant_past_and_future_have_their_place(bench: &mut Bench) {
+    let dated = |instant| Some(date(instant));
+    publish_dated(bench, "first", dated(Timestamp::MIN)).await;
+    publish_dated(bench, "last", dated(Timestamp::MAX)).await;
+    publish(bench, "1969", Some("1969-12-31T23:59:59.5Z")).await;
+    publish(bench, "1970", Some("1970-01-01T00:00:00Z")).await;
+    publish(bench, "2100", Some("2100-01-01T00:00:00Z")).await;
+    let all = ["last", "2100", "1970", "1969", "first"];
+    assert_eq!(names(bench, &published(Range::All)).await, all);
+    let open = |first, last| Range::days(first, last, &TimeZone::UTC).unwrap();
+    let since = published(open(Some(day("1970-01-01")), None));
+    assert_eq!(names(bench, &since).await, &all[..3]);
+    let until = published(open(None, Some(day("1970-01-01"))));
+    assert_eq!(names(bench, &until).await, &all[3..]);
+}
+
+async fn filters_select(bench: &mut Bench) {
+    for (name, tag, section, publisher) in [
+        ("a", "ar", "world", "erem"),
+        ("b", "ar", "sport", "erem"),
+        ("c", "en", "world", "erem"),
+        ("d", "ar", "world", "afp"),
+    ] {
+        let metadata = Metadata {
+            language: language(tag),
+            section: section.into(),
+            publisher: publisher.into(),
+            ..metadata()
+        };
+        let new = create(&id(name), metadata, content(name, &["p"]));
+        bench.store.commit(new).await.unwrap();
+    }
+    let all = published(Range::All);
+    let ar = Some(language("ar"));
+    for (tag, section, publisher, expected) in [
+        (None, None, None, &["d", "c", "b", "a"][..]),
+        (ar.clone(), None, None, &["d", "b", "a"]),
+        (None, Some("world"), None, &["d", "c", "a"]),
+        (None, None, Some("afp"), &["d"]),
+        (ar, Some("sport"), None, &["b"]),
+    ] {
+        let filtered = Query {
+            language: tag,
+            section: section.map(Into::into),
+            publisher: publisher.map(Into::into),
+            ..all.clone()
+        };
+        assert_eq!(names(bench, &filtered).await, expected);
+    }
+    let state = bench.article(&id("d")).await.unwrap();
+    bench.store.commit(delete(&state)).await.unwrap();
+    assert_eq!(names(bench, &all).await, ["c", "b", "a"]);
+    let with_deleted = Query {
+        show_deleted: true,
+        ..all
+    };
+    assert_eq!(names(bench, &with_deleted).await, ["d", "c", "b", "a"]);
+}
+
+async fn changed_dates_move_the_article(bench: &mut Bench) {
+    publish(bench, "a", Some("2022-01-01T00:00:00Z")).await;
+    publish(bench, "b", Some("2022-01-02T00:00:00Z")).await;
+    let all = published(Range::All);
+    for (instant, expected) in [
+        (Some("2022-01-03T00:00:00Z"), ["a", "b"]),
+        (None, ["b", "a"]),
+        (Some("2022-01-03T00:00:00Z"), ["a", "b"]),
+        (Some("2021-01-03T00:00:00Z"), ["b", "a"]),
+    ] {
+        let state = bench.article(&id("a")).await.unwrap();
+        let moved = edit(&state, |m| m.published = instant.map(|instant| date(at(instant))));
+        bench.store.commit(moved).await.unwrap();
+        assert_eq!(names(bench, &all).await, expected);
+    }
+}
+
+async fn the_store_dates_what_it_received_and_what_changed(bench: &mut Bench) {
+    for (name, time) in [("a", "2022-01-01T00:00:00Z"), ("b", "2022-01-02T00:00:00Z")] {
+        bench.clock.set(at(time));
+        publish(bench, name, None).await;
+    }
+    bench.clock.set(at("2022-01-03T00:00:00Z"));
+    let state = bench.article(&id("a")).await.unwrap();
+    let history = bench.store.segment_history(&id("a")).await.unwrap();
+    let new = revise(&state, history, content("new", &["q"]));
+    bench.store.commit(new).await.unwrap();
+    // A change of the metadata is no change of the text.
+    bench.clock.set(at("2022-01-04T00:00:00Z"));
+    let state = bench.article(&id("b")).await.unwrap();
+    bench
+        .store
+        .commit(edit(&state, |m| m.section = "x".into()))
+        .await
+        .unwrap();
+    assert_eq!(names(bench, &query(Axis::Ingested, Range::All)).await, ["b", "a"]);
+    assert_eq!(names(bench, &query(Axis::Revised, Range::All)).await, ["a", "b"]);
+    let on_the_third = days("2022-01-03", "2022-01-04", "UTC");
+    assert_eq!(names(bench, &query(Axis::Revised, on_the_third)).await, ["a"]);
+}
+
+async fn a_budget_of_rows_ends_a_page_without_losing_anything(bench: &mut Bench) {
+    let batches = (0..60).map(|number| {
+        let metadata = Metadata {
+            section: if number % 20 == 7 { "rare" } else { "usual" }.into(),
+            published: Some(date(at("2022-01-01T00:00:00Z").saturating_add_micros(number / 2))),
+            ..metadata()
+        };
+        create(&id(&format!("a{number:02}")), metadata, content("t", &["p"]))
+    });
+    join_all(batches.map(|batch| bench.store.commit(batch))).await;
+    let query = Query {
+        section: Some("rare".into()),
+        ..published(Range::All)
+    };
+    let budget = Budget {
+        articles: 10,
+        rows: 9,
+    };
+    let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
+    loop {
+        let page = bench.store.list(&query, after.as_ref(), budget).await.unwrap();
+        pages += 1;
+        found.extend(
+            page.articles
+                .into_iter()
+                .map(|(position, _)| position.id.to_string()),
+        );
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ["a47", "a27", "a07"]);
+    assert_eq!(pages, 7, "60 rows are 6 pages of 9 and a rest");
+}
+
+// The model: everything, filtered, sorted and cut.
+
+fn instants() -> impl Strategy<Value = Timestamp> {
+    // Around a clock change in Paris, in steps that make ties and days that differ by zone.
+    (-60i64..60).prop_map(|step| at("2022-03-27T00:00:00Z").saturating_add_micros(step * 1_800_000_000))
+}
+
+fn dates() -> impl Strategy<Value = Option<ArticleDate>> {
+    let precision = prop_oneof![Just(Precision::Second), Just(Precision::Day)];
+    let offset = prop_oneof![Just(0), Just(60), Just(540), Just(-600)];
+    let dated = (proptest::option::weighted(0.8, instants()), precision, offset);
+    proptest::option::weighted(
+        0.9,
+        dated.prop_map(|(instant, precision, utc_offset_minutes)| ArticleDate {
+            instant,
+            precision,
+            utc_offset_minutes,
+            ..ArticleDate::default()
+        }),
+    )
+}
+
+fn articles() -> impl Strategy<Value = Vec<(Metadata, bool)>> {
+    let tag = prop_oneof![Just("ar"), Just("en")];
+    let article = (dates(), dates(), tag, any::<bool>(), any::<bool>(), any::<bool>());
+    let article = article.prop_map(|(published, updated, tag, sport, afp, deleted)| {
+        let metadata = Metadata {
+            language: language(tag),
+            section: if sport { "sport" } else { "world" }.into(),
+            publisher: if afp { "afp" } else { "erem" }.into(),
+            published,
+            updated,
+            ..metadata()
+        };
+        (metadata, deleted)
+    });
+    vec(article, 0..25)
+}
+
+fn ranges() -> impl Strategy<Value = Range> {
+    let bound = || proptest::option::of(instants());
+    let zone = prop_oneof![
+        Just("UTC"),
+        Just("Europe/Paris"),
+        Just("Asia/Tokyo"),
+        Just("Pacific/Honolulu")
+    ];
+    let days = (25i8..=29, 1i8..4, zone).prop_map(|(first, count, zone)| {
+        let first = jiff::civil::date(2022, 3, first);
+        let last = first.checked_add(jiff::Span::new().days(count)).unwrap();
+        Range::days(Some(first), Some(last), &TimeZone::get(zone).unwrap()).unwrap()
+    });
+    prop_oneof![
+        Just(Range::All),
+        Just(Range::Undated),
+        (bound(), bound()).prop_filter_map("an end after the start", |(start, end)| Range::instants(
+            start, end
+        )
+        .ok()),
+        days,
+    ]
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    let axis = prop::sample::select(Axis::ALL.to_vec());
+    let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
+    let filter = |value: &'static str| proptest::option::weighted(0.3, Just(value));
+    let filters = (filter("ar"), filter("sport"), filter("afp"), any::<bool>());
+    (axis, ranges(), order, filters).prop_map(
+        |(axis, range, order, (tag, section, publisher, show_deleted))| Query {
+            axis,
+            range,
+            order,
+            language: tag.map(language),
+            section: section.map(Into::into),
+            publisher: publisher.map(Into::into),
+            show_deleted,
+        },
+    )
+}
+
+fn model(all: &[Arc<ArticleState>], query: &Query) -> Vec<Position> {
+    let mut found: Vec<Position> = all
+        .iter()
+        .map(|state| (IndexRow::of(&state.head, query.axis), state.head.id.clone()))
+        .filter(|(row, _)| query.matches(row))
+        .map(|(row, id)| Position {
+            instant: row.date.instant,
+            id,
+        })
+        .collect();
+    let in_order =
+        |a: &(Option<Timestamp>, &ArticleId), b: &(Option<Timestamp>, &ArticleId)| match query.order {
+            Order::NewestFirst => b.cmp(a),
+            Order::OldestFirst => a.cmp(b),
+        };
+    found.sort_by(|a, b| match (a.instant, b.instant) {
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        _ => in_order(&(a.instant, &a.id), &(b.instant, &b.id)),
+    });
+    found
+}
+
+async fn compare_with_the_model(kind: Kind, articles: &[(Metadata, bool)], queries: &[(Query, Budget)]) {
+    let bench = Bench::new(kind);
+    join_all((0..).zip(articles).map(|(number, (metadata, deleted))| {
+        let bench = &bench;
+        async move {
+            let article = id(&format!("a{number}"));
+            let new = create(&article, metadata.clone(), content("t", &["p"]));
+            bench.store.commit(new).await.unwrap();
+            if *deleted {
+                let state = bench.article(&article).await.unwrap();
+                bench.store.commit(delete(&state)).await.unwrap();
+            }
+        }
+    }))
+    .await;
+    let all = bench.store.scan(None, 1000).await.unwrap();
+    assert_eq!(all.len(), articles.len());
+    for (query, budget) in queries {
+        let (mut found, mut after): (Vec<Position>, _) = (Vec::new(), None);
+        loop {
+            let page = bench.store.list(query, after.as_ref(), *budget).await.unwrap();
+            assert!(page.articles.len() <= budget.articles);
+            found.extend(page.articles.into_iter().map(|(position, _)| position));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, model(&all, query), "{query:?} {budget:?}");
+    }
+    assert_eq!(bench.store.check().await.unwrap(), []);
+    bench.store.close().await.unwrap();
+}
+
+fn pages_are_the_model_cut(kind: Kind, cases: u32) {
+    let budget = (1usize..6, 1usize..9).prop_map(|(articles, rows)| Budget { articles, rows });
+    let case = (articles(), vec((queries(), budget), 30));
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&case, |(articles, queries)| {
+            within_limit(compare_with_the_model(kind, &articles, &queries));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn pages_are_the_model_cut_in_memory() {
+    pages_are_the_model_cut(Kind::Memory, 64);
+}
+
+#[test]
+fn pages_are_the_model_cut_on_sled() {
+    pages_are_the_model_cut(Kind::Sled, 12);
+}

@@ -1,0 +1,36 @@
+//! The conformance suite of the [`Store`](article_store::store::Store) contract, run on every engine, and what only the
+//! kv store promises: it survives kills and failing disks, and notices damage.
+//!
+//! A test gets a [`Bench`](bench::Bench) with an empty store. When it is done, the store must pass its own check.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper that meets something unexpected fails its test"
+)]
+
+/// Runs tests on every engine.
+macro_rules! on_every_engine {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Memory, super::$test); })*
+        }
+        mod sled {
+            $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Sled, super::$test); })*
+        }
+    };
+}
+
+mod bench;
+mod commits;
+#[expect(
+    clippy::print_stdout,
+    reason = "the process to be killed says what was acknowledged"
+)]
+mod crash;
+mod damage;
+mod failure;
+mod fixtures;
+mod lifecycle;
+mod lists;
+mod log;
+mod reads;

@@ -98,14 +98,7 @@ impl List {
         let mut request = self.request()?;
         let mut client = self.server.articles().await?;
         let mut printer = Printer::new();
-        let mut table = Table::new(&[
-            "ID",
-            &self.axis.title(&self.zone),
-            "LANG",
-            "REV",
-            "TRANSLATIONS",
-            "TITLE",
-        ]);
+        let mut table = Table::new(&["ID", &self.axis.title(), "LANG", "REV", "TRANSLATIONS", "TITLE"]);
         let mut left = if self.all { u64::MAX } else { self.limit };
         while left > 0 {
             request.page_size = self.page_size.min(i32::try_from(left).unwrap_or(i32::MAX));
@@ -195,9 +188,8 @@ impl Axis {
         }
     }
 
-    fn title(self, zone: &str) -> String {
-        let axis = words::word(self.message().as_str_name(), "DATE_AXIS_").to_uppercase();
-        format!("{axis} ({zone})")
+    fn title(self) -> String {
+        words::word(self.message().as_str_name(), "DATE_AXIS_").to_uppercase()
     }
 
     fn row(self, article: &pb::Article, zone: &TimeZone) -> [String; 6] {

@@ -103,7 +103,7 @@ impl Line<'_> {
 
     fn left_out(&self, why: &str) -> String {
         let start: String = self.text.chars().take(60).collect();
-        format!("line {}: {start:?} {why}; left out", self.number)
+        format!("line {}: \"{start}\" {why}; left out", self.number)
     }
 }
 

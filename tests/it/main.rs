@@ -1,3 +1,4 @@
 //! The integration tests, in one binary: what every layer promises to the one above it.
 
+mod cli;
 mod store;

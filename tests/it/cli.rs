@@ -1,0 +1,638 @@
+//! The command line as its users meet it: real processes, a real server on a free port, pipes instead of terminals.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
+const PAGE: &str = "examples/pages/makers-market-ar.txt";
+const TRANSLATION: &str = "examples/translations/makers-market-en.txt";
+
+/// What a command left behind.
+struct Done {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Done {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// The objects of a command that must have succeeded.
+    #[track_caller]
+    fn json(self) -> Vec<Value> {
+        objects(&self.ok())
+    }
+}
+
+fn objects(lines: &str) -> Vec<Value> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect()
+}
+
+fn program(server: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env("ARTICLE_STORE_SERVER", server)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn run(server: &str, args: &[&str], stdin: &str) -> Done {
+    let mut child = program(server)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input closes it.
+    drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    Done {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A server of its own for a test; killed at the end.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(directory: &Path) -> Self {
+        let mut child = program("")
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--min-free-bytes",
+                "0",
+                "--store",
+            ])
+            .arg(format!("sled:{}", directory.display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim_end()
+            .strip_prefix("listening on ")
+            .expect(&line)
+            .to_owned();
+        Self { child, address }
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        self.feed(args, "")
+    }
+
+    fn feed(&self, args: &[&str], stdin: &str) -> Done {
+        run(&self.address, args, stdin)
+    }
+
+    /// Stops the server as an operator does; answers its exit code and its log.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::TERM).unwrap();
+        let code = self.child.wait().unwrap().code();
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        (code, log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn server() -> (Server, TempDir) {
+    let directory = TempDir::new().unwrap();
+    (Server::start(&directory.path().join("store")), directory)
+}
+
+/// A file of the test data, or a message that the test is skipped.
+fn test_data(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("ARTICLE_STORE_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if !path.exists() {
+        println!("skipped: {name} is in neither ARTICLE_STORE_TEST_DATA nor ../shared/data");
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn a_real_page_comes_in_is_listed_by_its_day_and_reads_back() {
+    let Some(page) = test_data("erem-2022-05-10.txt") else {
+        return;
+    };
+    let (server, _directory) = server();
+    let page = page.to_str().unwrap();
+    let imported = server.run(&["import", page, "--id", "erem"]);
+    assert!(
+        imported.stdout.starts_with("created erem revision 1"),
+        "{}",
+        imported.stdout
+    );
+    assert!(
+        imported.stdout.contains("note: line 11: \"+A -A\""),
+        "{}",
+        imported.stdout
+    );
+    assert!(
+        imported
+            .stderr
+            .starts_with("1 created, 0 revised, 0 unchanged, 0 failed")
+    );
+    imported.ok();
+
+    let article = server.run(&["get", "erem", "--output", "json"]).ok();
+    assert!(article.contains("\"كورونا يُغيب بلينكن عن مؤتمر التحالف ضد داعش في مراكش\""));
+    assert!(!article.contains('\u{2067}'));
+    let article: Value = serde_json::from_str(&article).unwrap();
+    assert_eq!(
+        article["title"]["text"],
+        "كورونا يُغيب بلينكن عن مؤتمر التحالف ضد داعش في مراكش"
+    );
+    assert_eq!(article["section"], "أخبار");
+    assert_eq!(article["located"], "الرباط");
+    assert_eq!(article["infoSources"], serde_json::json!(["إرم نيوز"]));
+    assert_eq!(article["language"], "ar");
+    assert_eq!(article["direction"], "DIRECTION_RTL");
+    assert_eq!(article["published"]["instant"], "2022-05-10T22:45:00Z");
+    assert_eq!(article["published"]["original"], "10 مايو 2022 22:45 GMT");
+    assert_eq!(article["updated"]["instant"], "2022-05-11T07:02:00Z");
+    assert_eq!(article["updated"]["original"], "11 مايو 2022 7:02 GMT");
+    // An offset of zero is the default, which the mapping leaves out.
+    assert_eq!(article["published"].get("utcOffsetMinutes"), None);
+    let lead = article["lead"]["text"].as_str().unwrap();
+    assert!(
+        lead.starts_with("أعلن وزير الخارجية الأمريكي أنتوني بلينكن، مساء الثلاثاء،"),
+        "{lead}"
+    );
+    let body = article["body"].as_array().unwrap();
+    assert_eq!(body.len(), 11);
+    for text in body.iter().map(|segment| segment["text"].as_str().unwrap()) {
+        assert!(!text.contains("+A -A") && !text.contains("حمل تطبيق"), "{text}");
+    }
+
+    let day = |from, to, zone| {
+        server
+            .run(&["list", "--from", from, "--to", to, "--zone", zone])
+            .ok()
+    };
+    let listed = day("2022-05-10", "2022-05-11", "Africa/Casablanca");
+    assert!(listed.contains("erem  2022-05-10 23:45  ar"), "{listed}");
+    assert!(listed.contains("\u{2067}كورونا يُغيب بلينكن عن مؤتمر التحالف ضد داعش في مراكش\u{2069}"));
+    assert_eq!(
+        day("2022-05-11", "2022-05-12", "Africa/Casablanca")
+            .lines()
+            .count(),
+        1
+    );
+    assert!(day("2022-05-11", "2022-05-12", "Asia/Riyadh").contains("2022-05-11 01:45"));
+}
+
+#[test]
+fn a_corrected_source_makes_exactly_its_paragraph_stale() {
+    let (server, _directory) = server();
+    server.run(&["import", PAGE, "--id", "market"]).ok();
+    let attach = [
+        "attach",
+        "market",
+        "--language",
+        "en",
+        "--revision",
+        "1",
+        "--agent",
+        "human",
+    ];
+    let attached = server.run(&[&attach[..], &["--file", TRANSLATION, "--person", "Nora Whitlock"]].concat());
+    assert_eq!(
+        attached.ok(),
+        "created for market revision 1: en/t1 current; made from revision 1, active, translated, human\n"
+    );
+
+    let corrected = fs::read_to_string(PAGE).unwrap().replace("64 ورشة", "66 ورشة");
+    let revised = server.feed(&["import", "-", "--id", "market"], &corrected).ok();
+    assert!(revised.starts_with("revised market revision 2 -\n"), "{revised}");
+    let page = server.run(&["get", "market", "--translation", "en"]).ok();
+    assert_eq!(page.matches("^ stale: made from revision 1").count(), 1, "{page}");
+    let translation = &server
+        .run(&["get", "market", "--translation", "en/t1", "--output", "json"])
+        .json()[0];
+    assert_eq!(
+        translation["summary"]["staleSegmentIds"],
+        serde_json::json!(["s2"])
+    );
+    assert_eq!(translation["summary"]["staleSinceRevision"], 2);
+    assert_eq!(translation["agent"]["person"], "Nora Whitlock");
+    assert!(server.run(&["list"]).ok().contains("en stale"));
+
+    let mended = server.run(&[
+        "attach",
+        "market",
+        "--language",
+        "en",
+        "--revision",
+        "2",
+        "--agent",
+        "human",
+        "--output",
+        "json",
+        "--segment",
+        "s2=Salma al-Banna said that 66 of 70 workshops were back at work.",
+    ]);
+    let mended = &mended.json()[0];
+    assert_eq!(mended["outcome"], "ATTACH_OUTCOME_UPDATED");
+    assert_eq!(mended["translation"]["freshness"], "FRESHNESS_CURRENT");
+
+    // What the reader was given before can still be read.
+    let before = server.run(&["get", "market", "--revision", "1"]).ok();
+    assert!(
+        before.contains("64 ورشة") && !before.contains("66 ورشة"),
+        "{before}"
+    );
+
+    let short = server.feed(&[&attach[..], &["--file", "-"]].concat(), "Only a headline\n");
+    assert_eq!(short.code, Some(1));
+    assert!(
+        short
+            .stderr
+            .contains("the file has 1 paragraphs, and revision 1 of market has 8 to translate"),
+        "{}",
+        short.stderr
+    );
+    let json = r#"{"title": {"text": "Der Markt"}, "body": [{"segmentId": "s1", "text": "…"}, {"segmentId": "s99", "text": "…"}]}"#;
+    let german = [
+        "attach",
+        "market",
+        "--language",
+        "de",
+        "--revision",
+        "2",
+        "--agent",
+        "llm",
+        "--file",
+        "-",
+    ];
+    let unknown = server.feed(&german, json);
+    assert_eq!(unknown.code, Some(1));
+    assert!(
+        unknown.stderr.contains("s99") && unknown.stderr.contains("reason BAD_FIELD (INVALID_ARGUMENT)"),
+        "{}",
+        unknown.stderr
+    );
+    let partial = server.feed(&german, &json.replace("s99", "s3")).ok();
+    assert!(
+        partial.contains("de/t1 incomplete; missing lead s2 s4 s5 s6"),
+        "{partial}"
+    );
+}
+
+#[test]
+fn json_lines_are_answered_one_by_one() {
+    let (server, _directory) = server();
+    let lines = [
+        r#"{"no": 1, "head": "أول", "when": "2024-09-03T10:00:00+01:00", "link": "https://example.com/1"}"#,
+        r#"{"no": 2, "head": "ثان", "when": "2024-09-03T106000", "link": "https://example.com/2"}"#,
+        r#"{"no": 3, "head": "#,
+        "",
+        r#"{"no": 5, "head": "خامس", "link": "https://example.com/1"}"#,
+        r#"{"no": "a/b", "head": "سادس"}"#,
+        r#"{"no": 7, "text": "one\ntwo", "head": "\u001b[2Jred"}"#,
+    ]
+    .join("\n");
+    let import = [
+        "import",
+        "-",
+        "--language",
+        "ar",
+        "--map",
+        "id=no,title=head,body=text,published=when,canonical_url=link",
+    ];
+    let json = server.feed(&[&import[..], &["--output", "json"]].concat(), &lines);
+    assert_eq!(json.code, Some(1));
+    assert!(
+        json.stderr
+            .starts_with("3 created, 0 revised, 0 unchanged, 3 failed, 2 notes"),
+        "{}",
+        json.stderr
+    );
+    let answers = objects(&json.stdout);
+    let of = |key: &str| {
+        answers
+            .iter()
+            .map(|answer| answer[key].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("item"), ["1", "2", "3", "5", "6", "7"]);
+    assert_eq!(of("place"), ["-:1", "-:2", "-:3", "-:5", "-:6", "-:7"]);
+    let (created, failed) = ("IMPORT_RESULT_CREATED", "IMPORT_RESULT_FAILED");
+    assert_eq!(of("result"), [created, created, failed, failed, failed, created]);
+    assert!(
+        answers[1]["notes"][0]
+            .as_str()
+            .unwrap()
+            .contains("\"2024-09-03T106000\" is not a date")
+    );
+    assert!(
+        answers[2]["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("bad JSON")
+    );
+    assert_eq!(answers[3]["error"]["reason"], "ERROR_REASON_ALIAS_TAKEN");
+    assert_eq!(answers[3]["error"]["metadata"]["holder_article_id"], "1");
+    assert_eq!(
+        answers[4]["error"]["fieldViolations"][0]["field"],
+        "article.article_id"
+    );
+
+    let again = server.feed(&import, &lines);
+    assert!(
+        again
+            .stderr
+            .starts_with("0 created, 0 revised, 3 unchanged, 3 failed"),
+        "{}",
+        again.stderr
+    );
+    assert!(again.stdout.contains(
+        "failed -:5 url \"https://example.com/1\" belongs to article \"1\" (ALIAS_TAKEN, ALREADY_EXISTS)"
+    ));
+    assert!(server.run(&["list", "--undated"]).ok().contains("\n2   undated"));
+    let oldest = server.run(&["list", "--order", "oldest", "--limit", "1"]);
+    assert!(oldest.stderr.contains("there may be more"));
+    assert_eq!(oldest.ok().lines().count(), 2);
+    assert_eq!(
+        server
+            .run(&["list", "--all", "--page-size", "1", "--output", "json"])
+            .json()
+            .len(),
+        3
+    );
+    let page = server.run(&["get", "7"]).ok();
+    assert!(
+        page.starts_with("[2Jred\n") && page.contains("s2          two\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn an_export_goes_on_where_it_ended() {
+    let (server, _directory) = server();
+    let import = [
+        "import",
+        PAGE,
+        "examples/translations/makers-market-en.txt",
+        "--id-from-name",
+    ];
+    server.run(&import).ok();
+    let attach = [
+        "attach",
+        "makers-market-ar",
+        "--language",
+        "en",
+        "--revision",
+        "1",
+        "--agent",
+        "import",
+    ];
+    server
+        .run(&[&attach[..], &["--external-uri", "https://example.com/en"]].concat())
+        .ok();
+    let export = ["export", "--translations", "--output", "json"];
+    let all = server.run(&export).json();
+    let name = |item: &Value| match item.get("article") {
+        Some(article) => article["articleId"].as_str().unwrap().to_owned(),
+        None => item["translation"]["externalUri"].as_str().unwrap().to_owned(),
+    };
+    let names: Vec<_> = all.iter().map(name).collect();
+    assert_eq!(
+        names,
+        ["makers-market-ar", "https://example.com/en", "makers-market-en"]
+    );
+    for (index, item) in all.iter().enumerate() {
+        let token = item["resumeToken"].as_str().unwrap();
+        let rest = server.run(&[&export[..], &["--resume", token]].concat()).json();
+        assert_eq!(rest, all[index + 1..]);
+        let other = server.run(&["export", "--resume", token]);
+        assert_eq!(other.code, Some(1));
+        assert!(
+            other.stderr.contains("reason BAD_TOKEN (INVALID_ARGUMENT)"),
+            "{}",
+            other.stderr
+        );
+    }
+}
+
+#[test]
+fn the_exit_code_says_what_happened() {
+    let (server, _directory) = server();
+    for usage in [
+        &["frobnicate"][..],
+        &["list", "--from", "yesterday"],
+        &["list", "--undated", "--from", "2022-05-10"],
+        &["list", "--zone", "Mars/Olympus"],
+        &["attach", "a1", "--language", "en"],
+        &["get", "a1", "--revision", "1", "--as-of", "2022-05-10T22:45:00Z"],
+        &["get", "a1", "--as-of", "10 May"],
+        &["import", "a.txt", "b.txt", "--id", "a1"],
+        &["import", PAGE, "--map", "headline=title"],
+        &["serve", "--store", "papyrus:scroll"],
+        &["serve", "--max-article-bytes", "99999999"],
+        &["health", "--server", "not an address"],
+    ] {
+        let done = server.run(usage);
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (Some(2), ""),
+            "{usage:?} {}",
+            done.stderr
+        );
+        assert!(done.stderr.starts_with("error: "), "{usage:?} {}", done.stderr);
+    }
+    let missing = server.run(&["get", "a1"]);
+    assert_eq!(missing.code, Some(1));
+    assert_eq!(
+        missing.stderr,
+        "error: there is no article \"a1\"\n  reason ARTICLE_NOT_FOUND (NOT_FOUND)\n"
+    );
+    let hostile = server.run(&["get", "\u{1b}[2J\u{9b}31m"]);
+    assert_eq!(hostile.code, Some(1));
+    assert!(
+        !hostile.stderr.chars().any(|c| c.is_control() && c != '\n'),
+        "{:?}",
+        hostile.stderr
+    );
+    let unreadable = server.run(&["import", "/no/such/page.txt"]);
+    assert_eq!(unreadable.code, Some(1));
+    assert!(
+        unreadable
+            .stdout
+            .starts_with("failed /no/such/page.txt cannot be read:"),
+        "{}",
+        unreadable.stdout
+    );
+    assert_eq!(server.run(&["health"]).ok(), "serving\n");
+    assert_eq!(server.run(&["--help"]).code, Some(0));
+    let by_variable = program(&server.address)
+        .args(["list"])
+        .env("ARTICLE_STORE_LIST_UNDATED", "1")
+        .env("ARTICLE_STORE_LIST_FROM", "2022-05-10")
+        .output()
+        .unwrap();
+    assert_eq!(by_variable.status.code(), Some(2));
+}
+
+#[test]
+fn a_server_stops_in_order_and_starts_with_what_it_had() {
+    let (first, directory) = server();
+    let address = first.address.clone();
+    first.run(&["import", PAGE, "--id", "market"]).ok();
+
+    let other = format!("sled:{}", directory.path().join("other").display());
+    let taken = run(
+        "",
+        &["serve", "--listen", &address, "--store", &other, "--log", "off"],
+        "",
+    );
+    assert_eq!(taken.code, Some(1));
+    assert!(
+        taken
+            .stderr
+            .starts_with(&format!("error: cannot listen on {address}: ")),
+        "{}",
+        taken.stderr
+    );
+    assert!(
+        !directory.path().join("other").exists(),
+        "the store is opened after the address is bound"
+    );
+    let store = format!("sled:{}", directory.path().join("store").display());
+    let in_use = run(
+        "",
+        &[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            &store,
+            "--log",
+            "off",
+        ],
+        "",
+    );
+    assert_eq!((in_use.code, in_use.stdout.as_str()), (Some(1), ""));
+    assert!(
+        in_use.stderr.contains("is in use by another process"),
+        "{}",
+        in_use.stderr
+    );
+    assert_eq!(in_use.stderr.lines().count(), 1, "{}", in_use.stderr);
+
+    let (code, log) = first.stop();
+    assert_eq!(code, Some(0), "{log}");
+    for message in [
+        "configuration",
+        "the store is open",
+        "serving",
+        "stopping",
+        "stopped",
+    ] {
+        assert!(
+            log.contains(&format!("\"message\":\"{message}\"")),
+            "{message} is not in {log}"
+        );
+    }
+    let gone = run(&address, &["health"], "");
+    assert_eq!(gone.code, Some(1));
+    assert!(
+        gone.stderr
+            .contains(&format!("no server answers at http://{address}")),
+        "{}",
+        gone.stderr
+    );
+    assert!(gone.stderr.contains("article-store serve"), "{}", gone.stderr);
+
+    let second = Server::start(&directory.path().join("store"));
+    assert_eq!(
+        second.run(&["get", "market", "--output", "json"]).json()[0]["revision"],
+        1
+    );
+}
+
+#[test]
+fn ten_thousand_real_articles_come_in_or_say_why_not() {
+    let Some(corpus) = test_data("ant-news-ar.jsonl.xz") else {
+        return;
+    };
+    let Ok(mut unpack) = Command::new("xz")
+        .arg("-dc")
+        .arg(corpus)
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
+        println!("skipped: xz is not installed");
+        return;
+    };
+    let (server, _directory) = server();
+    let map = "id=docno,title=title,body=text,section=cat,publisher=src,canonical_url=url,published=time,authors=author,lead=abstract";
+    let imported = program(&server.address)
+        .args([
+            "import",
+            "-",
+            "--language",
+            "ar",
+            "--output",
+            "json",
+            "--map",
+            map,
+        ])
+        .stdin(unpack.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(unpack.wait().unwrap().success());
+    println!("{}", String::from_utf8_lossy(&imported.stderr));
+    let answers = objects(&String::from_utf8(imported.stdout).unwrap());
+    assert_eq!(answers.len(), 10_161);
+    let (mut created, mut taken, mut noted) = (0, 0, 0);
+    for (answer, line) in answers.iter().zip(1..) {
+        assert_eq!(answer["item"], i32::to_string(&line));
+        noted += usize::from(answer.get("notes").is_some());
+        match answer["result"].as_str().unwrap() {
+            "IMPORT_RESULT_CREATED" => created += 1,
+            _ => taken += usize::from(answer["error"]["reason"] == "ERROR_REASON_ALIAS_TAKEN"),
+        }
+    }
+    // 20 documents have the very URL of another one, 36 the same one spelled with and without percent-encoding.
+    assert_eq!((created, taken), (10_105, 56));
+    assert!(noted >= 7, "{noted} malformed times are said");
+}

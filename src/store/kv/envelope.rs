@@ -45,16 +45,25 @@ impl Sealed {
         let packed = (payload.len() >= COMPRESS_FROM)
             .then(|| compress(payload))
             .flatten();
-        let (encoding, stored) = match &packed {
-            Some(packed) if packed.len() + 8 < payload.len() => (ZSTD, packed.as_slice()),
-            _ => (PLAIN, payload),
-        };
-        let mut record = Vec::with_capacity(HEADER + 4 + stored.len());
+        match packed {
+            Some(packed) if packed.len() + 8 < payload.len() => {
+                let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                Self::framed(ZSTD, &length.to_be_bytes(), &packed)
+            }
+            _ => Self::plain(payload),
+        }
+    }
+
+    /// Sums the payload as it is: for what is mostly hashes, which do not compress.
+    pub(super) fn plain(payload: &[u8]) -> Self {
+        Self::framed(PLAIN, &[], payload)
+    }
+
+    fn framed(encoding: u8, length: &[u8], stored: &[u8]) -> Self {
+        let mut record = Vec::with_capacity(HEADER + length.len() + stored.len());
         record.extend([FORMAT, encoding, 0, 0, 0, 0]);
         record.extend([0; HEADER - 6]);
-        if encoding == ZSTD {
-            record.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
-        }
+        record.extend_from_slice(length);
         record.extend_from_slice(stored);
         let sum = crc32c::crc32c(record.split_at(HEADER).1);
         put(&mut record, 2, &sum.to_be_bytes());

@@ -51,7 +51,7 @@ impl Prepared {
             slots: batch
                 .slots
                 .iter()
-                .map(|slot| Sealed::new(&codec::encode_slot(slot)))
+                .map(|slot| Sealed::plain(&codec::encode_slot(slot)))
                 .collect(),
             bodies: batch
                 .bodies

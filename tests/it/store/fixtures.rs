@@ -248,10 +248,6 @@ pub(crate) async fn attach(
     texts: &[String],
 ) -> Result<Batch> {
     let head = &state.head;
-    let revision = store.bodies(&[head.revisions.newest.body()]).await?.remove(0);
-    let Body::Revision(revision) = &*revision else {
-        panic!("{revision:?} is no revision");
-    };
     let target = |text: &String| TargetText {
         content: MarkedText::new(text.clone(), Vec::new()).unwrap(),
         sub_state: String::new(),
@@ -262,7 +258,7 @@ pub(crate) async fn attach(
         lead: None,
         body: BodyTexts::InOrder(body.iter().map(target).collect()),
     };
-    let material = Material::Texts(fit(texts, &revision.content, head.revision()).unwrap());
+    let material = Material::Texts(fit(&texts, &head.manifest, head.revision()).unwrap());
     let agent = Agent {
         engine: "marian".into(),
         ..Agent::of_kind(AgentKind::Mt)
@@ -283,9 +279,8 @@ pub(crate) async fn attach(
     };
     let plan = plan(&attach).unwrap();
     let refs: Vec<_> = plan
-        .bases
-        .iter()
-        .map(|id| slot.unwrap().translation(*id).unwrap().history.newest.body())
+        .needs(&attach)
+        .map(|base| base.history.newest.body())
         .collect();
     let bases = store.bodies(&refs).await?;
     let bases: Vec<&TranslationVersion> = bases

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::future::FutureExt;
 use futures::stream::{self, Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 

@@ -230,13 +230,19 @@ fn map(error: Error) -> Mapped {
             vec![("article_id", id.to_string())],
         ),
         Error::IllegalTransition(_) => (Code::FailedPrecondition, Reason::IllegalTransition, vec![]),
-        Error::TooManyCandidates { id, language, limit } => (
+        Error::TooManyCandidates {
+            id,
+            language,
+            limit,
+            segment_limit,
+        } => (
             Code::ResourceExhausted,
             Reason::TooManyCandidates,
             vec![
                 ("article_id", id.to_string()),
                 ("language", language.to_string()),
                 ("limit", limit.to_string()),
+                ("segment_limit", segment_limit.to_string()),
             ],
         ),
         Error::Internal(detail) => {

@@ -16,11 +16,13 @@ use super::request::Outcome;
 use super::segment::{MarkedText, TextHash};
 use super::time::Stamp;
 use super::translation::{
-    Binding, Disposition, MAX_CANDIDATES, QualityScore, SegmentOrigin, Selection, Slot, State,
-    TranslationHead, TranslationVersion,
+    Binding, Disposition, MAX_CANDIDATES, MAX_SLOT_SEGMENTS, QualityScore, SegmentOrigin, Selection, Slot,
+    State, TranslationHead, TranslationVersion,
 };
 
 mod fit;
+#[cfg(test)]
+mod tests;
 
 pub use fit::fit;
 
@@ -201,10 +203,12 @@ pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
 }
 
 fn create(attach: &Attach<'_>, bases: Vec<TranslationId>, outcome: Outcome) -> Result<Plan, Refusal> {
-    if attach
+    let existing = attach
         .slot
-        .is_some_and(|slot| slot.translations.len() >= MAX_CANDIDATES)
-    {
+        .map(|slot| slot.translations.as_slice())
+        .unwrap_or_default();
+    let segments = existing.iter().map(|t| t.bindings.len()).sum::<usize>() + attach.source.0.len();
+    if existing.len() >= MAX_CANDIDATES || segments > MAX_SLOT_SEGMENTS {
         return Err(Refusal::TooManyCandidates);
     }
     Ok(Plan {

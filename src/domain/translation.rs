@@ -14,6 +14,9 @@ use super::time::Stamp;
 
 /// The most translations in a slot.
 pub const MAX_CANDIDATES: usize = 64;
+/// The most target segments of all translations in a slot. A slot is one record that is rewritten whole, about 100 bytes
+/// a segment.
+pub const MAX_SLOT_SEGMENTS: usize = 100_000;
 
 /// How far the work got (XLIFF 2.1 `state`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

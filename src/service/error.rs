@@ -94,14 +94,18 @@ pub enum Error {
     #[error("{0}")]
     IllegalTransition(String),
     /// The slot is full.
-    #[error("article \"{id}\" has {limit} translations into {language}, and that is the limit")]
+    #[error(
+        "article \"{id}\" has no room for another translation into {language}: a language takes {limit} translations and {segment_limit} segments"
+    )]
     TooManyCandidates {
         /// The article.
         id: ArticleId,
         /// The language.
         language: Language,
-        /// The limit.
+        /// The most translations.
         limit: usize,
+        /// The most segments of all of them.
+        segment_limit: usize,
     },
     /// The store failed.
     #[error(transparent)]

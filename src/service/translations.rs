@@ -19,7 +19,8 @@ use crate::domain::provenance::Provenance;
 use crate::domain::request::{Outcome, RequestRecord};
 use crate::domain::time::Timestamp;
 use crate::domain::translation::{
-    Disposition, MAX_CANDIDATES, QualityScore, Slot, State, TranslationHead, TranslationVersion,
+    Disposition, MAX_CANDIDATES, MAX_SLOT_SEGMENTS, QualityScore, Slot, State, TranslationHead,
+    TranslationVersion,
 };
 use crate::store::{ArticleState, Batch, Body, Conflict, Expect, StoreError};
 
@@ -382,6 +383,7 @@ fn refused(refusal: &Refusal, attachment: &Attachment) -> Error {
             id,
             language,
             limit: MAX_CANDIDATES,
+            segment_limit: MAX_SLOT_SEGMENTS,
         },
     }
 }

@@ -56,10 +56,6 @@ impl ArticleState {
 }
 
 /// An immutable version of something.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "bodies are kept behind an `Arc` or in a short list, never in bulk"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,

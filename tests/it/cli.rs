@@ -1,4 +1,10 @@
 //! The command line as its users meet it: real processes, a real server on a free port, pipes instead of terminals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -7,6 +7,7 @@ pub mod articles;
 pub mod codec;
 mod convert;
 pub mod error;
+mod import;
 mod page_token;
 pub(crate) mod render;
 pub mod translations;

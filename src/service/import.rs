@@ -1,6 +1,6 @@
 //! Imports: an article that may be there already, found by its id or by its aliases.
 
-use super::articles::Edit;
+use super::edits::Edit;
 use super::snapshot::{Snapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::article::{ArticleId, Significance};

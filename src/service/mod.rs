@@ -14,6 +14,7 @@ use crate::domain::provenance::Actor;
 use crate::store::Store;
 
 pub mod articles;
+mod edits;
 pub mod error;
 pub mod export;
 pub mod import;

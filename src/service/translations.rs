@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::articles::{Moment, event};
+use super::articles::Moment;
+use super::edits::event;
 use super::snapshot::TranslationSnapshot;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;

@@ -15,16 +15,15 @@ use tokio::task;
 
 use crate::clock::Clock;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory};
-use crate::domain::change::Commit;
 use crate::domain::history::BodyRef;
-use crate::domain::query::{IndexRow, Order, Position, Query};
+use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{ArticleState, Batch, Body, Budget, Changes, Durable, Finding, Page, Store, StoreStatus};
 
 use self::core::{Core, corrupt};
-use self::engine::{Direction, Engine, Write};
+use self::engine::{Direction, Engine};
 use self::prepared::Prepared;
 use self::writer::Job;
 
@@ -40,6 +39,7 @@ pub mod memory;
 mod prepared;
 mod records;
 mod recovery;
+mod scan;
 pub mod sled;
 mod verify;
 mod writer;
@@ -47,8 +47,6 @@ mod writer;
 /// How long an answer waits for what it holds to become durable. A sync takes milliseconds; this long means that the
 /// volume is stuck.
 const DURABLE_WAIT: Duration = Duration::from_secs(30);
-/// Commits whose requests one call of [`Store::expire_requests`] forgets at most.
-const EXPIRE_AT_ONCE: usize = 2_000;
 
 /// A store over an engine.
 pub struct KvStore {
@@ -244,7 +242,7 @@ impl Store for KvStore {
         self.durably(|| async {
             let (query, after) = (query.clone(), after.cloned());
             self.blocking(move |core| {
-                let page = list(core, &query, after.as_ref(), budget)?;
+                let page = scan::list(core, &query, after.as_ref(), budget)?;
                 // A row that is gone has no seq to wait for, so the page waits for all that was applied.
                 Ok((page, core.applied.load(Ordering::Acquire)))
             })
@@ -294,7 +292,7 @@ impl Store for KvStore {
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
         let head = self.core.durable.borrow().seq;
         let commits = self
-            .blocking(move |core| changes(core, after, head, limit))
+            .blocking(move |core| scan::changes(core, after, head, limit))
             .await?;
         Ok(Changes { commits, head })
     }
@@ -306,7 +304,9 @@ impl Store for KvStore {
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
         // Two at once could forget a request that is recorded again between them.
         let _one_at_a_time = self.expiring.lock().await;
-        let (writes, more) = self.blocking(move |core| expired_requests(core, before)).await?;
+        let (writes, more) = self
+            .blocking(move |core| scan::expired_requests(core, before))
+            .await?;
         if !writes.is_empty() {
             self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
         }
@@ -352,162 +352,4 @@ fn unavailable(reason: &str) -> StoreError {
     StoreError::Unavailable {
         reason: reason.into(),
     }
-}
-
-/// A page of a list: index rows that match, and the articles that they name.
-fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
-    let mut page = Page {
-        articles: Vec::new(),
-        next: None,
-    };
-    let mut rows = 0;
-    let dated = query.range.index_bounds();
-    let in_undated = after.is_some_and(|after| after.instant.is_none());
-    if let Some((start, end)) = dated.filter(|_| !in_undated) {
-        let from = keys::index(query.axis, Some(start), "");
-        let to = keys::above(&keys::index(query.axis, Some(end), ""));
-        list_part(core, query, after, budget, &mut rows, &mut page, (from, to))?;
-    }
-    if page.next.is_none() && query.range.has_undated() {
-        let from = keys::index(query.axis, None, "");
-        let to = keys::above(&from);
-        list_part(
-            core,
-            query,
-            after.filter(|_| in_undated),
-            budget,
-            &mut rows,
-            &mut page,
-            (from, to),
-        )?;
-    }
-    Ok(page)
-}
-
-/// The dated or the undated part of a list.
-fn list_part(
-    core: &Core,
-    query: &Query,
-    after: Option<&Position>,
-    budget: Budget,
-    rows: &mut usize,
-    page: &mut Page,
-    (mut from, mut to): (Vec<u8>, Vec<u8>),
-) -> Result<()> {
-    let after = after.map(|after| keys::index(query.axis, after.instant, after.id.as_str()));
-    let direction = match query.order {
-        Order::NewestFirst => Direction::Backward,
-        Order::OldestFirst => Direction::Forward,
-    };
-    if let Some(after) = &after {
-        match direction {
-            Direction::Forward => from.clone_from(after),
-            Direction::Backward => to.clone_from(after),
-        }
-    }
-    let mut matching = Vec::new();
-    core.scan(&from, &to, direction, |key, _, payload| {
-        if after.as_deref() == Some(key) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let damaged = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
-        let (_, position) = keys::index_position(key).ok_or_else(damaged)?;
-        let row = codec::decode_index_row(&payload, position.instant).map_err(corrupt(key))?;
-        *rows += 1;
-        let full = *rows >= budget.rows
-            || page.articles.len() + matching.len() + 1 >= budget.articles && query.matches(&row);
-        if query.matches(&row) {
-            matching.push(position.clone());
-        }
-        if full {
-            page.next = Some(position);
-            return Ok(ControlFlow::Break(()));
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    for position in matching {
-        // The article may have changed since its row was read; what is answered must match.
-        if let Some(state) = core.read(&position.id)? {
-            let row = IndexRow::of(&state.head, query.axis);
-            if row.date.instant == position.instant && query.matches(&row) {
-                page.articles.push((position, state));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Commits after a number up to the durable head.
-fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Vec<Commit>> {
-    let mut commits = Vec::new();
-    log_after(core, after, |stamp, events| {
-        if stamp.seq > head || commits.len() >= limit {
-            return Ok(ControlFlow::Break(()));
-        }
-        let (events, _) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
-        commits.push(Commit { stamp, events });
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(commits)
-}
-
-/// Visits the commits of the log after a number, with their encoded events.
-fn log_after(
-    core: &Core,
-    after: Seq,
-    mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,
-) -> Result<()> {
-    // The commit after `after` may be inside a group that begins before it.
-    let mut from = keys::log(after.saturating_add(1));
-    core.engine.scan(
-        keys::log(0).as_slice()..=&from.clone(),
-        Direction::Backward,
-        &mut |key, _| {
-            from = key.to_vec();
-            ControlFlow::Break(())
-        },
-    )?;
-    core.scan(
-        &from,
-        &keys::above(b"l"),
-        Direction::Forward,
-        |key, _, payload| {
-            let group = codec::Group::decode(&payload).map_err(corrupt(key))?;
-            for (seq, (time, events)) in (group.first..).zip(&group.commits) {
-                if seq > after && visit(Stamp { seq, time: *time }, events)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        },
-    )
-}
-
-/// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there
-/// may be more.
-fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
-    use prost::Message;
-    let start = match core.get(keys::REQUEST_CURSOR)? {
-        Some((_, payload)) => {
-            let cursor: records::Cursor = codec::message(&payload).map_err(corrupt(keys::REQUEST_CURSOR))?;
-            cursor.seq
-        }
-        None => 0,
-    };
-    let (mut writes, mut seen, mut last) = (Vec::new(), 0, None);
-    log_after(core, start, |stamp, events| {
-        if stamp.time >= before || seen >= EXPIRE_AT_ONCE {
-            return Ok(ControlFlow::Break(()));
-        }
-        seen += 1;
-        last = Some(stamp);
-        let (_, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
-        writes.extend(key.map(Write::Remove));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    if let Some(last) = last {
-        let cursor = envelope::Sealed::new(&records::Cursor { seq: last.seq }.encode_to_vec()).stamped(last);
-        writes.push(Write::Put(keys::REQUEST_CURSOR.to_vec(), cursor));
-    }
-    Ok((writes, seen >= EXPIRE_AT_ONCE))
 }

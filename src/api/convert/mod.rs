@@ -1,0 +1,314 @@
+//! Requests to domain values. Every conversion collects all wrong fields before it fails.
+
+mod article;
+mod query;
+mod translation;
+
+use prost_types::Timestamp as PbTimestamp;
+use tonic::Status;
+
+use super::error;
+use crate::domain::article::{ArticleId, MAX_FIELD, MAX_LIST, MAX_SEGMENTS, MAX_URL};
+use crate::domain::date::{ArticleDate, Precision};
+use crate::domain::etag::ExpectedEtag;
+use crate::domain::ids::{SegmentId, TranslationId};
+use crate::domain::language::Language;
+use crate::domain::segment::{DraftSegment, Mark, MarkedText, Role, Span, check_text};
+use crate::domain::time::Timestamp;
+use crate::domain::url::CanonicalUrl;
+use crate::domain::{Invalid, Violation};
+use crate::pb;
+use crate::service::snapshot::View;
+use crate::service::{Error, Result};
+
+pub(super) use article::{alias, article, patch, significance};
+pub(super) use query::query;
+pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
+
+/// Wrong fields, gathered while a request is converted.
+#[derive(Default)]
+pub(in crate::api) struct Fields(Vec<Violation>);
+
+impl Fields {
+    /// The value, or the reason why the field is wrong.
+    pub(in crate::api) fn check<T>(
+        &mut self,
+        field: impl Into<String>,
+        value: std::result::Result<T, Invalid>,
+    ) -> Option<T> {
+        value
+            .map_err(|invalid| self.0.push(Violation::new(field, invalid.0)))
+            .ok()
+    }
+
+    /// A wrong field.
+    pub(in crate::api) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(Violation::new(field, description));
+    }
+
+    /// The converted value, if every field of it was right.
+    pub(in crate::api) fn finish<T>(self, value: Option<T>) -> Result<T> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Error::Invalid(self.0)),
+        }
+    }
+
+    /// The same as a status.
+    pub(in crate::api) fn status<T>(self, value: Option<T>) -> std::result::Result<T, Status> {
+        self.finish(value).map_err(error::status)
+    }
+
+    pub(in crate::api) fn article_id(&mut self, field: &str, id: &str) -> Option<ArticleId> {
+        self.check(field, ArticleId::parse(id))
+    }
+
+    pub(in crate::api) fn language(&mut self, field: &str, tag: &str) -> Option<Language> {
+        self.check(field, Language::parse(tag))
+    }
+
+    /// An etag that may be empty, which means any.
+    pub(in crate::api) fn etag(&mut self, field: &str, etag: &str) -> Option<ExpectedEtag> {
+        (!etag.is_empty())
+            .then(|| self.check(field, ExpectedEtag::parse(etag)))
+            .flatten()
+    }
+
+    /// A translation id that may be empty.
+    pub(in crate::api) fn translation_id(&mut self, field: &str, id: &str) -> Option<TranslationId> {
+        (!id.is_empty())
+            .then(|| self.check(field, TranslationId::parse(id)))
+            .flatten()
+    }
+
+    pub(in crate::api) fn time(&mut self, field: &str, time: &PbTimestamp) -> Option<Timestamp> {
+        self.check(field, Timestamp::from_seconds(time.seconds, time.nanos))
+    }
+
+    /// How many items a page may have: 0 means 50, and more than 500 means 500.
+    pub(in crate::api) fn page_size(&mut self, size: i32) -> usize {
+        match usize::try_from(size) {
+            Ok(0) => 50,
+            Ok(size) => size.min(500),
+            Err(_) => {
+                self.wrong("page_size", format!("{size} is negative"));
+                0
+            }
+        }
+    }
+
+    pub(in crate::api) fn view(&mut self, view: i32, default: View) -> View {
+        match self.choice("view", view, pb::ArticleView::try_from) {
+            Some(pb::ArticleView::Basic) => View::Basic,
+            Some(pb::ArticleView::Full) => View::Full,
+            Some(pb::ArticleView::Unspecified) | None => default,
+        }
+    }
+
+    /// A value of an enum; a number that the enum does not have is wrong.
+    pub(in crate::api) fn choice<T, E>(
+        &mut self,
+        field: impl Into<String>,
+        number: i32,
+        from: impl FnOnce(i32) -> std::result::Result<T, E>,
+    ) -> Option<T> {
+        self.check(
+            field,
+            from(number).map_err(|_| Invalid::new(format!("{number} is not a value of this enum"))),
+        )
+    }
+
+    /// A text of metadata: at most a kilobyte, no control characters.
+    fn text(&mut self, field: impl Into<String>, text: String) -> String {
+        let field = field.into();
+        if text.len() > MAX_FIELD {
+            self.wrong(field, format!("{} bytes are more than {MAX_FIELD}", text.len()));
+        } else {
+            self.check(field, check_text(&text));
+        }
+        text
+    }
+
+    fn texts(&mut self, field: &str, texts: Vec<String>) -> Vec<String> {
+        if texts.len() > MAX_LIST {
+            self.wrong(field, format!("{} entries are more than {MAX_LIST}", texts.len()));
+            return Vec::new();
+        }
+        let mut checked = Vec::with_capacity(texts.len());
+        for (index, text) in texts.into_iter().enumerate() {
+            if text.is_empty() {
+                self.wrong(format!("{field}[{index}]"), "is empty");
+            }
+            checked.push(self.text(format!("{field}[{index}]"), text));
+        }
+        checked
+    }
+
+    fn date(&mut self, field: &str, date: Option<pb::ArticleDate>) -> Option<ArticleDate> {
+        let date = date?;
+        let instant = date
+            .instant
+            .as_ref()
+            .and_then(|instant| self.time(&format!("{field}.instant"), instant));
+        if date.instant.is_some() && instant.is_none() {
+            return None;
+        }
+        let precision = match self.choice(
+            format!("{field}.precision"),
+            date.precision,
+            pb::DatePrecision::try_from,
+        )? {
+            pb::DatePrecision::Day => Precision::Day,
+            pb::DatePrecision::Minute => Precision::Minute,
+            pb::DatePrecision::Second | pb::DatePrecision::Unspecified => Precision::Second,
+        };
+        let offset = i16::try_from(date.utc_offset_minutes).unwrap_or(i16::MAX);
+        let date = ArticleDate {
+            instant,
+            original: date.original,
+            utc_offset_minutes: offset,
+            precision,
+            zone_assumed: date.zone_assumed,
+        };
+        self.check(field, date.checked())
+    }
+
+    fn marked_text(&mut self, field: &str, text: String, spans: Vec<pb::Span>) -> Option<MarkedText> {
+        let mut converted = Vec::with_capacity(spans.len());
+        for (index, span) in spans.into_iter().enumerate() {
+            let path = || format!("{field}.spans[{index}]");
+            let mark = match self.choice(format!("{}.mark", path()), span.mark, pb::SpanMark::try_from)? {
+                pb::SpanMark::Bold => Mark::Bold,
+                pb::SpanMark::Italic => Mark::Italic,
+                pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
+                    Mark::Link(span.href)
+                }
+                pb::SpanMark::Link => {
+                    self.wrong(
+                        format!("{}.href", path()),
+                        format!("a link needs an address of at most {MAX_URL} bytes"),
+                    );
+                    return None;
+                }
+                pb::SpanMark::Code => Mark::Code,
+                pb::SpanMark::Other => Mark::Other,
+                pb::SpanMark::Unspecified => {
+                    self.wrong(format!("{}.mark", path()), "is required");
+                    return None;
+                }
+            };
+            converted.push(Span {
+                start: span.start,
+                end: span.end,
+                mark,
+            });
+        }
+        self.check(format!("{field}.text"), MarkedText::new(text, converted))
+    }
+
+    /// A title or a lead; absent means without text.
+    fn heading(&mut self, field: &str, segment: Option<pb::Segment>) -> Option<DraftSegment> {
+        let segment = segment.unwrap_or_default();
+        let role = pb::SegmentRole::try_from(segment.role);
+        if !matches!(
+            role,
+            Ok(pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph)
+        ) {
+            self.wrong(format!("{field}.role"), "only body segments have a role");
+        }
+        let mut draft = self.segment(field, segment)?;
+        if draft.content.is_blank() {
+            draft.content = MarkedText::default();
+        }
+        Some(draft)
+    }
+
+    fn segment(&mut self, field: &str, segment: pb::Segment) -> Option<DraftSegment> {
+        let id = match segment.segment_id.as_str() {
+            "" => None,
+            id => Some(self.check(format!("{field}.segment_id"), SegmentId::parse(id))?),
+        };
+        let role = match self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from)? {
+            pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph => Role::Paragraph,
+            pb::SegmentRole::Subhead => Role::Subhead,
+            pb::SegmentRole::Quote => Role::Quote,
+            pb::SegmentRole::ListItem => Role::ListItem,
+            pb::SegmentRole::Caption => Role::Caption,
+            pb::SegmentRole::Note => Role::Note,
+        };
+        let content = self.marked_text(field, segment.text, segment.spans)?;
+        Some(DraftSegment {
+            id,
+            role,
+            content,
+            translate: segment.translate.unwrap_or(true),
+        })
+    }
+
+    fn body(&mut self, segments: Vec<pb::Segment>) -> Vec<DraftSegment> {
+        if segments.len() > MAX_SEGMENTS {
+            self.wrong(
+                "article.body",
+                format!("{} segments are more than {MAX_SEGMENTS}", segments.len()),
+            );
+            return Vec::new();
+        }
+        let mut body = Vec::with_capacity(segments.len());
+        for (index, segment) in segments.into_iter().enumerate() {
+            let field = format!("article.body[{index}]");
+            let Some(segment) = self.segment(&field, segment) else {
+                continue;
+            };
+            if segment.content.is_blank() {
+                self.wrong(format!("{field}.text"), "is empty");
+            }
+            body.push(segment);
+        }
+        body
+    }
+
+    fn url(&mut self, field: &str, url: &str) -> Option<CanonicalUrl> {
+        (!url.is_empty())
+            .then(|| self.check(field, CanonicalUrl::parse(url)))
+            .flatten()
+    }
+
+    fn labels(&mut self, labels: &std::collections::BTreeMap<String, String>) {
+        if labels.len() > MAX_LIST {
+            self.wrong(
+                "article.labels",
+                format!("{} entries are more than {MAX_LIST}", labels.len()),
+            );
+        }
+        for (key, value) in labels {
+            if key.is_empty() {
+                self.wrong("article.labels", "a key is empty");
+            }
+            self.text("article.labels", key.clone());
+            self.text(format!("article.labels[{key:.40}]"), value.clone());
+        }
+    }
+}
+
+/// The article of a request.
+pub(in crate::api) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| Error::invalid(field, "is required"))
+}
+
+/// Refuses an article or translation that is larger than the server accepts.
+pub(in crate::api) fn check_size(
+    what: &'static str,
+    message: &impl prost::Message,
+    limit_bytes: usize,
+) -> Result<()> {
+    let size_bytes = message.encoded_len();
+    if size_bytes > limit_bytes {
+        Err(Error::TooLarge {
+            what,
+            size_bytes,
+            limit_bytes,
+        })
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! Translations and what comes with them.
+
+use super::Fields;
+use crate::domain::Invalid;
+use crate::domain::article::{MAX_SEGMENTS, MAX_URL};
+use crate::domain::attach::{BodyTexts, TargetText, TargetTexts};
+use crate::domain::ids::SegmentId;
+use crate::domain::provenance::{Agent, AgentKind, Provenance};
+use crate::domain::segment::{TextHash, check_text};
+use crate::domain::time::Stamp;
+use crate::domain::translation::{QualityScore, State};
+use crate::pb;
+
+/// The texts of a translation.
+pub(in crate::api) fn target_texts(text: pb::TargetText, fields: &mut Fields) -> Option<TargetTexts> {
+    let heading = |fields: &mut Fields, name: &str, segment: Option<pb::TargetSegment>| {
+        let segment = segment?;
+        if !segment.segment_id.is_empty() && segment.segment_id != name {
+            fields.wrong(
+                format!("text.{name}.segment_id"),
+                format!("must be {name:?} or empty"),
+            );
+        }
+        target_text(&format!("text.{name}"), segment, fields)
+    };
+    let title = heading(fields, "title", text.title);
+    let lead = heading(fields, "lead", text.lead);
+    if text.body.len() > MAX_SEGMENTS {
+        fields.wrong(
+            "text.body",
+            format!("{} segments are more than {MAX_SEGMENTS}", text.body.len()),
+        );
+        return None;
+    }
+    let with_id = text
+        .body
+        .iter()
+        .filter(|segment| !segment.segment_id.is_empty())
+        .count();
+    if with_id != 0 && with_id != text.body.len() {
+        let count = text.body.len();
+        fields.wrong(
+            "text.body",
+            format!("{with_id} of {count} segments have an id; give it to all or to none"),
+        );
+        return None;
+    }
+    let mut texts = Vec::with_capacity(text.body.len());
+    for (index, mut segment) in text.body.into_iter().enumerate() {
+        let field = format!("text.body[{index}]");
+        let id = std::mem::take(&mut segment.segment_id);
+        texts.push((index, id, target_text(&field, segment, fields)?));
+    }
+    let body = if with_id == 0 {
+        BodyTexts::InOrder(texts.into_iter().map(|(_, _, text)| text).collect())
+    } else {
+        let mut by_id = Vec::with_capacity(texts.len());
+        for (index, id, text) in texts {
+            if let Some(id) = fields.check(format!("text.body[{index}].segment_id"), SegmentId::parse(&id)) {
+                by_id.push((id, text));
+            }
+        }
+        BodyTexts::ById(by_id)
+    };
+    Some(TargetTexts { title, lead, body })
+}
+
+/// The longest `subState` of XLIFF that anybody needs.
+const MAX_SUB_STATE: usize = 64;
+
+fn target_text(field: &str, segment: pb::TargetSegment, fields: &mut Fields) -> Option<TargetText> {
+    let sub_state = segment.sub_state;
+    let well_formed = sub_state
+        .split_once(':')
+        .is_some_and(|(prefix, value)| !prefix.is_empty() && !value.is_empty());
+    if !sub_state.is_empty() && (!well_formed || sub_state.len() > MAX_SUB_STATE) {
+        let description = format!("{sub_state:.80?} is not prefix:value of at most {MAX_SUB_STATE} bytes");
+        fields.wrong(format!("{field}.sub_state"), description);
+    }
+    let content = fields.marked_text(field, segment.text, segment.spans)?;
+    Some(TargetText { content, sub_state })
+}
+
+/// An absolute URI that the store only keeps.
+pub(in crate::api) fn external_uri(uri: String, fields: &mut Fields) -> Option<String> {
+    let checked = match url::Url::parse(&uri) {
+        _ if uri.len() > MAX_URL => Err(Invalid::new(format!(
+            "{} bytes are more than {MAX_URL}",
+            uri.len()
+        ))),
+        Ok(_) => check_text(&uri),
+        Err(_) => Err(Invalid::new(format!("{uri:.100?} is not an absolute URI"))),
+    };
+    fields.check("external_uri", checked).map(|()| uri)
+}
+
+/// The state of a text that is attached.
+pub(in crate::api) fn attached_state(number: i32, fields: &mut Fields) -> Option<State> {
+    Some(
+        match fields.choice("state", number, pb::TranslationState::try_from)? {
+            pb::TranslationState::Initial => State::Initial,
+            pb::TranslationState::Unspecified | pb::TranslationState::Translated => State::Translated,
+            pb::TranslationState::Reviewed => State::Reviewed,
+            pb::TranslationState::Final => State::Final,
+        },
+    )
+}
+
+/// Who wrote a text.
+pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Option<Agent> {
+    let Some(agent) = agent else {
+        fields.wrong("agent", "is required: who or what wrote the text");
+        return None;
+    };
+    let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from)? {
+        pb::AgentKind::Human => AgentKind::Human,
+        pb::AgentKind::Mt => AgentKind::Mt,
+        pb::AgentKind::Llm => AgentKind::Llm,
+        pb::AgentKind::Tm => AgentKind::Tm,
+        pb::AgentKind::Import => AgentKind::Import,
+        pb::AgentKind::Rule => AgentKind::Rule,
+        pb::AgentKind::Unspecified => {
+            fields.wrong("agent.kind", "is required: HUMAN, MT, LLM, TM, IMPORT or RULE");
+            return None;
+        }
+    };
+    let mut text = |field, value| fields.text(format!("agent.{field}"), value);
+    Some(Agent {
+        kind,
+        person: text("person", agent.person),
+        organization: text("organization", agent.organization),
+        tool: text("tool", agent.tool),
+        engine: text("engine", agent.engine),
+        model: text("model", agent.model),
+        model_version: text("model_version", agent.model_version),
+        rev_person: text("rev_person", agent.rev_person),
+        rev_organization: text("rev_organization", agent.rev_organization),
+        rev_tool: text("rev_tool", agent.rev_tool),
+        prompt_id: text("prompt_id", agent.prompt_id),
+        glossary_id: text("glossary_id", agent.glossary_id),
+        memory_id: text("memory_id", agent.memory_id),
+    })
+}
+
+/// What a write took.
+pub(in crate::api) fn effort(
+    effort: Option<pb::Effort>,
+    provenance: Provenance,
+    fields: &mut Fields,
+) -> Provenance {
+    let Some(effort) = effort else { return provenance };
+    let is_currency = effort.currency.len() == 3 && effort.currency.bytes().all(|b| b.is_ascii_uppercase());
+    if (effort.cost_micros > 0 || !effort.currency.is_empty()) && !is_currency {
+        fields.wrong(
+            "effort.currency",
+            format!("{:.16?} is not an ISO 4217 code such as \"EUR\"", effort.currency),
+        );
+    }
+    if effort.match_quality.is_some_and(|quality| quality > 100) {
+        fields.wrong("effort.match_quality", "is more than 100 per cent");
+    }
+    Provenance {
+        pivot: fields.text("effort.pivot", effort.pivot),
+        characters: effort.characters,
+        cost_micros: effort.cost_micros,
+        currency: effort.currency,
+        duration_ms: effort.duration_ms,
+        match_quality: effort.match_quality,
+        ..provenance
+    }
+}
+
+/// The most scores of one write.
+const MAX_SCORES: usize = 1_000;
+
+/// Scores of the texts that are sent.
+pub(in crate::api) fn quality_scores(
+    scores: Vec<pb::QualityScore>,
+    fields: &mut Fields,
+) -> Vec<QualityScore> {
+    if scores.len() > MAX_SCORES {
+        fields.wrong(
+            "quality_scores",
+            format!("{} scores are more than {MAX_SCORES}", scores.len()),
+        );
+        return Vec::new();
+    }
+    let mut converted = Vec::with_capacity(scores.len());
+    for (index, score) in scores.into_iter().enumerate() {
+        let field = |name: &str| format!("quality_scores[{index}].{name}");
+        if score.metric.is_empty() {
+            fields.wrong(field("metric"), "is required");
+        }
+        if !(score.min.is_finite() && score.max.is_finite() && score.min < score.max) {
+            fields.wrong(
+                field("max"),
+                format!("{} to {} is not a range of scores", score.min, score.max),
+            );
+        } else if !(score.min..=score.max).contains(&score.value) {
+            fields.wrong(
+                field("value"),
+                format!("{} is not within {} to {}", score.value, score.min, score.max),
+            );
+        }
+        let segment = match score.segment_id.as_str() {
+            "" => None,
+            id => fields.check(field("segment_id"), SegmentId::parse(id)),
+        };
+        converted.push(QualityScore {
+            metric: fields.text(field("metric"), score.metric),
+            metric_version: fields.text(field("metric_version"), score.metric_version),
+            model: fields.text(field("model"), score.model),
+            value: score.value,
+            min: score.min,
+            max: score.max,
+            higher_is_better: score.higher_is_better,
+            segment,
+            target_hash: TextHash([0; 16]),
+            source_hash: TextHash([0; 16]),
+            reference_kind: fields.text(field("reference_kind"), score.reference_kind),
+            scorer: fields.text(field("scorer"), score.scorer),
+            stamp: Stamp::PENDING,
+        });
+    }
+    converted
+}

@@ -1,0 +1,173 @@
+//! Walks over index and log: pages of lists, changes, and requests that are old enough to forget.
+
+use std::ops::ControlFlow;
+
+use super::core::{Core, corrupt};
+use super::engine::{Direction, Write};
+use super::{codec, envelope, keys, records};
+use crate::domain::change::Commit;
+use crate::domain::query::{IndexRow, Order, Position, Query};
+use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::store::error::Result;
+use crate::store::{Budget, Page};
+
+/// Commits whose requests one call of [`Store::expire_requests`] forgets at most.
+const EXPIRE_AT_ONCE: usize = 2_000;
+
+/// A page of a list: index rows that match, and the articles that they name.
+pub(super) fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
+    let mut page = Page {
+        articles: Vec::new(),
+        next: None,
+    };
+    let mut rows = 0;
+    let dated = query.range.index_bounds();
+    let in_undated = after.is_some_and(|after| after.instant.is_none());
+    if let Some((start, end)) = dated.filter(|_| !in_undated) {
+        let from = keys::index(query.axis, Some(start), "");
+        let to = keys::above(&keys::index(query.axis, Some(end), ""));
+        list_part(core, query, after, budget, &mut rows, &mut page, (from, to))?;
+    }
+    if page.next.is_none() && query.range.has_undated() {
+        let from = keys::index(query.axis, None, "");
+        let to = keys::above(&from);
+        list_part(
+            core,
+            query,
+            after.filter(|_| in_undated),
+            budget,
+            &mut rows,
+            &mut page,
+            (from, to),
+        )?;
+    }
+    Ok(page)
+}
+
+/// The dated or the undated part of a list.
+fn list_part(
+    core: &Core,
+    query: &Query,
+    after: Option<&Position>,
+    budget: Budget,
+    rows: &mut usize,
+    page: &mut Page,
+    (mut from, mut to): (Vec<u8>, Vec<u8>),
+) -> Result<()> {
+    let after = after.map(|after| keys::index(query.axis, after.instant, after.id.as_str()));
+    let direction = match query.order {
+        Order::NewestFirst => Direction::Backward,
+        Order::OldestFirst => Direction::Forward,
+    };
+    if let Some(after) = &after {
+        match direction {
+            Direction::Forward => from.clone_from(after),
+            Direction::Backward => to.clone_from(after),
+        }
+    }
+    let mut matching = Vec::new();
+    core.scan(&from, &to, direction, |key, _, payload| {
+        if after.as_deref() == Some(key) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let damaged = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
+        let (_, position) = keys::index_position(key).ok_or_else(damaged)?;
+        let row = codec::decode_index_row(&payload, position.instant).map_err(corrupt(key))?;
+        *rows += 1;
+        let full = *rows >= budget.rows
+            || page.articles.len() + matching.len() + 1 >= budget.articles && query.matches(&row);
+        if query.matches(&row) {
+            matching.push(position.clone());
+        }
+        if full {
+            page.next = Some(position);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for position in matching {
+        // The article may have changed since its row was read; what is answered must match.
+        if let Some(state) = core.read(&position.id)? {
+            let row = IndexRow::of(&state.head, query.axis);
+            if row.date.instant == position.instant && query.matches(&row) {
+                page.articles.push((position, state));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commits after a number up to the durable head.
+pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Vec<Commit>> {
+    let mut commits = Vec::new();
+    log_after(core, after, |stamp, events| {
+        if stamp.seq > head || commits.len() >= limit {
+            return Ok(ControlFlow::Break(()));
+        }
+        let (events, _) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        commits.push(Commit { stamp, events });
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(commits)
+}
+
+/// Visits the commits of the log after a number, with their encoded events.
+fn log_after(
+    core: &Core,
+    after: Seq,
+    mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    // The commit after `after` may be inside a group that begins before it.
+    let mut from = keys::log(after.saturating_add(1));
+    core.engine.scan(
+        keys::log(0).as_slice()..=&from.clone(),
+        Direction::Backward,
+        &mut |key, _| {
+            from = key.to_vec();
+            ControlFlow::Break(())
+        },
+    )?;
+    core.scan(
+        &from,
+        &keys::above(b"l"),
+        Direction::Forward,
+        |key, _, payload| {
+            let group = codec::Group::decode(&payload).map_err(corrupt(key))?;
+            for (seq, (time, events)) in (group.first..).zip(&group.commits) {
+                if seq > after && visit(Stamp { seq, time: *time }, events)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        },
+    )
+}
+
+/// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there
+/// may be more.
+pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
+    use prost::Message;
+    let start = match core.get(keys::REQUEST_CURSOR)? {
+        Some((_, payload)) => {
+            let cursor: records::Cursor = codec::message(&payload).map_err(corrupt(keys::REQUEST_CURSOR))?;
+            cursor.seq
+        }
+        None => 0,
+    };
+    let (mut writes, mut seen, mut last) = (Vec::new(), 0, None);
+    log_after(core, start, |stamp, events| {
+        if stamp.time >= before || seen >= EXPIRE_AT_ONCE {
+            return Ok(ControlFlow::Break(()));
+        }
+        seen += 1;
+        last = Some(stamp);
+        let (_, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        writes.extend(key.map(Write::Remove));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if let Some(last) = last {
+        let cursor = envelope::Sealed::new(&records::Cursor { seq: last.seq }.encode_to_vec()).stamped(last);
+        writes.push(Write::Put(keys::REQUEST_CURSOR.to_vec(), cursor));
+    }
+    Ok((writes, seen >= EXPIRE_AT_ONCE))
+}

@@ -14,8 +14,8 @@ use crate::pb::attach_translation_request::Content;
 /// The arguments of `attach`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file holds the translation a paragraph a line, in the order of `get`: the headline and the lead, where the source
-has them, then the body; blank lines do not count, and paragraphs that are not to be translated are left out. A file
+The file holds the translation a paragraph a line, in the order of `get`: the headline and the lead, where the source \
+has them, then the body; blank lines do not count, and paragraphs that are not to be translated are left out. A file \
 that starts with `{` is a TargetText in JSON instead, with which texts of several lines and inline marks are possible:
   {\"title\": {\"text\": \"…\"}, \"body\": [{\"segmentId\": \"s1\", \"text\": \"…\"}]}
 --segment writes single paragraphs and leaves the others as they are.

@@ -23,11 +23,14 @@ const WINDOW_BYTES: u32 = 8 << 20;
 /// The largest answer that is read. The server's pages end at 3 MiB, but how large an article may be is its own choice.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+/// Where the help lists what all client commands have.
+const HEADING: &str = "Common options";
+
 /// Which server to talk to.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// The server's address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    #[arg(long, help_heading = HEADING, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
 }
 
@@ -71,7 +74,7 @@ impl ServerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
     /// The form of the output: for people, or one JSON object a line (the proto3 JSON mapping).
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    #[arg(long, help_heading = HEADING, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 }
 
@@ -94,7 +97,9 @@ impl Printer {
 
     /// Prints a text that is safe for terminals.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.0.write_all(text.as_bytes()).map_err(Failure::from_output)
+        self.0
+            .write_all(text.as_bytes())
+            .map_err(|error| Failure::from_output(&error))
     }
 
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
@@ -111,7 +116,7 @@ impl Printer {
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(Failure::from_output)
+        self.0.flush().map_err(|error| Failure::from_output(&error))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::pb;
 /// The arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every line is an ExportArticlesResponse: `article` or `translation`, and `resumeToken`, with which an export that broke
+Every line is an ExportArticlesResponse: `article` or `translation`, and `resumeToken`, with which an export that broke \
 off goes on after that line.
 
 Examples:

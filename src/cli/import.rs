@@ -42,8 +42,11 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// The arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-An article that is there already is revised: it is found by its id, then by guid, then by URL. Lines of JSON name them
+An article that is there already is revised: it is found by its id, then by guid, then by URL. Lines of JSON name them \
 with --map; a page has none of its own, so give it one with --id or --id-from-name to import it again later.
+
+With --output json, a line is the ImportArticlesResponse of an item, with its `place` in the input and `notes` beside \
+the message's own fields.
 
 Fields of --map: id, title, lead, body, section, publisher, canonical_url, guid, published, updated, language, authors.
 

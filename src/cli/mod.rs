@@ -37,13 +37,17 @@ Examples:
   article-store get harbour
   article-store attach harbour --language en --revision 1 --file en.txt --agent human
 
-Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT,
-options of serve follow the same rule, and those of other commands name the command (`list --zone` is
+Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT, \
+options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
 ARTICLE_STORE_LIST_ZONE).
 
 Exit codes: 0 done, 1 failed, 2 usage.";
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one value, and it is read once"
+)]
 enum Sub {
     /// Run the server.
     Serve(serve::Serve),
@@ -79,7 +83,7 @@ impl Failure {
         Self::Failed(text.into())
     }
 
-    pub(crate) fn from_output(error: io::Error) -> Self {
+    pub(crate) fn from_output(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Unread,
             _ => Self::failed(format!("the output cannot be written: {error}")),

@@ -21,7 +21,7 @@ use crate::store::Store;
 /// The arguments of `serve`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-Prints `listening on ADDRESS` on standard output when it serves; the log goes to standard error. The first SIGTERM or
+Prints `listening on ADDRESS` on standard output when it serves; the log goes to standard error. The first SIGTERM or \
 SIGINT stops it in order, a second one at once.
 
 Examples:
@@ -117,7 +117,7 @@ impl Serve {
             grace: Duration::from_secs(self.grace_seconds.into()),
         };
         server::run(listener, store, clock, config, async move {
-            drop(stop.changed().await)
+            drop(stop.changed().await);
         })
         .await
         .map_err(|error| Failure::failed(format!("the server failed: {error}")))

@@ -78,29 +78,36 @@ pub(crate) fn timestamp_in(time: Option<&Timestamp>, zone: &TimeZone) -> String 
         .map_or_else(String::new, |instant| time_in(instant, zone))
 }
 
-/// What is known of a translation, in one line: `fr/t1 stale: s3 (since revision 2)`.
+/// What is known of a translation, in one line:
+/// `fr/t1 stale: s3 since revision 2; made from revision 1; active, translated, human`.
 pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
-    let mut text = format!(
-        "{}/{} {}",
-        summary.language,
-        summary.translation_id,
-        freshness(summary.freshness())
-    );
+    let freshness = freshness(summary.freshness());
+    let mut text = format!("{}/{} {freshness}", summary.language, summary.translation_id);
     let parts = [
         ("stale", &summary.stale_segment_ids),
         ("missing", &summary.missing_segment_ids),
         ("orphaned", &summary.orphaned_segment_ids),
         ("moved", &summary.moved_segment_ids),
     ];
+    let mut separator = ": ";
     for (word, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-        text.push_str(&format!("; {word} {}", ids.join(" ")));
+        text.push_str(separator);
+        if word != freshness {
+            text.push_str(word);
+            text.push(' ');
+        }
+        text.push_str(&ids.join(" "));
+        if word == "stale" && summary.stale_since_revision > 0 {
+            text.push_str(&format!(" since revision {}", summary.stale_since_revision));
+        }
+        separator = ", ";
     }
-    if summary.stale_since_revision > 0 {
-        text.push_str(&format!("; since revision {}", summary.stale_since_revision));
-    }
-    text.push_str(&format!("; made from revision {}", summary.source_revision));
+    let disposition = word(summary.disposition().as_str_name(), "DISPOSITION_");
+    text.push_str(&format!(
+        "; made from revision {}; {disposition}",
+        summary.source_revision
+    ));
     let more = [
-        word(summary.disposition().as_str_name(), "DISPOSITION_"),
         word(summary.state().as_str_name(), "TRANSLATION_STATE_"),
         word(summary.origin_class().as_str_name(), "ORIGIN_CLASS_"),
     ];
@@ -169,6 +176,29 @@ mod tests {
         let second = date("2022-05-10T23:45:01.5Z", pb::DatePrecision::Second, -210);
         assert_eq!(date_as_written(&second), "2022-05-10 20:15:01 -03:30");
         assert_eq!(date_in(&pb::ArticleDate::default(), &casablanca), "undated");
+    }
+
+    #[test]
+    fn translations_say_what_holds_and_what_does_not() {
+        let mut summary = pb::TranslationSummary {
+            language: "fr".into(),
+            translation_id: "t1".into(),
+            source_revision: 1,
+            freshness: pb::Freshness::Stale.into(),
+            stale_segment_ids: vec!["s3".into(), "s5".into()],
+            stale_since_revision: 2,
+            moved_segment_ids: vec!["s1".into()],
+            disposition: pb::Disposition::Active.into(),
+            origin_class: pb::OriginClass::MachineUnreviewed.into(),
+            ..pb::TranslationSummary::default()
+        };
+        assert_eq!(
+            translation(&summary),
+            "fr/t1 stale: s3 s5 since revision 2, moved s1; made from revision 1; active, machine unreviewed"
+        );
+        assert_eq!(glance(&[summary.clone()]), "fr stale");
+        summary.disposition = pb::Disposition::Candidate.into();
+        assert_eq!(glance(&[summary]), "+1");
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! The command line as its users meet it: real processes, a real server on a free port, pipes instead of terminals.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -237,7 +243,7 @@ fn a_corrected_source_makes_exactly_its_paragraph_stale() {
     let attached = server.run(&[&attach[..], &["--file", TRANSLATION, "--person", "Nora Whitlock"]].concat());
     assert_eq!(
         attached.ok(),
-        "created for market revision 1: en/t1 current; made from revision 1, active, translated, human\n"
+        "created for market revision 1: en/t1 current; made from revision 1; active, translated, human\n"
     );
 
     let corrected = fs::read_to_string(PAGE).unwrap().replace("64 ورشة", "66 ورشة");
@@ -312,7 +318,7 @@ fn a_corrected_source_makes_exactly_its_paragraph_stale() {
     );
     let partial = server.feed(&german, &json.replace("s99", "s3")).ok();
     assert!(
-        partial.contains("de/t1 incomplete; missing lead s2 s4 s5 s6"),
+        partial.contains("de/t1 incomplete: missing lead s2 s4 s5 s6"),
         "{partial}"
     );
 }

@@ -314,7 +314,7 @@ impl Service {
         }
     }
 
-    /// Decides on an article again and again until the decision is committed, and answers with the article after it.
+    /// Carries out an edit, and answers with the article after it.
     pub(super) async fn change(
         &self,
         call: &Call,
@@ -331,6 +331,24 @@ impl Service {
             let (mut batch, outcome) = match (self.decide_edit(call, id, state.as_ref(), edit).await?, &state)
             {
                 ((Step::Commit(batch), outcome), _) => (*batch, outcome),
+    ) -> Result<(Snapshot, Outcome)> {
+        match self.try_change(call, rpc, id, view, edit).await {
+            Err(error) => match self.carried_out(call, rpc).await {
+                Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
+                None => Err(error),
+            },
+            changed => changed,
+        }
+    }
+
+    /// Decides on an article again and again until the decision is committed.
+    async fn try_change(
+        &self,
+        call: &Call,
+        rpc: &'static str,
+        id: &ArticleId,
+        view: View,
+        edit: Edit<'_>,
                 ((Step::Unchanged, outcome), Some(state)) if call.request.is_none() => {
                     return Ok((self.snapshot(state.clone(), view).await?, outcome));
                 }
@@ -347,6 +365,12 @@ impl Service {
             }
         }
         Err(Error::Contention(id.clone()))
+                // As a retry will be answered: a translation may have been attached since the decision.
+                Ok(stamp) if call.request.is_some() => {
+                    let state = self.existing(id).await?;
+                    let state = self.at(&state, Moment::Time(stamp.time)).await?;
+                    return Ok((self.snapshot(state, view).await?, outcome));
+                }
     }
 
     /// What an edit makes of an article that is there or not.

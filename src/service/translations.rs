@@ -69,6 +69,9 @@ pub struct TranslationName {
     pub id: Option<TranslationId>,
 }
 
+const ATTACH: &str = "AttachTranslation";
+const DETACH: &str = "DetachTranslation";
+
 impl Service {
     /// Writes a translation of a named source revision, or a part of one.
     pub async fn attach_translation(
@@ -76,10 +79,23 @@ impl Service {
         call: &Call,
         attachment: &Attachment,
     ) -> Result<(TranslationSnapshot, Outcome)> {
-        const RPC: &str = "AttachTranslation";
+        match self.try_attach(call, attachment).await {
+            Err(error) => match self.carried_out(call, ATTACH).await {
+                Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
+                None => Err(error),
+            },
+            attached => attached,
+        }
+    }
+
+    async fn try_attach(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+    ) -> Result<(TranslationSnapshot, Outcome)> {
         let id = &attachment.article;
         for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, RPC).await? {
+            if let Some(record) = self.earlier(call, ATTACH).await? {
                 return Ok((self.attached_before(&record).await?, record.outcome));
             }
             let state = self.existing(id).await?;
@@ -119,7 +135,7 @@ impl Service {
             };
             let translation = Some((attachment.language.clone(), written));
             let batch = Batch {
-                request: call.record(RPC, id, translation, outcome),
+                request: call.record(ATTACH, id, translation, outcome),
                 ..batch
             };
             match self.store.commit(batch).await {
@@ -279,14 +295,28 @@ impl Service {
         name: &TranslationName,
         expected: Option<&ExpectedEtag>,
     ) -> Result<TranslationSnapshot> {
-        const RPC: &str = "DetachTranslation";
+        match self.try_detach(call, name, expected).await {
+            Err(error) => match self.carried_out(call, DETACH).await {
+                Some(record) => self.attached_before(&record).await,
+                None => Err(error),
+            },
+            detached => detached,
+        }
+    }
+
+    async fn try_detach(
+        &self,
+        call: &Call,
+        name: &TranslationName,
+        expected: Option<&ExpectedEtag>,
+    ) -> Result<TranslationSnapshot> {
         let missing = || Error::TranslationNotFound {
             id: name.article.clone(),
             language: name.language.clone(),
             translation: name.id,
         };
         for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, RPC).await? {
+            if let Some(record) = self.earlier(call, DETACH).await? {
                 return self.attached_before(&record).await;
             }
             let state = self.visible(&name.article, false).await?;
@@ -314,7 +344,7 @@ impl Service {
             } else if call.request.is_none() {
                 return self.summary(&state, slot, id).await;
             }
-            batch.request = call.record(RPC, &name.article, Some((name.language.clone(), id)), outcome);
+            batch.request = call.record(DETACH, &name.article, Some((name.language.clone(), id)), outcome);
             match self.store.commit(batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);

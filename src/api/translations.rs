@@ -197,6 +197,9 @@ fn attachment(request: pb::AttachTranslationRequest, call: &Call) -> Result<Atta
     if request.overwrite_human && request.slot_etag.is_empty() {
         fields.wrong("slot_etag", "is required with overwrite_human");
     }
+    if etag.is_some() && request.new_candidate {
+        fields.wrong("etag", "does not go together with new_candidate");
+    }
     let provenance = agent.map(|agent| {
         let request_id = call.request.map(|request| request.id);
         let plain = attach::provenance(agent, call.actor.clone(), request.source_revision, request_id);

@@ -122,7 +122,7 @@ impl Service {
                     return Err(Error::internal("an absent slot was found unchanged"));
                 }
                 (Decision::Write(written), slot) => {
-                    check_etags(attachment, slot.map(Arc::as_ref), &written)?;
+                    check_etags(attachment, slot.map(Arc::as_ref))?;
                     let after = written.slot.clone();
                     let (id, outcome) = (written.id, written.outcome);
                     (
@@ -417,18 +417,32 @@ fn refused(refusal: Refusal, attachment: &Attachment) -> Error {
     }
 }
 
-/// Whether the caller's etags are those of what the write edits.
-fn check_etags(attachment: &Attachment, slot: Option<&Slot>, written: &Written) -> Result<()> {
-    if let (Some(expected), Some(edited)) = (
-        &attachment.etag,
-        slot.and_then(|slot| slot.translation(written.id)),
-    ) {
-        check_etag(edited, &attachment.language, Some(expected))?;
-    }
+/// Whether the caller's etags are those of what it means to edit, which is what it has read, wherever the write goes.
+fn check_etags(attachment: &Attachment, slot: Option<&Slot>) -> Result<()> {
     let absent = Etag {
         version: 0,
         digest: 0,
     };
+    let meant = slot.and_then(|slot| match attachment.target {
+        Target::Existing(id) => slot.translation(id),
+        Target::Active => slot.active(),
+        Target::NewCandidate => None,
+    });
+    let current = meant.map_or(absent, |meant| meant.etag);
+    if let Some(expected) = attachment.etag.as_ref().filter(|etag| !etag.matches(current)) {
+        let what = match meant {
+            Some(meant) => format!("translation \"{}\" into {}", meant.id, attachment.language),
+            None => format!(
+                "the active translation into {}, of which there is none,",
+                attachment.language
+            ),
+        };
+        return Err(Error::EtagMismatch {
+            what,
+            expected: expected.clone(),
+            current,
+        });
+    }
     let current = slot.map_or(absent, |slot| slot.etag);
     match &attachment.slot_etag {
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {

@@ -15,6 +15,7 @@ use super::{Limits, call, error, page_token, render};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
 use crate::pb;
+use crate::domain::query::{Query, Range};
 use crate::pb::article_service_server::ArticleService;
 use crate::service::articles::Moment;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
@@ -234,7 +235,15 @@ impl ArticleService for Articles {
         let query = convert::query(&request, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
         // Where the future begins moves from page to page; that it is asked for does not.
-        let bound = (request.dating, view, (request.dating == 0).then_some(&query));
+        let range = match request.dating() {
+            pb::Dating::Future => Range::All,
+            pb::Dating::Undated | pb::Dating::Unspecified => query.range.clone(),
+        };
+        let rest = Query {
+            range,
+            ..query.clone()
+        };
+        let bound = (request.dating, view, &rest);
         let after = page_token::decode("page_token", &request.page_token, &bound)?;
         let listed = self
             .service

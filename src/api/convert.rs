@@ -10,7 +10,7 @@ use crate::domain::article::{
     Alias, ArticleId, DraftContent, MAX_FIELD, MAX_LIST, MAX_SEGMENTS, MAX_URL, Metadata, PublicationStatus,
     Significance,
 };
-use crate::domain::date::{ArticleDate, Precision};
+use crate::domain::date::{ArticleDate, Precision, offset_out_of_range};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::ids::{SegmentId, TranslationId};
@@ -158,16 +158,22 @@ impl Fields {
             format!("{field}.precision"),
             date.precision,
             pb::DatePrecision::try_from,
-        )? {
+        );
+        let minutes = date.utc_offset_minutes;
+        let offset = i16::try_from(minutes).map_err(|_| offset_out_of_range(minutes.into()));
+        let offset = self.check(field, offset);
+        if date.instant.is_some() && instant.is_none() {
+            return None;
+        }
+        let precision = match precision? {
             pb::DatePrecision::Day => Precision::Day,
             pb::DatePrecision::Minute => Precision::Minute,
             pb::DatePrecision::Second | pb::DatePrecision::Unspecified => Precision::Second,
         };
-        let offset = i16::try_from(date.utc_offset_minutes).unwrap_or(i16::MAX);
         let date = ArticleDate {
             instant,
             original: date.original,
-            utc_offset_minutes: offset,
+            utc_offset_minutes: offset?,
             precision,
             zone_assumed: date.zone_assumed,
         };

@@ -121,6 +121,16 @@ pub(crate) fn blame_the_caller(code: Code, message: &str) -> Option<Status> {
 
 /// A status without metadata.
 pub(crate) fn plain(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
+/// The error of an item whose article cannot be decoded.
+pub(super) fn malformed_item(detail: &str) -> pb::ItemError {
+    pb::ItemError {
+        code: Code::InvalidArgument.into(),
+        reason: ErrorReason::MalformedMessage.into(),
+        message: format!("article: cannot be decoded: {detail}"),
+        ..Default::default()
+    }
+}
+
     let mut details = ErrorDetails::new();
     details.set_error_info(reason_name(reason), DOMAIN, HashMap::new());
     Status::with_error_details(code, message, details)

@@ -17,7 +17,20 @@ pub const DOMAIN: &str = "articlestore.v1";
 /// How long a caller should wait before it tries again, when nothing better is known.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// An error in the terms of the API.
+// gRPC libraries take 8 KiB of trailers unless told otherwise, and drop the call over it. An error is there as its
+// message, percent-encoded, and as its details in base64, which hold the message again.
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 512;
+/// The longest value in the metadata: a URL with what is said around it.
+const MAX_VALUE: usize = 2_200;
+/// The longest description of a wrong field.
+const MAX_DESCRIPTION: usize = 600;
+/// The longest path of a wrong field.
+const MAX_PATH: usize = 200;
+/// Bytes that all wrong fields together take; what is over is counted.
+const MAX_VIOLATIONS: usize = 3_000;
+
+/// An error in the terms of the API, no larger than every client takes.
 struct Mapped {
     code: Code,
     reason: ErrorReason,
@@ -27,8 +40,42 @@ struct Mapped {
 }
 
 /// The status of a failed call.
+impl Mapped {
+    fn shortened(mut self) -> Self {
+        shorten(&mut self.message, MAX_MESSAGE);
+        self.metadata
+            .iter_mut()
+            .for_each(|(_, value)| shorten(value, MAX_VALUE));
+        let all = self.violations.len();
+        let mut bytes = 0;
+        let mut fitting = 0;
+        for violation in &mut self.violations {
+            shorten(&mut violation.field, MAX_PATH);
+            shorten(&mut violation.description, MAX_DESCRIPTION);
+            bytes += violation.field.len() + violation.description.len() + 8;
+            if bytes > MAX_VIOLATIONS {
+                violation.description = format!("is wrong, and so are {} more fields", all - fitting - 1);
+                fitting += 1;
+                break;
+            }
+            fitting += 1;
+        }
+        self.violations.truncate(fitting);
+        self
+    }
+}
+
+/// Cuts a text that is longer than so many bytes, and shows it.
+fn shorten(text: &mut String, max: usize) {
+    const ELLIPSIS: char = '…';
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max - ELLIPSIS.len_utf8()));
+        text.push(ELLIPSIS);
+    }
+}
+
 pub fn status(error: Error) -> Status {
-    let mapped = map(error);
+    let mapped = map(error).shortened();
     let mut details = ErrorDetails::new();
     let metadata: HashMap<String, String> = mapped
         .metadata
@@ -52,7 +99,7 @@ pub fn status(error: Error) -> Status {
 
 /// The error of a failed item.
 pub(super) fn item_error(error: Error) -> pb::ItemError {
-    let mapped = map(error);
+    let mapped = map(error).shortened();
     pb::ItemError {
         code: mapped.code.into(),
         reason: mapped.reason.into(),

@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::domain::Violation;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
+use crate::service::articles::Moment;
 use crate::store::StoreError;
 
 /// The `domain` of every `google.rpc.ErrorInfo`.
@@ -221,10 +222,13 @@ fn map(error: Error) -> Mapped {
             vec![("article_id", id.to_string())],
         ),
         Error::AliasNotFound(alias) => (Code::NotFound, Reason::ArticleNotFound, vec![("alias", alias)]),
-        Error::RevisionNotFound { id, wanted, head } => (
-            Code::NotFound,
-            Reason::RevisionNotFound,
-            vec![
+        Error::RevisionNotFound { id, wanted, head } => {
+            let wanted = match wanted {
+                Moment::Revision(number) => Some(("revision", number.to_string())),
+                Moment::Time(time) => Some(("as_of_time", time.to_string())),
+                Moment::Now => None,
+            };
+            let ids = [
                 ("article_id", id.to_string()),
                 ("wanted", wanted),
                 ("head_revision", head.to_string()),

@@ -30,6 +30,16 @@ pub enum Moment {
     Time(Timestamp),
 }
 
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now => f.write_str("state now"),
+            Self::Revision(number) => write!(f, "revision {number}"),
+            Self::Time(time) => write!(f, "state at {time}"),
+        }
+    }
+}
+
 /// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
 pub const PAGE_BYTES: usize = 3 << 20;
 /// Index rows that a page looks at.
@@ -288,21 +298,20 @@ impl Service {
     /// The article at a moment.
     pub(super) async fn at(&self, state: &Arc<ArticleState>, moment: Moment) -> Result<Arc<ArticleState>> {
         let head = state.head.revision();
-        let missing = |wanted| Error::RevisionNotFound {
+        let missing = || Error::RevisionNotFound {
             id: state.head.id.clone(),
-            wanted,
+            wanted: moment,
             head,
         };
         match moment {
             Moment::Now => Ok(state.clone()),
             Moment::Time(time) => {
                 let found = self.as_of(state, time).await?;
-                found.ok_or_else(|| missing(format!("state at {time}")))
+                found.ok_or_else(missing)
             }
             Moment::Revision(number) if number == head => Ok(state.clone()),
             Moment::Revision(number) => {
                 // The last moment of a revision is the one before the next revision.
-                let missing = || missing(format!("revision {number}"));
                 let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
                 let next = self
                     .find(&state.head.revisions, At::Number(following))
@@ -323,15 +332,6 @@ impl Service {
         view: View,
         edit: Edit<'_>,
     ) -> Result<(Snapshot, Outcome)> {
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, rpc).await? {
-                return Ok((self.answer_again(&record, view).await?, record.outcome));
-            }
-            let state = self.state(id).await?;
-            let (mut batch, outcome) = match (self.decide_edit(call, id, state.as_ref(), edit).await?, &state)
-            {
-                ((Step::Commit(batch), outcome), _) => (*batch, outcome),
-    ) -> Result<(Snapshot, Outcome)> {
         match self.try_change(call, rpc, id, view, edit).await {
             Err(error) => match self.carried_out(call, rpc).await {
                 Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
@@ -349,6 +349,15 @@ impl Service {
         id: &ArticleId,
         view: View,
         edit: Edit<'_>,
+    ) -> Result<(Snapshot, Outcome)> {
+        for _ in 0..ATTEMPTS {
+            if let Some(record) = self.earlier(call, rpc).await? {
+                return Ok((self.answer_again(&record, view).await?, record.outcome));
+            }
+            let state = self.state(id).await?;
+            let (mut batch, outcome) = match (self.decide_edit(call, id, state.as_ref(), edit).await?, &state)
+            {
+                ((Step::Commit(batch), outcome), _) => (*batch, outcome),
                 ((Step::Unchanged, outcome), Some(state)) if call.request.is_none() => {
                     return Ok((self.snapshot(state.clone(), view).await?, outcome));
                 }
@@ -356,6 +365,12 @@ impl Service {
             };
             batch.request = call.record(rpc, id, None, outcome);
             match self.store.commit(batch.clone()).await {
+                // As a retry will be answered: a translation may have been attached since the decision.
+                Ok(stamp) if call.request.is_some() => {
+                    let state = self.existing(id).await?;
+                    let state = self.at(&state, Moment::Time(stamp.time)).await?;
+                    return Ok((self.snapshot(state, view).await?, outcome));
+                }
                 Ok(stamp) => return Ok((self.after(state, batch, stamp, view).await?, outcome)),
                 Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
                     return Err(Error::AliasTaken { alias, holder });
@@ -365,12 +380,6 @@ impl Service {
             }
         }
         Err(Error::Contention(id.clone()))
-                // As a retry will be answered: a translation may have been attached since the decision.
-                Ok(stamp) if call.request.is_some() => {
-                    let state = self.existing(id).await?;
-                    let state = self.at(&state, Moment::Time(stamp.time)).await?;
-                    return Ok((self.snapshot(state, view).await?, outcome));
-                }
     }
 
     /// What an edit makes of an article that is there or not.

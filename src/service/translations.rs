@@ -218,7 +218,7 @@ impl Service {
     async fn manifest(&self, head: &Head, revision: u32) -> Result<Manifest> {
         let missing = || Error::RevisionNotFound {
             id: head.id.clone(),
-            wanted: format!("revision {revision}"),
+            wanted: Moment::Revision(revision),
             head: head.revision(),
         };
         let version = self

@@ -15,8 +15,8 @@ use super::convert::{self, Fields};
 use super::{Limits, call, error, page_token, render};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
-use crate::pb;
 use crate::domain::query::{Query, Range};
+use crate::pb;
 use crate::pb::article_service_server::ArticleService;
 use crate::service::articles::Moment;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
@@ -62,8 +62,10 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::CreateArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
-        let draft = self.draft(request.article).map_err(error::status)?;
+        let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
+        let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
+        let draft = fields.status(draft)?;
         let snapshot = self
             .service
             .create_article(&call, draft)
@@ -139,8 +141,10 @@ impl ArticleService for Articles {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let view = fields.view(request.view, View::Full);
-        fields.status(Some(()))?;
-        let alias = convert::alias(request.alias).map_err(error::status)?;
+        let alias = fields
+            .join(convert::alias(request.alias))
+            .map_err(error::status)?;
+        let alias = fields.status(alias)?;
         let snapshot = self
             .service
             .lookup_article(&alias, view, request.show_deleted)
@@ -157,22 +161,13 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::UpdateArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
-        let given = request
-            .article
-            .as_ref()
-            .map(|article| article.article_id.as_str())
-            .unwrap_or_default();
-        let id = fields.article_id("article.article_id", given);
-        let id = fields.status(id)?;
-        let article = convert::required("article", request.article).map_err(error::status)?;
-        convert::check_size("an article", &article, self.limits.article_bytes).map_err(error::status)?;
-        let missing = request.allow_missing.then(|| convert::article(article.clone()));
-        let missing = missing.transpose().map_err(error::status)?;
-        let patch = convert::patch(article, request.update_mask.as_ref()).map_err(error::status)?;
+        let update =
+            convert::update(request, self.limits.article_bytes, &mut fields).map_err(error::status)?;
+        let convert::Update { id, patch, missing } = fields.status(update)?;
         let snapshot = self
             .service
             .update_article(&call, &id, &patch, missing, etag.as_ref(), significance)
@@ -189,8 +184,8 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::DeleteArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -210,8 +205,8 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::UndeleteArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -409,7 +404,7 @@ impl Import {
                     self.waiting = Some((item, draft, significance));
                     return;
                 }
-                self.start(item, draft, significance);
+                self.start(item, draft, significance, names);
                 continue;
             }
             let received = if self.in_work.is_empty() {
@@ -426,6 +421,11 @@ impl Import {
                 Err(status) => {
                     let blamed = error::blame_the_caller(status.code(), status.message());
                     self.ended = Some(Err(blamed.unwrap_or(status)));
+                }
+            }
+        }
+    }
+
     /// What an article is found by: its id and aliases, and the ids that its aliases stand for now. An item in work may
     /// name the same article in another way.
     async fn names_of(&self, draft: &ArticleDraft) -> Vec<String> {
@@ -439,28 +439,9 @@ impl Import {
         ids.chain(aliases.iter().map(ToString::to_string)).collect()
     }
 
-                }
-            }
-        }
-    }
-
     fn accept(&mut self, request: ImportArticlesRequest) {
         let item = request.item;
-        let draft = || -> Result<ArticleDraft, Error> {
-            let encoded = convert::required("article", request.article)?;
-            let (size_bytes, limit_bytes) = (encoded.len(), self.limits.article_bytes);
-            if size_bytes > limit_bytes {
-                return Err(Error::TooLarge {
-                    what: "an article",
-                    size_bytes,
-                    limit_bytes,
-                });
-            }
-            let article = pb::Article::decode(encoded)
-                .map_err(|error| Error::invalid("article", format!("cannot be decoded: {error}")))?;
-            convert::article(article)
-        };
-        match draft() {
+        match self.draft(request.article) {
             Ok(draft) => self.waiting = Some((item, Box::new(draft), request.significance)),
             Err(error) => {
                 let answer = futures::future::Either::Right(std::future::ready(failed(item, error)));

@@ -1,5 +1,7 @@
 //! Requests to domain values. Every conversion collects all wrong fields before it fails.
 
+use std::collections::HashSet;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use prost_types::Timestamp as PbTimestamp;
@@ -45,6 +47,22 @@ impl Fields {
     /// A wrong field.
     pub(super) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.0.push(Violation::new(field, description));
+    }
+
+    /// The value of a conversion of its own, whose wrong fields join these.
+    pub(super) fn join<T>(&mut self, converted: Result<T>) -> Result<Option<T>> {
+        match converted {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Invalid(violations)) => {
+                let known: HashSet<_> = self.0.iter().cloned().collect();
+                let new = violations
+                    .into_iter()
+                    .filter(|violation| !known.contains(violation));
+                self.0.extend(new);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The converted value, if every field of it was right.
@@ -151,10 +169,7 @@ impl Fields {
             .instant
             .as_ref()
             .and_then(|instant| self.time(&format!("{field}.instant"), instant));
-        if date.instant.is_some() && instant.is_none() {
-            return None;
-        }
-        let precision = match self.choice(
+        let precision = self.choice(
             format!("{field}.precision"),
             date.precision,
             pb::DatePrecision::try_from,
@@ -181,36 +196,45 @@ impl Fields {
     }
 
     fn marked_text(&mut self, field: &str, text: String, spans: Vec<pb::Span>) -> Option<MarkedText> {
-        let mut converted = Vec::with_capacity(spans.len());
-        for (index, span) in spans.into_iter().enumerate() {
-            let path = || format!("{field}.spans[{index}]");
-            let mark = match self.choice(format!("{}.mark", path()), span.mark, pb::SpanMark::try_from)? {
-                pb::SpanMark::Bold => Mark::Bold,
-                pb::SpanMark::Italic => Mark::Italic,
-                pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
-                    Mark::Link(span.href)
-                }
-                pb::SpanMark::Link => {
-                    self.wrong(
-                        format!("{}.href", path()),
-                        format!("a link needs an address of at most {MAX_URL} bytes"),
-                    );
-                    return None;
-                }
-                pb::SpanMark::Code => Mark::Code,
-                pb::SpanMark::Other => Mark::Other,
-                pb::SpanMark::Unspecified => {
-                    self.wrong(format!("{}.mark", path()), "is required");
-                    return None;
-                }
-            };
-            converted.push(Span {
-                start: span.start,
-                end: span.end,
-                mark,
-            });
-        }
-        self.check(format!("{field}.text"), MarkedText::new(text, converted))
+        let checked = self.check(format!("{field}.text"), check_text(&text));
+        let count = spans.len();
+        let converted: Vec<_> = spans
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, span)| self.span(&format!("{field}.spans[{index}]"), span))
+            .collect();
+        checked?;
+        (converted.len() == count)
+            .then(|| self.check(format!("{field}.spans"), MarkedText::new(text, converted)))
+            .flatten()
+    }
+
+    fn span(&mut self, field: &str, span: pb::Span) -> Option<Span> {
+        let mark = match self.choice(format!("{field}.mark"), span.mark, pb::SpanMark::try_from)? {
+            pb::SpanMark::Bold => Mark::Bold,
+            pb::SpanMark::Italic => Mark::Italic,
+            pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
+                Mark::Link(span.href)
+            }
+            pb::SpanMark::Link => {
+                self.wrong(
+                    format!("{field}.href"),
+                    format!("a link needs an address of at most {MAX_URL} bytes"),
+                );
+                return None;
+            }
+            pb::SpanMark::Code => Mark::Code,
+            pb::SpanMark::Other => Mark::Other,
+            pb::SpanMark::Unspecified => {
+                self.wrong(format!("{field}.mark"), "is required");
+                return None;
+            }
+        };
+        Some(Span {
+            start: span.start,
+            end: span.end,
+            mark,
+        })
     }
 
     /// A title or a lead; absent means without text.
@@ -232,22 +256,24 @@ impl Fields {
 
     fn segment(&mut self, field: &str, segment: pb::Segment) -> Option<DraftSegment> {
         let id = match segment.segment_id.as_str() {
-            "" => None,
-            id => Some(self.check(format!("{field}.segment_id"), SegmentId::parse(id))?),
+            "" => Some(None),
+            id => self
+                .check(format!("{field}.segment_id"), SegmentId::parse(id))
+                .map(Some),
         };
-        let role = match self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from)? {
-            pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph => Role::Paragraph,
-            pb::SegmentRole::Subhead => Role::Subhead,
-            pb::SegmentRole::Quote => Role::Quote,
-            pb::SegmentRole::ListItem => Role::ListItem,
-            pb::SegmentRole::Caption => Role::Caption,
-            pb::SegmentRole::Note => Role::Note,
-        };
-        let content = self.marked_text(field, segment.text, segment.spans)?;
+        let role = self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from);
+        let content = self.marked_text(field, segment.text, segment.spans);
         Some(DraftSegment {
-            id,
-            role,
-            content,
+            id: id?,
+            role: match role? {
+                pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph => Role::Paragraph,
+                pb::SegmentRole::Subhead => Role::Subhead,
+                pb::SegmentRole::Quote => Role::Quote,
+                pb::SegmentRole::ListItem => Role::ListItem,
+                pb::SegmentRole::Caption => Role::Caption,
+                pb::SegmentRole::Note => Role::Note,
+            },
+            content: content?,
             translate: segment.translate.unwrap_or(true),
         })
     }
@@ -480,6 +506,37 @@ pub(super) fn patch(
     fields.finish(Some(patch))
 }
 
+/// What `UpdateArticle` asks for.
+pub(super) struct Update {
+    pub(super) id: ArticleId,
+    pub(super) patch: ArticlePatch,
+    /// What to create if there is no such article.
+    pub(super) missing: Option<ArticleDraft>,
+}
+
+/// The article, mask and `allow_missing` of an update.
+pub(super) fn update(
+    request: pb::UpdateArticleRequest,
+    limit_bytes: usize,
+    fields: &mut Fields,
+) -> Result<Option<Update>> {
+    let Some(article) = fields.join(required("article", request.article))? else {
+        return Ok(None);
+    };
+    let id = fields.article_id("article.article_id", &article.article_id);
+    check_size("an article", &article, limit_bytes)?;
+    let missing = request
+        .allow_missing
+        .then(|| fields.join(self::article(article.clone())))
+        .transpose()?;
+    let patch = fields.join(patch(article, request.update_mask.as_ref()))?;
+    Ok(id.zip(patch).map(|(id, patch)| Update {
+        id,
+        patch,
+        missing: missing.flatten(),
+    }))
+}
+
 /// The significance that a caller gave, if any.
 pub(super) fn significance(fields: &mut Fields, number: i32) -> Option<Significance> {
     match fields.choice("significance", number, pb::Significance::try_from)? {
@@ -504,7 +561,10 @@ pub(super) fn alias(alias: Option<pb::lookup_article_request::Alias>) -> Result<
             fields.wrong("guid.guid", "is required");
             None
         }
-        Some(Pb::Guid(pb::Guid { publisher, guid })) => Some(Alias::Guid { publisher, guid }),
+        Some(Pb::Guid(pb::Guid { publisher, guid })) => Some(Alias::Guid {
+            publisher: fields.text("guid.publisher", publisher),
+            guid: fields.text("guid.guid", guid),
+        }),
         None => {
             fields.wrong("alias", "canonical_url or guid is required");
             None
@@ -515,21 +575,14 @@ pub(super) fn alias(alias: Option<pb::lookup_article_request::Alias>) -> Result<
 
 /// A list by date. `now` is where the future begins.
 pub(super) fn query(request: &pb::ListArticlesRequest, now: Timestamp, fields: &mut Fields) -> Option<Query> {
-    let axis = match fields.choice("axis", request.axis, pb::DateAxis::try_from)? {
-        pb::DateAxis::Unspecified | pb::DateAxis::Published => Axis::Published,
-        pb::DateAxis::Updated => Axis::Updated,
-        pb::DateAxis::Ingested => Axis::Ingested,
-        pb::DateAxis::Revised => Axis::Revised,
-    };
-    let order = match fields.choice("order", request.order, pb::ListOrder::try_from)? {
-        pb::ListOrder::Unspecified | pb::ListOrder::NewestFirst => Order::NewestFirst,
-        pb::ListOrder::OldestFirst => Order::OldestFirst,
-    };
+    let axis = fields.choice("axis", request.axis, pb::DateAxis::try_from);
+    let order = fields.choice("order", request.order, pb::ListOrder::try_from);
     let bounds = range(request.range.as_ref(), fields);
-    let range = match (
-        fields.choice("dating", request.dating, pb::Dating::try_from)?,
-        bounds?,
-    ) {
+    let dating = fields.choice("dating", request.dating, pb::Dating::try_from);
+    let language = (!request.language.is_empty())
+        .then(|| fields.language("language", &request.language))
+        .flatten();
+    let range = match (dating?, bounds?) {
         (pb::Dating::Unspecified, bounds) => bounds,
         (pb::Dating::Undated, Range::All) => Range::Undated,
         (pb::Dating::Future, Range::All) => Range::Instants {
@@ -541,14 +594,19 @@ pub(super) fn query(request: &pb::ListArticlesRequest, now: Timestamp, fields: &
             return None;
         }
     };
-    let language = (!request.language.is_empty())
-        .then(|| fields.language("language", &request.language))
-        .flatten();
     let filter = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Some(Query {
-        axis,
+        axis: match axis? {
+            pb::DateAxis::Unspecified | pb::DateAxis::Published => Axis::Published,
+            pb::DateAxis::Updated => Axis::Updated,
+            pb::DateAxis::Ingested => Axis::Ingested,
+            pb::DateAxis::Revised => Axis::Revised,
+        },
         range,
-        order,
+        order: match order? {
+            pb::ListOrder::Unspecified | pb::ListOrder::NewestFirst => Order::NewestFirst,
+            pb::ListOrder::OldestFirst => Order::OldestFirst,
+        },
         language,
         section: filter(&request.section),
         publisher: filter(&request.publisher),
@@ -668,7 +726,9 @@ pub(super) fn target_texts(
     for (index, mut segment) in text.body.into_iter().enumerate() {
         let field = format!("text.body[{index}]");
         let id = std::mem::take(&mut segment.segment_id);
-        texts.push((index, id, target_text(&field, segment, fields)?));
+        if let Some(text) = target_text(&field, segment, fields) {
+            texts.push((index, id, text));
+        }
     }
     let body = if with_id == 0 {
         BodyTexts::InOrder(texts.into_iter().map(|(_, _, text)| text).collect())
@@ -699,6 +759,8 @@ fn target_text(
     if !sub_state.is_empty() && (!well_formed || sub_state.len() > MAX_SUB_STATE) {
         let description = format!("{sub_state:.80?} is not prefix:value of at most {MAX_SUB_STATE} bytes");
         fields.wrong(format!("{field}.sub_state"), description);
+    } else {
+        fields.check(format!("{field}.sub_state"), check_text(&sub_state));
     }
     let content = fields.marked_text(field, segment.text, segment.spans)?;
     Some(crate::domain::attach::TargetText { content, sub_state })
@@ -735,18 +797,20 @@ pub(super) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Option<Age
         fields.wrong("agent", "is required: who or what wrote the text");
         return None;
     };
-    let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from)? {
-        pb::AgentKind::Human => AgentKind::Human,
-        pb::AgentKind::Mt => AgentKind::Mt,
-        pb::AgentKind::Llm => AgentKind::Llm,
-        pb::AgentKind::Tm => AgentKind::Tm,
-        pb::AgentKind::Import => AgentKind::Import,
-        pb::AgentKind::Rule => AgentKind::Rule,
-        pb::AgentKind::Unspecified => {
+    let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from) {
+        Some(pb::AgentKind::Human) => Some(AgentKind::Human),
+        Some(pb::AgentKind::Mt) => Some(AgentKind::Mt),
+        Some(pb::AgentKind::Llm) => Some(AgentKind::Llm),
+        Some(pb::AgentKind::Tm) => Some(AgentKind::Tm),
+        Some(pb::AgentKind::Import) => Some(AgentKind::Import),
+        Some(pb::AgentKind::Rule) => Some(AgentKind::Rule),
+        Some(pb::AgentKind::Unspecified) => {
             fields.wrong("agent.kind", "is required: HUMAN, MT, LLM, TM, IMPORT or RULE");
-            return None;
+            None
         }
+        None => None,
     };
+    let kind = kind.unwrap_or(AgentKind::Import);
     let mut text = |field, value| fields.text(format!("agent.{field}"), value);
     Some(Agent {
         kind,

@@ -40,7 +40,6 @@ struct Mapped {
     violations: Vec<Violation>,
 }
 
-/// The status of a failed call.
 impl Mapped {
     fn shortened(mut self) -> Self {
         shorten(&mut self.message, MAX_MESSAGE);
@@ -75,6 +74,7 @@ fn shorten(text: &mut String, max: usize) {
     }
 }
 
+/// The status of a failed call.
 pub fn status(error: Error) -> Status {
     let mapped = map(error).shortened();
     let mut details = ErrorDetails::new();
@@ -118,6 +118,16 @@ pub(super) fn item_error(error: Error) -> pb::ItemError {
                 description: violation.description,
             })
             .collect(),
+    }
+}
+
+/// The error of an item whose article cannot be decoded.
+pub(super) fn malformed_item(detail: &str) -> pb::ItemError {
+    pb::ItemError {
+        code: Code::InvalidArgument.into(),
+        reason: ErrorReason::MalformedMessage.into(),
+        message: format!("article: cannot be decoded: {detail}"),
+        ..Default::default()
     }
 }
 
@@ -169,16 +179,6 @@ pub(crate) fn blame_the_caller(code: Code, message: &str) -> Option<Status> {
 
 /// A status without metadata.
 pub(crate) fn plain(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
-/// The error of an item whose article cannot be decoded.
-pub(super) fn malformed_item(detail: &str) -> pb::ItemError {
-    pb::ItemError {
-        code: Code::InvalidArgument.into(),
-        reason: ErrorReason::MalformedMessage.into(),
-        message: format!("article: cannot be decoded: {detail}"),
-        ..Default::default()
-    }
-}
-
     let mut details = ErrorDetails::new();
     details.set_error_info(reason_name(reason), DOMAIN, HashMap::new());
     Status::with_error_details(code, message, details)
@@ -230,10 +230,14 @@ fn map(error: Error) -> Mapped {
             };
             let ids = [
                 ("article_id", id.to_string()),
-                ("wanted", wanted),
                 ("head_revision", head.to_string()),
-            ],
-        ),
+            ];
+            (
+                Code::NotFound,
+                Reason::RevisionNotFound,
+                ids.into_iter().chain(wanted).collect(),
+            )
+        }
         Error::TranslationNotFound {
             id,
             language,

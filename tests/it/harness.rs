@@ -116,12 +116,20 @@ impl Server {
         let ended = tokio::time::timeout(LIMIT, self.running)
             .await
             .expect("the server stops in time");
-        ended.expect("the server does not panic").expect("the server stops well");
+        ended
+            .expect("the server does not panic")
+            .expect("the server stops well");
         (self.location, self.directory)
     }
 
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// A client that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_articles(&self, window: u32) -> ArticleServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        ArticleServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
     }
 
     pub(crate) fn articles(&self) -> ArticleServiceClient<Channel> {
@@ -147,7 +155,11 @@ impl Server {
     /// All events after a commit.
     pub(crate) async fn events_after(&self, seq: u64) -> Vec<Event> {
         let changes = self.store.changes(seq, usize::MAX).await.unwrap();
-        changes.commits.into_iter().flat_map(|commit| commit.events).collect()
+        changes
+            .commits
+            .into_iter()
+            .flat_map(|commit| commit.events)
+            .collect()
     }
 
     /// Everything that the store holds, by export.
@@ -236,7 +248,13 @@ pub(crate) fn failure(status: &Status) -> Failure {
     let encoded_message: usize = status
         .message()
         .bytes()
-        .map(|byte| if (0x20..0x7F).contains(&byte) && byte != b'%' { 1 } else { 3 })
+        .map(|byte| {
+            if (0x20..0x7F).contains(&byte) && byte != b'%' {
+                1
+            } else {
+                3
+            }
+        })
         .sum();
     let bytes = encoded_message + status.details().len().div_ceil(3) * 4;
     assert!(bytes < METADATA_LIMIT, "{bytes} bytes of error: {status:?}");
@@ -266,7 +284,10 @@ pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, Sta
 
 /// Asserts that a call is refused for these fields and no others.
 #[track_caller]
-pub(crate) fn blames<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, Status>, paths: &[&str]) -> Failure {
+pub(crate) fn blames<T: std::fmt::Debug>(
+    answer: Result<tonic::Response<T>, Status>,
+    paths: &[&str],
+) -> Failure {
     let failure = refused(answer);
     assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
     assert_eq!(failure.reason, "BAD_FIELD", "{failure:?}");
@@ -285,7 +306,11 @@ pub(crate) fn fails<T: std::fmt::Debug>(
     reason: &str,
 ) -> Failure {
     let failure = refused(answer);
-    assert_eq!((failure.code, failure.reason.as_str()), (code, reason), "{failure:?}");
+    assert_eq!(
+        (failure.code, failure.reason.as_str()),
+        (code, reason),
+        "{failure:?}"
+    );
     failure
 }
 
@@ -294,7 +319,10 @@ pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
     let directory = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
     let path = std::path::Path::new(&directory).join(name);
     if !path.exists() {
-        eprintln!("SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA", path.display());
+        eprintln!(
+            "SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA",
+            path.display()
+        );
         return None;
     }
     let output = Command::new("xz")

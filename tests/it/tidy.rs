@@ -27,7 +27,11 @@ const KNOWN_LONG: [&str; 9] = [
 /// What the files under a path may use of this crate, and which libraries they must not use. The first that matches holds.
 const RULES: [(&str, &[&str], &[&str]); 12] = [
     ("domain", &["domain"], &["tokio", "tonic", "prost", "sled", "pb"]),
-    ("exchange", &["domain", "exchange"], &["tokio", "tonic", "prost", "sled", "pb"]),
+    (
+        "exchange",
+        &["domain", "exchange"],
+        &["tokio", "tonic", "prost", "sled", "pb"],
+    ),
     ("clock.rs", &["domain"], &["tokio", "tonic", "prost", "sled"]),
     (
         "store/kv/sled",
@@ -35,7 +39,11 @@ const RULES: [(&str, &[&str], &[&str]); 12] = [
         &["tonic", "prost"],
     ),
     ("store/kv", &["store", "domain", "clock"], &["tonic", "sled"]),
-    ("store", &["store", "domain", "clock"], &["tonic", "prost", "sled"]),
+    (
+        "store",
+        &["store", "domain", "clock"],
+        &["tonic", "prost", "sled"],
+    ),
     (
         "service",
         &["service", "domain", "store", "clock"],
@@ -48,16 +56,50 @@ const RULES: [(&str, &[&str], &[&str]); 12] = [
     ),
     (
         "server",
-        &["server", "api", "service", "domain", "store", "clock", "pb", "telemetry"],
+        &[
+            "server",
+            "api",
+            "service",
+            "domain",
+            "store",
+            "clock",
+            "pb",
+            "telemetry",
+        ],
         &["sled"],
     ),
     ("pb.rs", &[], &["sled"]),
     (
         "cli",
-        &["cli", "server", "exchange", "domain", "pb", "clock", "store", "api", "telemetry"],
+        &[
+            "cli",
+            "server",
+            "exchange",
+            "domain",
+            "pb",
+            "clock",
+            "store",
+            "api",
+            "telemetry",
+        ],
         &["sled"],
     ),
-    ("", &["cli", "server", "telemetry", "pb", "api", "clock", "domain", "service", "store", "exchange"], &["sled"]),
+    (
+        "",
+        &[
+            "cli",
+            "server",
+            "telemetry",
+            "pb",
+            "api",
+            "clock",
+            "domain",
+            "service",
+            "store",
+            "exchange",
+        ],
+        &["sled"],
+    ),
 ];
 
 fn source_files(directory: &Path, files: &mut Vec<PathBuf>) {
@@ -80,7 +122,12 @@ fn sources() -> Vec<(String, String)> {
     files
         .into_iter()
         .map(|path| {
-            let name = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+            let name = path
+                .strip_prefix(&src)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .replace('\\', "/");
             (name, std::fs::read_to_string(path).unwrap())
         })
         .collect()
@@ -114,17 +161,27 @@ fn layers_used(file: &str, code: &str) -> Vec<String> {
             }
             used.push(name);
         } else {
-            used.push(rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default().into());
+            used.push(
+                rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap_or_default()
+                    .into(),
+            );
         }
     }
     // How many `super` lead out of the top module depends on how deep the file is.
-    let depth = file.trim_end_matches("/mod.rs").trim_end_matches(".rs").split('/').count();
+    let depth = file
+        .trim_end_matches("/mod.rs")
+        .trim_end_matches(".rs")
+        .split('/')
+        .count();
     let out = "super::".repeat(depth);
-    used.extend(
-        code.split(&out)
-            .skip(1)
-            .map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default().into()),
-    );
+    used.extend(code.split(&out).skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .next()
+            .unwrap_or_default()
+            .into()
+    }));
     used.into_iter()
         .map(|name: String| name.split("::").next().unwrap_or_default().to_owned())
         .filter(|name| !name.is_empty())
@@ -139,7 +196,9 @@ fn names_library(code: &str, library: &str) -> bool {
         // `crate::store::kv::sled::` is ours; `::sled::` at the start of a path is the library.
         match before {
             None => true,
-            Some(':') => !code[..at].trim_end_matches(':').ends_with(|c: char| c.is_alphanumeric() || c == '_'),
+            Some(':') => !code[..at]
+                .trim_end_matches(':')
+                .ends_with(|c: char| c.is_alphanumeric() || c == '_'),
             Some(c) => !c.is_alphanumeric() && c != '_',
         }
     }) || code.lines().any(|line| line.trim() == format!("use {library};"))
@@ -149,18 +208,24 @@ fn broken_rules(file: &str, text: &str) -> Vec<String> {
     let (_, allowed, forbidden) = RULES
         .into_iter()
         .find(|(path, ..)| {
-            path.is_empty() || file == *path || file.starts_with(&format!("{path}/")) || file == format!("{path}.rs")
+            path.is_empty()
+                || file == *path
+                || file.starts_with(&format!("{path}/"))
+                || file == format!("{path}.rs")
         })
         .unwrap();
     let code = code(text);
     let mut broken = Vec::new();
     for layer in layers_used(file, &code) {
-        let is_layer = RULES.iter().any(|(path, ..)| path.split(['/', '.']).next() == Some(&layer));
+        let is_layer = RULES
+            .iter()
+            .any(|(path, ..)| path.split(['/', '.']).next() == Some(&layer));
         if is_layer && !allowed.contains(&layer.as_str()) {
             broken.push(format!("{file} uses {layer}"));
         }
     }
-    let is_module = |library: &str| library == "sled" && file.starts_with("store/kv/") && !code.contains("use ::sled");
+    let is_module =
+        |library: &str| library == "sled" && file.starts_with("store/kv/") && !code.contains("use ::sled");
     for library in forbidden {
         if !is_module(library) && names_library(&code, library) {
             broken.push(format!("{file} uses {library}"));
@@ -181,23 +246,62 @@ fn layers_use_only_what_is_below_them() {
 #[test]
 fn a_broken_layer_is_seen() {
     for (file, text, expected) in [
-        ("domain/article.rs", "use crate::store::Store;", "domain/article.rs uses store"),
-        ("domain/x/y.rs", "use super::super::super::pb;", "domain/x/y.rs uses pb"),
-        ("domain/article.rs", "fn f() { tokio::spawn(x); }", "domain/article.rs uses tokio"),
-        ("domain/date.rs", "use prost::Message;", "domain/date.rs uses prost"),
-        ("service/mod.rs", "use crate::{clock::Clock, api::{a, b}};", "service/mod.rs uses api"),
-        ("service/x.rs", "fn f(s: tonic::Status) {}", "service/x.rs uses tonic"),
-        ("store/mod.rs", "use crate::service::Call;", "store/mod.rs uses service"),
-        ("store/kv/keys.rs", "use ::sled::Db;", "store/kv/keys.rs uses sled"),
+        (
+            "domain/article.rs",
+            "use crate::store::Store;",
+            "domain/article.rs uses store",
+        ),
+        (
+            "domain/x/y.rs",
+            "use super::super::super::pb;",
+            "domain/x/y.rs uses pb",
+        ),
+        (
+            "domain/article.rs",
+            "fn f() { tokio::spawn(x); }",
+            "domain/article.rs uses tokio",
+        ),
+        (
+            "domain/date.rs",
+            "use prost::Message;",
+            "domain/date.rs uses prost",
+        ),
+        (
+            "service/mod.rs",
+            "use crate::{clock::Clock, api::{a, b}};",
+            "service/mod.rs uses api",
+        ),
+        (
+            "service/x.rs",
+            "fn f(s: tonic::Status) {}",
+            "service/x.rs uses tonic",
+        ),
+        (
+            "store/mod.rs",
+            "use crate::service::Call;",
+            "store/mod.rs uses service",
+        ),
+        (
+            "store/kv/keys.rs",
+            "use ::sled::Db;",
+            "store/kv/keys.rs uses sled",
+        ),
         ("store/error.rs", "use sled;", "store/error.rs uses sled"),
         ("api/mod.rs", "use crate::server::run;", "api/mod.rs uses server"),
-        ("exchange/x.rs", "use crate::service::Call;", "exchange/x.rs uses service"),
+        (
+            "exchange/x.rs",
+            "use crate::service::Call;",
+            "exchange/x.rs uses service",
+        ),
     ] {
         assert_eq!(broken_rules(file, text), [expected], "{text}");
     }
     for (file, text) in [
         ("domain/article.rs", "// use tokio::spawn\nuse super::etag::Etag;"),
-        ("domain/article.rs", "#[cfg(test)]\nmod tests { use tokio::spawn; }"),
+        (
+            "domain/article.rs",
+            "#[cfg(test)]\nmod tests { use tokio::spawn; }",
+        ),
         ("store/kv/mod.rs", "use crate::store::kv::sled::SledEngine;"),
         ("store/kv/sled/open.rs", "use ::sled::Db;"),
         ("store/kv/codec.rs", "use prost::Message;"),

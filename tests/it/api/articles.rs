@@ -4,7 +4,9 @@ use article_store::domain::change::Kind;
 use article_store::pb;
 use tonic::Code;
 
-use super::{article, body, create, full_article, get, ids, rewrite, segment, settable, update, update_request};
+use super::{
+    article, body, create, full_article, get, ids, rewrite, segment, settable, update, update_request,
+};
 use crate::harness::{Server, blames, fails};
 
 /// What `UpdateArticle` can set.
@@ -205,7 +207,11 @@ async fn a_mask_changes_its_field_and_nothing_else() {
         assert_ne!(answer.etag, before.etag, "{field}");
         assert_ne!(answer.update_time, before.update_time, "{field}");
         let is_content = matches!(field, "title" | "lead" | "body");
-        assert_eq!(answer.revision, before.revision + u32::from(is_content), "{field}");
+        assert_eq!(
+            answer.revision,
+            before.revision + u32::from(is_content),
+            "{field}"
+        );
         assert_eq!(answer.revise_time != before.revise_time, is_content, "{field}");
 
         // Again: nothing differs, so nothing is written.
@@ -249,7 +255,10 @@ async fn masks_star_empty_and_clearing() {
         article_id: "a".into(),
         ..Default::default()
     };
-    let clearable: Vec<_> = FIELDS.into_iter().filter(|f| !["language", "body"].contains(f)).collect();
+    let clearable: Vec<_> = FIELDS
+        .into_iter()
+        .filter(|f| !["language", "body"].contains(f))
+        .collect();
     let answer = update(&server, nothing.clone(), &clearable).await;
     let expected = pb::Article {
         article_id: "a".into(),
@@ -262,15 +271,21 @@ async fn masks_star_empty_and_clearing() {
     let mut client = server.articles();
     let seq = server.seq().await;
     blames(
-        client.update_article(update_request(nothing.clone(), &["body"])).await,
+        client
+            .update_article(update_request(nothing.clone(), &["body"]))
+            .await,
         &["article.title"],
     );
     blames(
-        client.update_article(update_request(nothing.clone(), &["language"])).await,
+        client
+            .update_article(update_request(nothing.clone(), &["language"]))
+            .await,
         &["article.language"],
     );
     blames(
-        client.update_article(update_request(nothing.clone(), &["*"])).await,
+        client
+            .update_article(update_request(nothing.clone(), &["*"]))
+            .await,
         &["article.body", "article.language"],
     );
     for (mask, path) in [
@@ -282,10 +297,17 @@ async fn masks_star_empty_and_clearing() {
         (&[""], "update_mask.paths[0]"),
         (&["Title"], "update_mask.paths[0]"),
     ] {
-        blames(client.update_article(update_request(other_article("a"), mask)).await, &[path]);
+        blames(
+            client
+                .update_article(update_request(other_article("a"), mask))
+                .await,
+            &[path],
+        );
     }
     blames(
-        client.update_article(update_request(other_article("a"), &["*", "title"])).await,
+        client
+            .update_article(update_request(other_article("a"), &["*", "title"]))
+            .await,
         &["update_mask"],
     );
     assert_eq!(server.seq().await, seq);
@@ -316,14 +338,21 @@ async fn etags_guard_every_mutation() {
             etag: stale.into(),
             ..Default::default()
         };
-        let refused = fails(client.delete_article(request).await, Code::Aborted, "ETAG_MISMATCH");
+        let refused = fails(
+            client.delete_article(request).await,
+            Code::Aborted,
+            "ETAG_MISMATCH",
+        );
         assert_eq!(refused.metadata["current_etag"], second.etag);
     }
     // A write that changes nothing needs no etag: the order is no-op, then etag.
     let answer = client.update_article(text("اثنان", &first.etag)).await.unwrap();
     assert_eq!(answer.into_inner().article.unwrap(), second);
     assert_eq!(server.seq().await, seq);
-    blames(client.update_article(text("ثلاثة", &"x".repeat(65))).await, &["etag"]);
+    blames(
+        client.update_article(text("ثلاثة", &"x".repeat(65))).await,
+        &["etag"],
+    );
 
     let third = client.update_article(text("ثلاثة", &second.etag)).await.unwrap();
     let third = third.into_inner().article.unwrap();
@@ -332,7 +361,13 @@ async fn etags_guard_every_mutation() {
         etag: third.etag,
         ..Default::default()
     };
-    let deleted = client.delete_article(request).await.unwrap().into_inner().article.unwrap();
+    let deleted = client
+        .delete_article(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .article
+        .unwrap();
     let undelete = |etag: &str| pb::UndeleteArticleRequest {
         article_id: "a".into(),
         etag: etag.into(),
@@ -370,7 +405,10 @@ async fn allow_missing_creates_once_and_then_updates() {
         section: "Monde".into(),
         ..full_article("a")
     };
-    assert_eq!(settable(&answer.into_inner().article.unwrap()), settable(&expected));
+    assert_eq!(
+        settable(&answer.into_inner().article.unwrap()),
+        settable(&expected)
+    );
     // Ids of segments cannot be known before the article is.
     let mut with_ids = article("b", &["نص"]);
     with_ids.body[0].segment_id = "s1".into();
@@ -382,7 +420,10 @@ async fn allow_missing_creates_once_and_then_updates() {
         article: Some(with_ids),
         ..Default::default()
     };
-    blames(client.create_article(create).await, &["article.body[0].segment_id"]);
+    blames(
+        client.create_article(create).await,
+        &["article.body[0].segment_id"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -435,14 +476,22 @@ async fn delete_hides_and_undelete_brings_back_as_it_was() {
             at: Some(moment),
             ..get_request(false)
         };
-        fails(client.get_article(request).await, Code::NotFound, "ARTICLE_NOT_FOUND");
+        fails(
+            client.get_article(request).await,
+            Code::NotFound,
+            "ARTICLE_NOT_FOUND",
+        );
     }
     fails(
         client.lookup_article(lookup(false)).await,
         Code::NotFound,
         "ARTICLE_NOT_FOUND",
     );
-    let answer = client.batch_get_articles(batch(false)).await.unwrap().into_inner();
+    let answer = client
+        .batch_get_articles(batch(false))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((answer.articles.len(), answer.missing_ids.len()), (0, 1));
     let shown = client.get_article(get_request(true)).await.unwrap().into_inner();
     let shown = shown.article.unwrap();
@@ -457,7 +506,11 @@ async fn delete_hides_and_undelete_brings_back_as_it_was() {
         article: Some(article("a", &["نص"])),
         ..Default::default()
     };
-    fails(client.create_article(request).await, Code::AlreadyExists, "ARTICLE_EXISTS");
+    fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ARTICLE_EXISTS",
+    );
     let mut thief = full_article("b");
     thief.guid = String::new();
     thief.canonical_url = created.canonical_url.clone();
@@ -465,10 +518,16 @@ async fn delete_hides_and_undelete_brings_back_as_it_was() {
         article: Some(thief),
         ..Default::default()
     };
-    let taken = fails(client.create_article(request).await, Code::AlreadyExists, "ALIAS_TAKEN");
+    let taken = fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
     assert_eq!(taken.metadata["holder_article_id"], "a");
     fails(
-        client.update_article(update_request(other_article("a"), &["*"])).await,
+        client
+            .update_article(update_request(other_article("a"), &["*"]))
+            .await,
         Code::FailedPrecondition,
         "ARTICLE_DELETED",
     );
@@ -488,7 +547,11 @@ async fn delete_hides_and_undelete_brings_back_as_it_was() {
         article_id: "none".into(),
         ..Default::default()
     };
-    fails(client.delete_article(missing).await, Code::NotFound, "ARTICLE_NOT_FOUND");
+    fails(
+        client.delete_article(missing).await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
     server.check().await;
 }
 
@@ -513,7 +576,12 @@ async fn events_tell_of_changes_and_of_nothing_else() {
     };
     server.articles().delete_article(delete.clone()).await.unwrap();
     server.articles().delete_article(delete).await.unwrap();
-    let kinds: Vec<_> = server.events_after(0).await.into_iter().map(|event| event.kind).collect();
+    let kinds: Vec<_> = server
+        .events_after(0)
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
     assert_eq!(
         kinds,
         [
@@ -567,7 +635,12 @@ async fn segments_keep_their_ids_over_revisions() {
             ..Default::default()
         }
     };
-    let revised = update(&server, named(&[("s6", "نص آخر"), ("", "جديد"), ("s2", "نص")]), &["body"]).await;
+    let revised = update(
+        &server,
+        named(&[("s6", "نص آخر"), ("", "جديد"), ("s2", "نص")]),
+        &["body"],
+    )
+    .await;
     assert_eq!(ids(&revised), ["s6", "s8", "s2"]);
     let mut client = server.articles();
     let wrong = named(&[("s1", "نص"), ("s99", "نص"), ("s1", "نص"), ("title", "نص")]);
@@ -581,7 +654,9 @@ async fn segments_keep_their_ids_over_revisions() {
     );
     for id in ["x", "s0", "s01", "S1", "s 1"] {
         blames(
-            client.update_article(update_request(named(&[(id, "نص")]), &["body"])).await,
+            client
+                .update_article(update_request(named(&[(id, "نص")]), &["body"]))
+                .await,
             &["article.body[0].segment_id"],
         );
     }
@@ -607,8 +682,14 @@ async fn an_alias_has_one_holder_and_is_never_given_up() {
         "HTTPS://Example.COM:443/ar/%d8%ae%D8%A8ر/1",
         "https://user:pw@example.com/x/../ar/خبر/1?fbclid=2",
     ] {
-        let found = client.lookup_article(lookup(Alias::CanonicalUrl(spelling.into()))).await;
-        assert_eq!(found.unwrap().into_inner().article.unwrap().article_id, "a", "{spelling}");
+        let found = client
+            .lookup_article(lookup(Alias::CanonicalUrl(spelling.into())))
+            .await;
+        assert_eq!(
+            found.unwrap().into_inner().article.unwrap().article_id,
+            "a",
+            "{spelling}"
+        );
     }
     // Another article cannot have them, by creation or by update, and is not touched by the attempt.
     let mut second = article("b", &["نص"]);
@@ -617,13 +698,19 @@ async fn an_alias_has_one_holder_and_is_never_given_up() {
         article: Some(second.clone()),
         ..Default::default()
     };
-    let taken = fails(client.create_article(request).await, Code::AlreadyExists, "ALIAS_TAKEN");
+    let taken = fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
     assert_eq!(taken.metadata["holder_article_id"], "a");
     assert!(taken.metadata["alias"].contains(url), "{taken:?}");
     create(&server, article("b", &["نص"])).await;
     let before = server.export().await;
     fails(
-        client.update_article(update_request(second, &["canonical_url"])).await,
+        client
+            .update_article(update_request(second, &["canonical_url"]))
+            .await,
         Code::AlreadyExists,
         "ALIAS_TAKEN",
     );
@@ -631,7 +718,9 @@ async fn an_alias_has_one_holder_and_is_never_given_up() {
     guid.guid = "g1".into();
     guid.publisher = "p".into();
     fails(
-        client.update_article(update_request(guid.clone(), &["guid", "publisher"])).await,
+        client
+            .update_article(update_request(guid.clone(), &["guid", "publisher"]))
+            .await,
         Code::AlreadyExists,
         "ALIAS_TAKEN",
     );
@@ -667,7 +756,11 @@ async fn an_alias_has_one_holder_and_is_never_given_up() {
         article: Some(third),
         ..Default::default()
     };
-    fails(client.create_article(request).await, Code::AlreadyExists, "ALIAS_TAKEN");
+    fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
     for alias in [
         guid("", "g1"),
         guid("p", "G1"),
@@ -718,7 +811,11 @@ async fn revisions_are_listed_newest_first_page_by_page() {
             page_size: 3,
             page_token: token.clone(),
         };
-        fails(client.list_revisions(other).await, Code::InvalidArgument, "BAD_TOKEN");
+        fails(
+            client.list_revisions(other).await,
+            Code::InvalidArgument,
+            "BAD_TOKEN",
+        );
     }
     let numbers: Vec<_> = listed.iter().map(|r| (r.revision, r.segment_count)).collect();
     assert_eq!(numbers, [(7, 7), (6, 6), (5, 5), (4, 4), (3, 3), (2, 2), (1, 1)]);

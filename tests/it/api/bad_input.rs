@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{Code, Status};
 
 use super::{article, attach, body, by_id, create, full_article, segment, small_form, update_request};
-use crate::harness::{ARTICLE_BYTES, LIMIT, Server, blames, failure, fails, frame};
+use crate::harness::{ARTICLE_BYTES, LIMIT, Server, blames, fails, failure, frame};
 
 const ARTICLES: &str = "/articlestore.v1.ArticleService";
 const TRANSLATIONS: &str = "/articlestore.v1.TranslationService";
@@ -140,17 +140,20 @@ async fn every_wrong_field_of_an_article_is_named_at_once() {
         "article.updated.precision",
     ];
     let mut client = server.articles();
-    blames(client.create_article(create_request(bad.clone())).await, &all);
+    let mut all = all.to_vec();
+    blames_in_any_order(client.create_article(create_request(bad.clone())).await, &all);
     let known = pb::Article {
         article_id: "a".into(),
         ..bad
     };
-    let refused = blames(
-        client.update_article(update_request(known.clone(), &["*"])).await,
-        &all[1..],
-    );
+    all.remove(0);
+    let answer = client.update_article(update_request(known.clone(), &["*"])).await;
+    let refused = blames_in_any_order(answer, &all);
     let of = |path: &str| &refused.fields.iter().find(|(field, _)| field == path).unwrap().1;
-    assert!(of("article.title.text").contains("U+0000 at code point 4"), "{refused:?}");
+    assert!(
+        of("article.title.text").contains("U+0000 at code point 4"),
+        "{refused:?}"
+    );
     assert!(of("article.section").contains("1025") && of("article.section").contains("1024"));
     assert!(of("article.language").contains("x-"));
     assert!(of("article.published.instant").contains("1351545600000"));
@@ -164,18 +167,37 @@ async fn every_wrong_field_of_an_article_is_named_at_once() {
             &[],
         )
     };
-    blames(client.update_article(missing).await, &all[1..]);
+    blames_in_any_order(client.update_article(missing).await, &all);
     assert_eq!(server.export().await, before);
+}
+
+fn blames_in_any_order<T: std::fmt::Debug>(
+    answer: Result<tonic::Response<T>, Status>,
+    paths: &[&str],
+) -> crate::harness::Failure {
+    let refused = crate::harness::refused(answer);
+    let mut named = refused.paths();
+    let mut paths = paths.to_vec();
+    named.sort_unstable();
+    paths.sort_unstable();
+    assert_eq!(named, paths);
+    assert_eq!(
+        (refused.code, refused.reason.as_str()),
+        (Code::InvalidArgument, "BAD_FIELD")
+    );
+    refused
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dates_names_and_tags_at_their_limits() {
     let (server, _) = furnished().await;
     let mut client = server.articles();
-    let dated = |published| create_request(pb::Article {
-        published: Some(published),
-        ..article("d", &["نص"])
-    });
+    let dated = |published| {
+        create_request(pb::Article {
+            published: Some(published),
+            ..article("d", &["نص"])
+        })
+    };
     let seconds = |seconds, nanos| Some(Timestamp { seconds, nanos });
     for (date, path, value) in [
         (pb::ArticleDate::default(), "article.published", "instant"),
@@ -254,18 +276,34 @@ async fn dates_names_and_tags_at_their_limits() {
         blames(client.get_article(request).await, &["article_id"]);
     }
     create(&server, article(&"x".repeat(128), &["نص"])).await;
-    for tag in ["", "x-", "x", "ar_EG", "english", "ar-", "und", "\u{202E}ar", &"a".repeat(65)] {
+    for tag in [
+        "",
+        "x-",
+        "x",
+        "ar_EG",
+        "english",
+        "ar-",
+        "und",
+        "\u{202E}ar",
+        &"a".repeat(65),
+    ] {
         let bad = pb::Article {
             language: tag.into(),
             ..article("t", &["نص"])
         };
-        blames(client.create_article(create_request(bad)).await, &["article.language"]);
+        blames(
+            client.create_article(create_request(bad)).await,
+            &["article.language"],
+        );
     }
     let no_text = pb::Article {
         title: Some(segment("  ")),
         ..article("t", &[])
     };
-    blames(client.create_article(create_request(no_text)).await, &["article.title"]);
+    blames(
+        client.create_article(create_request(no_text)).await,
+        &["article.title"],
+    );
     blames(
         client.create_article(pb::CreateArticleRequest::default()).await,
         &["article"],
@@ -302,11 +340,16 @@ async fn what_is_too_large_names_its_size_and_the_limit() {
     // 10,001 segments; 10,000 are fine.
     let texts = vec!["ن"; 10_001];
     let refused = blames(
-        client.create_article(create_request(article("many", &texts))).await,
+        client
+            .create_article(create_request(article("many", &texts)))
+            .await,
         &["article.body"],
     );
     assert!(refused.fields[0].1.contains("10001") && refused.fields[0].1.contains("10000"));
-    let answer = server.translations().attach_translation(small_form("a", "en", 1, &texts)).await;
+    let answer = server
+        .translations()
+        .attach_translation(small_form("a", "en", 1, &texts))
+        .await;
     blames(answer, &["text.body"]);
     assert_eq!(server.export().await, before);
     let many = create(&server, article("many", &texts[1..])).await;
@@ -343,7 +386,11 @@ async fn errors_stay_small_however_much_is_wrong() {
             alias: Some(alias),
             ..Default::default()
         };
-        fails(client.lookup_article(request).await, Code::NotFound, "ARTICLE_NOT_FOUND");
+        fails(
+            client.lookup_article(request).await,
+            Code::NotFound,
+            "ARTICLE_NOT_FOUND",
+        );
     }
     let lookup = |publisher: &str, guid: &str| pb::LookupArticleRequest {
         alias: Some(pb::lookup_article_request::Alias::Guid(pb::Guid {
@@ -374,7 +421,10 @@ async fn errors_stay_small_however_much_is_wrong() {
     let refused = failure(&client.batch_get_articles(batch).await.unwrap_err());
     assert_eq!(refused.fields[0].0, "article_ids[0]");
     let mut labels = article("l", &["نص"]);
-    labels.labels = (0..300).map(|n| (format!("{n}{long}"), "\u{0}".into())).take(1).collect();
+    labels.labels = (0..300)
+        .map(|n| (format!("{n}{long}"), "\u{0}".into()))
+        .take(1)
+        .collect();
     failure(&client.create_article(create_request(labels)).await.unwrap_err());
     let paths: Vec<String> = (0..2_000).map(|n| format!("{n} ورق \u{202E}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
@@ -438,7 +488,10 @@ async fn reads_name_what_is_wrong_with_them() {
         at: Some(pb::get_article_request::At::AsOfTime(YEAR_44798)),
         ..Default::default()
     };
-    blames(client.get_article(get).await, &["article_id", "view", "as_of_time"]);
+    blames(
+        client.get_article(get).await,
+        &["article_id", "view", "as_of_time"],
+    );
     let lookup = pb::LookupArticleRequest {
         view: 99,
         alias: Some(pb::lookup_article_request::Alias::CanonicalUrl("/x".into())),
@@ -482,7 +535,9 @@ async fn reads_name_what_is_wrong_with_them() {
     };
     let second = |seconds| Some(Timestamp { seconds, nanos: 0 });
     blames(
-        client.list_articles(instants(Some(YEAR_44798), Some(YEAR_44798))).await,
+        client
+            .list_articles(instants(Some(YEAR_44798), Some(YEAR_44798)))
+            .await,
         &["time_range.start_time", "time_range.end_time"],
     );
     for (start, end) in [(5, 5), (6, 5)] {
@@ -515,7 +570,10 @@ async fn reads_name_what_is_wrong_with_them() {
         page_size: i32::MIN,
         ..Default::default()
     };
-    blames(client.list_revisions(revisions).await, &["page_size", "article_id"]);
+    blames(
+        client.list_revisions(revisions).await,
+        &["page_size", "article_id"],
+    );
     let get = pb::GetTranslationRequest {
         article_id: "a/".into(),
         language: "x-".into(),
@@ -595,23 +653,34 @@ async fn damaged_tokens_are_refused() {
         page_token: page_token.into(),
         ..Default::default()
     };
-    let token = client.list_articles(list("")).await.unwrap().into_inner().next_page_token;
+    let token = client
+        .list_articles(list(""))
+        .await
+        .unwrap()
+        .into_inner()
+        .next_page_token;
     let mut damaged: Vec<String> = (1..token.len()).map(|end| token[..end].to_owned()).collect();
     damaged.extend(
-        ["x", "%%%", "AAAA", "AQ", "\u{0}", "خبر", &format!("{token}=="), &format!("{token}x/")]
-            .map(str::to_owned),
+        [
+            "x",
+            "%%%",
+            "AAAA",
+            "AQ",
+            "\u{0}",
+            "خبر",
+            &format!("{token}=="),
+            &format!("{token}x/"),
+        ]
+        .map(str::to_owned),
     );
     damaged.push("A".repeat(100_000));
     for damaged in &damaged {
-        // A cut may leave a token of a shorter id: that is a place in the same list, and no error.
-        match client.list_articles(list(damaged)).await {
-            Ok(_) => assert!(token.starts_with(damaged.as_str()) && damaged.len() > 20, "{damaged}"),
-            Err(status) => {
-                let failure = failure(&status);
-                assert_eq!((failure.code, failure.reason.as_str()), (Code::InvalidArgument, "BAD_TOKEN"));
-                assert_eq!(failure.paths(), ["page_token"]);
-            }
-        }
+        let refused = fails(
+            client.list_articles(list(damaged)).await,
+            Code::InvalidArgument,
+            "BAD_TOKEN",
+        );
+        assert_eq!(refused.paths(), ["page_token"]);
     }
     for token in [token.as_str(), "x", "%%%"] {
         let revisions = pb::ListRevisionsRequest {
@@ -619,7 +688,11 @@ async fn damaged_tokens_are_refused() {
             page_token: token.into(),
             ..Default::default()
         };
-        fails(client.list_revisions(revisions).await, Code::InvalidArgument, "BAD_TOKEN");
+        fails(
+            client.list_revisions(revisions).await,
+            Code::InvalidArgument,
+            "BAD_TOKEN",
+        );
         let translations = pb::ListTranslationsRequest {
             article_id: "a".into(),
             page_token: token.into(),
@@ -638,7 +711,10 @@ async fn damaged_tokens_are_refused() {
             panic!("{token}")
         };
         let refused = failure(&status);
-        assert_eq!((refused.reason.as_str(), refused.paths()), ("BAD_TOKEN", vec!["resume_token"]));
+        assert_eq!(
+            (refused.reason.as_str(), refused.paths()),
+            ("BAD_TOKEN", vec!["resume_token"])
+        );
     }
 }
 
@@ -673,7 +749,12 @@ async fn malformed_messages_and_frames_are_the_callers_fault() {
             malformed(&server.raw(path, frame(garbage)).await.unwrap_err());
         }
         // Cut frames: inside the message, inside the header, no frame at all.
-        malformed(&server.raw(path, frame(&[0x0A; 40])[..20].to_vec()).await.unwrap_err());
+        malformed(
+            &server
+                .raw(path, frame(&[0x0A; 40])[..20].to_vec())
+                .await
+                .unwrap_err(),
+        );
         malformed(&server.raw(path, vec![0, 0, 0]).await.unwrap_err());
         malformed(&server.raw(path, vec![]).await.unwrap_err());
         // Unknown compression flags.
@@ -690,7 +771,12 @@ async fn malformed_messages_and_frames_are_the_callers_fault() {
             "{path}"
         );
         assert!(large.message.contains("17825792") && large.message.contains("16777216"));
-        let promised = failure(&server.raw(path, vec![0, 255, 255, 255, 255, 1]).await.unwrap_err());
+        let promised = failure(
+            &server
+                .raw(path, vec![0, 255, 255, 255, 255, 1])
+                .await
+                .unwrap_err(),
+        );
         assert_eq!(promised.reason, "MESSAGE_TOO_LARGE");
     }
     for (path, deep) in [
@@ -729,7 +815,11 @@ async fn a_broken_connection_harms_nobody_else() {
         stream.shutdown().await.unwrap();
         let mut rest = Vec::new();
         // However it ends, it ends.
-        drop(tokio::time::timeout(LIMIT, stream.read_to_end(&mut rest)).await.unwrap());
+        drop(
+            tokio::time::timeout(LIMIT, stream.read_to_end(&mut rest))
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(server.export().await, before);
 }
@@ -799,7 +889,11 @@ async fn unknown_enum_numbers_of_texts_are_named() {
     };
     blames(
         translations.attach_translation(request).await,
-        &["text.title.segment_id", "text.body[0].text", "text.body[1].spans[0].mark"],
+        &[
+            "text.title.segment_id",
+            "text.body[0].text",
+            "text.body[1].spans[0].mark",
+        ],
     );
     let body_of = pb::Article {
         article_id: "a".into(),

@@ -122,10 +122,17 @@ async fn apply(server: Server, model: &mut Model, step: Step) -> Server {
             let mut request = by_id("a", LANGUAGES[language], revision, &[(&id, &text)]);
             request.agent = agent(pb::AgentKind::Human, "Leïla");
             attach(&server, request).await;
-            let mut known: BTreeMap<usize, String> =
-                model.translations.remove(&language).unwrap_or_default().into_iter().collect();
+            let mut known: BTreeMap<usize, String> = model
+                .translations
+                .remove(&language)
+                .unwrap_or_default()
+                .into_iter()
+                .collect();
             known.insert(source[place], text);
-            let targets = source.iter().filter_map(|p| Some((*p, known.get(p)?.clone()))).collect();
+            let targets = source
+                .iter()
+                .filter_map(|p| Some((*p, known.get(p)?.clone())))
+                .collect();
             model.translations.insert(language, targets);
         }
         Step::Restart => return server.restart().await,
@@ -144,11 +151,20 @@ async fn compare(server: &Server, model: &Model) {
         let expected: Vec<_> = targets.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, expected);
         let summary = read.summary.unwrap();
-        assert_eq!(summary.freshness(), model.freshness(targets), "{targets:?} of {:?}", model.head());
+        assert_eq!(
+            summary.freshness(),
+            model.freshness(targets),
+            "{targets:?} of {:?}",
+            model.head()
+        );
         assert!(article.translations.iter().any(|t| t.language == summary.language
             && t.freshness == summary.freshness
             && t.etag == summary.etag));
-        let current = model.head().iter().filter(|p| targets.iter().any(|(q, _)| q == *p)).count();
+        let current = model
+            .head()
+            .iter()
+            .filter(|p| targets.iter().any(|(q, _)| q == *p))
+            .count();
         assert_eq!(summary.current_segments as usize, current);
     }
     // Every revision is still there.
@@ -158,7 +174,14 @@ async fn compare(server: &Server, model: &Model) {
             at: Some(pb::get_article_request::At::Revision(number)),
             ..Default::default()
         };
-        let read = server.articles().get_article(request).await.unwrap().into_inner().article.unwrap();
+        let read = server
+            .articles()
+            .get_article(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .article
+            .unwrap();
         let texts: Vec<_> = read.body.iter().map(|s| s.text.as_str()).collect();
         let expected: Vec<_> = paragraphs.iter().map(|p| PARAGRAPHS[*p]).collect();
         assert_eq!(texts, expected, "revision {number}");

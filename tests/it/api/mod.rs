@@ -154,7 +154,10 @@ async fn get(server: &Server, id: &str) -> pb::Article {
 
 /// Updates the fields of a mask; an empty mask means those that are set.
 async fn update(server: &Server, article: pb::Article, mask: &[&str]) -> pb::Article {
-    let answer = server.articles().update_article(update_request(article, mask)).await;
+    let answer = server
+        .articles()
+        .update_article(update_request(article, mask))
+        .await;
     answer.unwrap().into_inner().article.unwrap()
 }
 
@@ -205,7 +208,12 @@ fn target_of(id: &str, text: &str) -> pb::TargetSegment {
 }
 
 /// The small form: a title and all body texts in order.
-fn small_form<T: AsRef<str>>(id: &str, language: &str, revision: u32, texts: &[T]) -> pb::AttachTranslationRequest {
+fn small_form<T: AsRef<str>>(
+    id: &str,
+    language: &str,
+    revision: u32,
+    texts: &[T],
+) -> pb::AttachTranslationRequest {
     let text = pb::TargetText {
         title: Some(target("title")),
         lead: None,

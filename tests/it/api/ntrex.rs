@@ -28,7 +28,9 @@ fn documents() -> Option<Vec<Document>> {
         Document {
             id: document["id"].as_str().unwrap().to_owned(),
             segments: texts(&document["segments"]),
-            translations: translations.map(|(tag, value)| (tag.clone(), texts(value))).collect(),
+            translations: translations
+                .map(|(tag, value)| (tag.clone(), texts(value)))
+                .collect(),
         }
     });
     Some(documents.collect())
@@ -130,7 +132,12 @@ async fn wrong(server: &Server) -> BTreeMap<(String, String), (Freshness, [Vec<S
     let mut request = request;
     let mut seen = 0;
     loop {
-        let page = server.articles().list_articles(request.clone()).await.unwrap().into_inner();
+        let page = server
+            .articles()
+            .list_articles(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
         for article in page.articles {
             for translation in article.translations {
                 seen += 1;
@@ -176,7 +183,10 @@ async fn real_news_go_stale_by_the_paragraph_and_heal() {
     assert_equal(&server, &documents).await;
     assert_eq!(wrong(&server).await, BTreeMap::new());
 
-    let document = documents.iter().max_by_key(|document| document.segments.len()).unwrap();
+    let document = documents
+        .iter()
+        .max_by_key(|document| document.segments.len())
+        .unwrap();
     let original = &document.segments[1..];
     // One paragraph edited, and restored after a restart.
     let mut edited = original.to_vec();
@@ -210,9 +220,21 @@ async fn real_news_go_stale_by_the_paragraph_and_heal() {
     rewritten[1] = "Something else entirely happened here.".into();
     let revised = rewrite(&server, &document.id, &rewritten).await;
     let new = revised.body[1].segment_id.clone();
-    assert_wrong(&server, document, Freshness::Incomplete, [&[], &[&new], &["s2"], &[]]).await;
+    assert_wrong(
+        &server,
+        document,
+        Freshness::Incomplete,
+        [&[], &[&new], &["s2"], &[]],
+    )
+    .await;
     let server = server.restart().await;
-    assert_wrong(&server, document, Freshness::Incomplete, [&[], &[&new], &["s2"], &[]]).await;
+    assert_wrong(
+        &server,
+        document,
+        Freshness::Incomplete,
+        [&[], &[&new], &["s2"], &[]],
+    )
+    .await;
     restore(&server, &document.id, original).await;
     assert_eq!(wrong(&server).await, BTreeMap::new());
 

@@ -6,7 +6,9 @@ use article_store::domain::time::Timestamp;
 use article_store::pb;
 use tonic::Code;
 
-use super::{agent, article, attach, body, by_id, create, full_article, rewrite, segment, small_form, time, update};
+use super::{
+    agent, article, attach, body, by_id, create, full_article, rewrite, segment, small_form, time, update,
+};
 use crate::harness::{Server, fails};
 
 /// All that the API says of article `a`, now or at a moment.
@@ -92,7 +94,10 @@ async fn every_state_is_read_back_by_time_and_by_revision() {
             }
             _ => {
                 let listed = states.last().unwrap().1.summaries.clone();
-                let active = listed.iter().find(|t| t.disposition() == pb::Disposition::Active).unwrap();
+                let active = listed
+                    .iter()
+                    .find(|t| t.disposition() == pb::Disposition::Active)
+                    .unwrap();
                 let request = pb::DetachTranslationRequest {
                     article_id: "a".into(),
                     language: active.language.clone(),
@@ -111,7 +116,12 @@ async fn every_state_is_read_back_by_time_and_by_revision() {
         assert_eq!(see(&server, Some(*time)).await, *state, "at commit {index}");
         if let Some((next, _)) = states.get(index + 1) {
             let before = next.saturating_add_micros(-1);
-            assert_eq!(see(&server, Some(before)).await, *state, "before commit {}", index + 1);
+            assert_eq!(
+                see(&server, Some(before)).await,
+                *state,
+                "before commit {}",
+                index + 1
+            );
         }
     }
     let (_, newest) = states.last().unwrap();
@@ -126,7 +136,10 @@ async fn every_state_is_read_back_by_time_and_by_revision() {
             ..Default::default()
         };
         let read = server.articles().get_article(request).await.unwrap().into_inner();
-        let (_, last) = states.iter().rfind(|(_, s)| s.article.revision == revision).unwrap();
+        let (_, last) = states
+            .iter()
+            .rfind(|(_, s)| s.article.revision == revision)
+            .unwrap();
         assert_eq!(read.article.as_ref(), Some(&last.article), "revision {revision}");
     }
     server.check().await;
@@ -173,13 +186,22 @@ async fn what_never_was_is_not_found() {
     early.seconds -= 1;
     let mut client = server.articles();
     use pb::get_article_request::At;
-    for at in [At::Revision(0), At::Revision(3), At::Revision(u32::MAX), At::AsOfTime(early)] {
+    for at in [
+        At::Revision(0),
+        At::Revision(3),
+        At::Revision(u32::MAX),
+        At::AsOfTime(early),
+    ] {
         let request = pb::GetArticleRequest {
             article_id: "a".into(),
             at: Some(at),
             ..Default::default()
         };
-        let missing = fails(client.get_article(request).await, Code::NotFound, "REVISION_NOT_FOUND");
+        let missing = fails(
+            client.get_article(request).await,
+            Code::NotFound,
+            "REVISION_NOT_FOUND",
+        );
         assert_eq!(missing.metadata["article_id"], "a");
         assert_eq!(missing.metadata["head_revision"], "2");
         assert!(missing.message.contains('2'), "{}", missing.message);

@@ -8,7 +8,8 @@ use prost::bytes::Bytes;
 use tonic::{Code, Status};
 
 use super::{
-    agent, article, attach, body, by_id, create, full_article, get, rewrite, segment, small_form, update_request,
+    agent, article, attach, body, by_id, create, full_article, get, rewrite, segment, small_form,
+    update_request,
 };
 use crate::harness::{Server, failure, frame};
 
@@ -61,7 +62,9 @@ impl Mutation {
             request_id: request_id(),
             ..Default::default()
         };
-        Self::new(&format!("{ARTICLES}/DeleteArticle"), &request, |r| r.etag.push('x'))
+        Self::new(&format!("{ARTICLES}/DeleteArticle"), &request, |r| {
+            r.etag.push('x')
+        })
     }
 
     fn undelete(id: &str) -> Self {
@@ -70,7 +73,9 @@ impl Mutation {
             request_id: request_id(),
             ..Default::default()
         };
-        Self::new(&format!("{ARTICLES}/UndeleteArticle"), &request, |r| r.etag.push('x'))
+        Self::new(&format!("{ARTICLES}/UndeleteArticle"), &request, |r| {
+            r.etag.push('x')
+        })
     }
 
     fn attach(request: pb::AttachTranslationRequest) -> Self {
@@ -91,7 +96,9 @@ impl Mutation {
             request_id: request_id(),
             ..Default::default()
         };
-        Self::new(&format!("{TRANSLATIONS}/DetachTranslation"), &request, |r| r.etag.push('x'))
+        Self::new(&format!("{TRANSLATIONS}/DetachTranslation"), &request, |r| {
+            r.etag.push('x')
+        })
     }
 
     async fn send(&self, server: &Server) -> Result<Bytes, Status> {
@@ -158,7 +165,12 @@ async fn mutations(server: &Server) -> Vec<Mutation> {
 async fn interfere(server: &Server, round: usize) {
     let texts = [format!("كتب آخر {round}"), "وقال المتحدث".to_owned()];
     let revised = rewrite(server, "a", &texts).await;
-    let mut request = by_id("a", "de", revised.revision, &[(&revised.body[0].segment_id, "anderes")]);
+    let mut request = by_id(
+        "a",
+        "de",
+        revised.revision,
+        &[(&revised.body[0].segment_id, "anderes")],
+    );
     request.new_candidate = true;
     attach(server, request).await;
     let mut other = by_id("a", "en", 1, &[("s2", &format!("interfering {round}"))]);
@@ -170,7 +182,13 @@ async fn interfere(server: &Server, round: usize) {
         dateline: format!("الرباط {round}"),
         ..Default::default()
     };
-    if !matches!(server.articles().update_article(update_request(published, &[])).await, Ok(_)) {
+    if !matches!(
+        server
+            .articles()
+            .update_article(update_request(published, &[]))
+            .await,
+        Ok(_)
+    ) {
         assert!((19..=20).contains(&round), "only while it is deleted");
     }
     create(server, article("", &["مقال آخر"])).await;
@@ -187,7 +205,12 @@ async fn a_retry_gives_the_first_answer_and_applies_nothing_twice() {
         let (before, seq) = (server.export().await, server.seq().await);
         let second = mutation.send(&server).await.unwrap();
         assert_eq!(second, first, "{} {index}", mutation.path);
-        let refused = failure(&server.raw(&mutation.path, mutation.other.clone()).await.unwrap_err());
+        let refused = failure(
+            &server
+                .raw(&mutation.path, mutation.other.clone())
+                .await
+                .unwrap_err(),
+        );
         assert_eq!(
             (refused.code, refused.reason.as_str()),
             (Code::InvalidArgument, "REQUEST_ID_REUSED"),
@@ -202,7 +225,12 @@ async fn a_retry_gives_the_first_answer_and_applies_nothing_twice() {
     let before = server.export().await;
     let server = server.restart().await;
     for (index, (mutation, first)) in mutations.iter().zip(&first_answers).enumerate() {
-        assert_eq!(mutation.send(&server).await.unwrap(), *first, "{} {index}", mutation.path);
+        assert_eq!(
+            mutation.send(&server).await.unwrap(),
+            *first,
+            "{} {index}",
+            mutation.path
+        );
     }
     assert_eq!(server.export().await, before);
     server.check().await;
@@ -223,7 +251,9 @@ async fn race(server: &Server, mutation: &Mutation, disturb: bool) -> Bytes {
         }
     };
     let (answers, ()) = futures::join!(futures::future::join_all(sends), noise);
-    let mut answers = answers.into_iter().map(|answer| answer.expect("a retry is never refused"));
+    let mut answers = answers
+        .into_iter()
+        .map(|answer| answer.expect("a retry is never refused"));
     let first = answers.next().unwrap();
     for answer in answers {
         assert!(answer == first, "{}: two answers to one request", mutation.path);
@@ -274,7 +304,11 @@ async fn simultaneous_retries_are_one_request() {
         let edit = by_id("a", "it", 1, &[("s1", &format!("uno {round}"))]);
         race(&server, &Mutation::attach(edit), true).await;
         let mut guarded = by_id("a", "it", 1, &[("s1", &format!("due {round}"))]);
-        guarded.etag = super::translation(&server, "a", "it", "").await.summary.unwrap().etag;
+        guarded.etag = super::translation(&server, "a", "it", "")
+            .await
+            .summary
+            .unwrap()
+            .etag;
         race(&server, &Mutation::attach(guarded), false).await;
         assert!(revision >= 1);
 
@@ -289,7 +323,12 @@ async fn request_ids_are_uuids_of_one_rpc() {
     let server = Server::memory().await;
     create(&server, article("a", &["نص"])).await;
     let mut client = server.articles();
-    for id in ["x", "00000000-0000-0000-0000-000000000000", "0192d3c4-0000-7000-8000", &"a".repeat(10_000)] {
+    for id in [
+        "x",
+        "00000000-0000-0000-0000-000000000000",
+        "0192d3c4-0000-7000-8000",
+        &"a".repeat(10_000),
+    ] {
         let request = pb::DeleteArticleRequest {
             article_id: "a".into(),
             request_id: id.into(),
@@ -311,7 +350,11 @@ async fn request_ids_are_uuids_of_one_rpc() {
     };
     let first = client.delete_article(delete(&id)).await.unwrap().into_inner();
     client.undelete_article(undelete).await.unwrap();
-    let again = client.delete_article(delete(&id.to_uppercase())).await.unwrap().into_inner();
+    let again = client
+        .delete_article(delete(&id.to_uppercase()))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(again, first);
     assert_eq!(get(&server, "a").await.delete_time, None);
     // What failed was not carried out, and may be sent again.

@@ -7,12 +7,17 @@ use pb::{AgentKind, AttachOutcome, Disposition, Freshness, OriginClass, Translat
 use tonic::Code;
 
 use super::{
-    agent, article, attach, body, by_id, create, rewrite, segment, small_form, target, target_of, translation, update,
+    agent, article, attach, body, by_id, create, rewrite, segment, small_form, target, target_of,
+    translation, update,
 };
 use crate::harness::{Server, blames, fails};
 
 fn texts(translation: &pb::Translation) -> Vec<&str> {
-    translation.body.iter().map(|segment| segment.text.as_str()).collect()
+    translation
+        .body
+        .iter()
+        .map(|segment| segment.text.as_str())
+        .collect()
 }
 
 fn human(request: pb::AttachTranslationRequest) -> pb::AttachTranslationRequest {
@@ -23,7 +28,11 @@ fn human(request: pb::AttachTranslationRequest) -> pb::AttachTranslationRequest 
 }
 
 async fn three(server: &Server) -> pb::Article {
-    create(server, article("a", &["الفقرة الأولى", "ثم الثانية", "وأخيرا الثالثة"])).await
+    create(
+        server,
+        article("a", &["الفقرة الأولى", "ثم الثانية", "وأخيرا الثالثة"]),
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +42,10 @@ async fn the_small_form_becomes_the_active_translation() {
     let request = small_form("a", "EN-gb", 1, &["one", "two", "three"]);
     let (summary, outcome) = attach(&server, request.clone()).await;
     assert_eq!(outcome, AttachOutcome::Created);
-    assert_eq!((summary.language.as_str(), summary.translation_id.as_str()), ("en-GB", "t1"));
+    assert_eq!(
+        (summary.language.as_str(), summary.translation_id.as_str()),
+        ("en-GB", "t1")
+    );
     assert_eq!(summary.source_revision, 1);
     assert_eq!(summary.state(), TranslationState::Translated);
     assert_eq!(summary.freshness(), Freshness::Current);
@@ -60,7 +72,10 @@ async fn the_small_form_becomes_the_active_translation() {
     assert_eq!(article.translations, [summary.clone()]);
     // The same again is no write.
     let seq = server.seq().await;
-    assert_eq!(attach(&server, request.clone()).await, (summary.clone(), AttachOutcome::Unchanged));
+    assert_eq!(
+        attach(&server, request.clone()).await,
+        (summary.clone(), AttachOutcome::Unchanged)
+    );
     assert_eq!(server.seq().await, seq);
     // The same machine edits its translation.
     let (edited, outcome) = attach(&server, small_form("a", "en-GB", 1, &["one", "2", "three"])).await;
@@ -70,7 +85,10 @@ async fn the_small_form_becomes_the_active_translation() {
     assert_eq!(edited.slot_etag, summary.slot_etag);
     assert_eq!(edited.create_time, summary.create_time);
     assert_ne!(edited.update_time, summary.update_time);
-    assert_eq!(texts(&translation(&server, "a", "en-GB", "t1").await), ["one", "2", "three"]);
+    assert_eq!(
+        texts(&translation(&server, "a", "en-GB", "t1").await),
+        ["one", "2", "three"]
+    );
     server.check().await;
 }
 
@@ -103,7 +121,10 @@ async fn by_id_writes_a_part_and_marks_are_kept() {
         ..by_id("a", "fr", 1, &[])
     };
     let (whole, outcome) = attach(&server, request).await;
-    assert_eq!((whole.freshness(), outcome), (Freshness::Current, AttachOutcome::Updated));
+    assert_eq!(
+        (whole.freshness(), outcome),
+        (Freshness::Current, AttachOutcome::Updated)
+    );
     let read = translation(&server, "a", "fr", "").await;
     assert_eq!(texts(&read), ["un", "deux", "trois"]);
     assert_eq!(read.body[1].spans, marked.spans);
@@ -119,7 +140,9 @@ async fn what_does_not_fit_the_revision_is_listed() {
     let before = server.export().await;
     let mut client = server.translations();
     let few = blames(
-        client.attach_translation(small_form("a", "en", 1, &["one", "two"])).await,
+        client
+            .attach_translation(small_form("a", "en", 1, &["one", "two"]))
+            .await,
         &["text.body"],
     );
     for id in ["s1", "s2", "s3"] {
@@ -132,17 +155,30 @@ async fn what_does_not_fit_the_revision_is_listed() {
         &["text.body"],
     );
     blames(
-        client.attach_translation(small_form("a", "en", 2, &["", " \n"])).await,
+        client
+            .attach_translation(small_form("a", "en", 2, &["", " \n"]))
+            .await,
         &["text.body[0].text", "text.body[1].text"],
     );
     blames(
         client
-            .attach_translation(by_id("a", "en", 2, &[("s1", "one"), ("s3", "three"), ("s9", "nine"), ("s1", "1")]))
+            .attach_translation(by_id(
+                "a",
+                "en",
+                2,
+                &[("s1", "one"), ("s3", "three"), ("s9", "nine"), ("s1", "1")],
+            ))
             .await,
-        &["text.body[1].segment_id", "text.body[2].segment_id", "text.body[3].segment_id"],
+        &[
+            "text.body[1].segment_id",
+            "text.body[2].segment_id",
+            "text.body[3].segment_id",
+        ],
     );
     blames(
-        client.attach_translation(by_id("a", "en", 2, &[("s1", "one"), ("", "two")])).await,
+        client
+            .attach_translation(by_id("a", "en", 2, &[("s1", "one"), ("", "two")]))
+            .await,
         &["text.body"],
     );
     let with_lead = pb::TargetText {
@@ -154,10 +190,15 @@ async fn what_does_not_fit_the_revision_is_listed() {
         ..by_id("a", "en", 2, &[])
     };
     blames(client.attach_translation(request).await, &["text.lead"]);
-    blames(client.attach_translation(by_id("a", "en", 2, &[])).await, &["text"]);
+    blames(
+        client.attach_translation(by_id("a", "en", 2, &[])).await,
+        &["text"],
+    );
     // An unknown revision names the newest.
     let unknown = fails(
-        client.attach_translation(small_form("a", "en", 7, &["one"])).await,
+        client
+            .attach_translation(small_form("a", "en", 7, &["one"]))
+            .await,
         Code::NotFound,
         "REVISION_NOT_FOUND",
     );
@@ -165,16 +206,22 @@ async fn what_does_not_fit_the_revision_is_listed() {
     assert_eq!(unknown.metadata["revision"], "7");
     // No revision is no guess.
     let guess = blames(
-        client.attach_translation(small_form("a", "en", 0, &["one", "two"])).await,
+        client
+            .attach_translation(small_form("a", "en", 0, &["one", "two"]))
+            .await,
         &["source_revision"],
     );
     assert!(guess.fields[0].1.contains("required"), "{guess:?}");
     blames(
-        client.attach_translation(small_form("a", "ar", 2, &["one", "two"])).await,
+        client
+            .attach_translation(small_form("a", "ar", 2, &["one", "two"]))
+            .await,
         &["language"],
     );
     fails(
-        client.attach_translation(small_form("b", "en", 1, &["one"])).await,
+        client
+            .attach_translation(small_form("b", "en", 1, &["one"]))
+            .await,
         Code::NotFound,
         "ARTICLE_NOT_FOUND",
     );
@@ -242,7 +289,13 @@ async fn every_wrong_field_of_an_attach_is_named_at_once() {
         request.agent.as_mut().unwrap().kind = kind;
         blames(client.attach_translation(request).await, &[field]);
     }
-    for uri in ["", "no uri", "/relative", &format!("https://h/{}", "x".repeat(2_048)), "x:\u{0}"] {
+    for uri in [
+        "",
+        "no uri",
+        "/relative",
+        &format!("https://h/{}", "x".repeat(2_048)),
+        "x:\u{0}",
+    ] {
         let request = pb::AttachTranslationRequest {
             content: Some(Content::ExternalUri(uri.into())),
             ..small_form("a", "en", 1, &[""])
@@ -255,6 +308,12 @@ async fn every_wrong_field_of_an_attach_is_named_at_once() {
         ..small_form("a", "en", 1, &["1", "2", "3"])
     };
     blames(client.attach_translation(both).await, &["new_candidate"]);
+    let etag_of_none = pb::AttachTranslationRequest {
+        etag: "1-0".into(),
+        new_candidate: true,
+        ..small_form("a", "en", 1, &["1", "2", "3"])
+    };
+    blames(client.attach_translation(etag_of_none).await, &["etag"]);
     let stray = pb::AttachTranslationRequest {
         quality_scores: vec![pb::QualityScore {
             metric: "COMET".into(),
@@ -265,7 +324,10 @@ async fn every_wrong_field_of_an_attach_is_named_at_once() {
         }],
         ..by_id("a", "en", 1, &[("s1", "one")])
     };
-    blames(client.attach_translation(stray).await, &["quality_scores[0].segment_id"]);
+    blames(
+        client.attach_translation(stray).await,
+        &["quality_scores[0].segment_id"],
+    );
     assert_eq!(server.seq().await, 1);
 }
 
@@ -291,16 +353,33 @@ async fn a_machine_never_replaces_a_person() {
     assert_eq!(outcome, AttachOutcome::Diverted);
     assert_eq!(candidate.translation_id, "t2");
     assert_eq!(candidate.disposition(), Disposition::Candidate);
-    assert_eq!(texts(&translation(&server, "a", "en", "t2").await), ["eins", "zwei", "three"]);
-    assert_eq!(translation(&server, "a", "en", "").await, served);
-    // Once more: the same one candidate, another machine has its own.
-    let (again, outcome) = attach(&server, by_id("a", "en", 1, &[("s2", "dos")])).await;
-    assert_eq!((again.translation_id.as_str(), outcome), ("t2", AttachOutcome::Diverted));
-    assert_eq!(texts(&translation(&server, "a", "en", "t2").await), ["eins", "dos", "three"]);
+    assert_eq!(
+        texts(&translation(&server, "a", "en", "t2").await),
+        ["eins", "zwei", "three"]
+    );
+    // The selection's etag moves with every candidate that joins.
+    let mut unselected = translation(&server, "a", "en", "").await;
+    unselected.summary.as_mut().unwrap().slot_etag = served.summary.as_ref().unwrap().slot_etag.clone();
+    assert_eq!(unselected, served);
+    // Once more, under the etag of what it has read: the same one candidate. Another machine has its own.
+    let mut guarded = by_id("a", "en", 1, &[("s2", "dos")]);
+    guarded.etag = served.summary.as_ref().unwrap().etag.clone();
+    let (again, outcome) = attach(&server, guarded).await;
+    assert_eq!(
+        (again.translation_id.as_str(), outcome),
+        ("t2", AttachOutcome::Diverted)
+    );
+    assert_eq!(
+        texts(&translation(&server, "a", "en", "t2").await),
+        ["eins", "dos", "three"]
+    );
     let mut other = by_id("a", "en", 1, &[("s2", "deux")]);
     other.agent = agent(AgentKind::Llm, "another");
     let (third, outcome) = attach(&server, other).await;
-    assert_eq!((third.translation_id.as_str(), outcome), ("t3", AttachOutcome::Diverted));
+    assert_eq!(
+        (third.translation_id.as_str(), outcome),
+        ("t3", AttachOutcome::Diverted)
+    );
     // The override needs the slot's etag, and the right one.
     let mut client = server.translations();
     let forced = pb::AttachTranslationRequest {
@@ -312,14 +391,21 @@ async fn a_machine_never_replaces_a_person() {
         slot_etag: edited.slot_etag.clone(),
         ..forced.clone()
     };
-    let refused = fails(client.attach_translation(wrong).await, Code::Aborted, "ETAG_MISMATCH");
+    let refused = fails(
+        client.attach_translation(wrong).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     assert_eq!(refused.metadata["current_etag"], third.slot_etag);
     let right = pb::AttachTranslationRequest {
         slot_etag: third.slot_etag,
         ..forced
     };
     let (overwritten, outcome) = attach(&server, right).await;
-    assert_eq!((overwritten.translation_id.as_str(), outcome), ("t1", AttachOutcome::Updated));
+    assert_eq!(
+        (overwritten.translation_id.as_str(), outcome),
+        ("t1", AttachOutcome::Updated)
+    );
     assert_eq!(translation(&server, "a", "en", "").await.body[1].text, "machine");
     // All of it survives a restart.
     let before = server.export().await;
@@ -348,13 +434,20 @@ async fn several_candidates_may_wait_and_detach_withdraws() {
     };
     let mut client = server.translations();
     let (edited, outcome) = attach(&server, edit.clone()).await;
-    assert_eq!((edited.translation_id.as_str(), outcome), ("t2", AttachOutcome::Updated));
+    assert_eq!(
+        (edited.translation_id.as_str(), outcome),
+        ("t2", AttachOutcome::Updated)
+    );
     let stale = pb::AttachTranslationRequest {
         etag: second.etag.clone(),
         translation_id: "t2".into(),
         ..by_id("a", "en", 1, &[("s1", "Un")])
     };
-    let refused = fails(client.attach_translation(stale).await, Code::Aborted, "ETAG_MISMATCH");
+    let refused = fails(
+        client.attach_translation(stale).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     assert_eq!(refused.metadata["current_etag"], edited.etag);
     let none = pb::AttachTranslationRequest {
         translation_id: "t9".into(),
@@ -383,15 +476,34 @@ async fn several_candidates_may_wait_and_detach_withdraws() {
         Code::Aborted,
         "ETAG_MISMATCH",
     );
-    blames(client.detach_translation(detach("", "")).await, &["translation_id"]);
+    blames(
+        client.detach_translation(detach("", "")).await,
+        &["translation_id"],
+    );
     let seq = server.seq().await;
-    let gone = client.detach_translation(detach("t1", &first.etag)).await.unwrap().into_inner();
+    let gone = client
+        .detach_translation(detach("t1", &first.etag))
+        .await
+        .unwrap()
+        .into_inner();
     let gone = gone.translation.unwrap();
     assert_eq!(gone.disposition(), Disposition::Withdrawn);
-    let events: Vec<_> = server.events_after(seq).await.into_iter().map(|event| event.kind).collect();
-    assert!(matches!(events[..], [Kind::TranslationDetached(_), Kind::TranslationSelected(None)]));
+    let events: Vec<_> = server
+        .events_after(seq)
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    assert!(matches!(
+        events[..],
+        [Kind::TranslationDetached(_), Kind::TranslationSelected(None)]
+    ));
     let seq = server.seq().await;
-    let again = client.detach_translation(detach("t1", "1-0")).await.unwrap().into_inner();
+    let again = client
+        .detach_translation(detach("t1", "1-0"))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(again.translation, Some(gone.clone()));
     assert_eq!(server.seq().await, seq);
     fails(
@@ -415,7 +527,14 @@ async fn several_candidates_may_wait_and_detach_withdraws() {
         ..Default::default()
     };
     let listed = client.list_translations(list(false)).await.unwrap().into_inner();
-    assert_eq!(listed.translations.iter().map(|t| &t.translation_id).collect::<Vec<_>>(), ["t2"]);
+    assert_eq!(
+        listed
+            .translations
+            .iter()
+            .map(|t| &t.translation_id)
+            .collect::<Vec<_>>(),
+        ["t2"]
+    );
     let listed = client.list_translations(list(true)).await.unwrap().into_inner();
     assert_eq!(listed.translations[0], gone);
     let edit_gone = pb::AttachTranslationRequest {
@@ -429,12 +548,19 @@ async fn several_candidates_may_wait_and_detach_withdraws() {
     );
     // A plain attach where nothing is served is served.
     let (new, outcome) = attach(&server, small_form("a", "en", 1, &["1", "2", "3"])).await;
-    assert_eq!((new.translation_id.as_str(), outcome), ("t3", AttachOutcome::Created));
+    assert_eq!(
+        (new.translation_id.as_str(), outcome),
+        ("t3", AttachOutcome::Created)
+    );
     assert_eq!(new.disposition(), Disposition::Active);
     // An etag names what was read: it cannot hold of a translation that is to be created.
     let mut read = small_form("a", "de", 1, &["1", "2", "3"]);
     read.etag = new.etag;
-    fails(client.attach_translation(read).await, Code::Aborted, "ETAG_MISMATCH");
+    fails(
+        client.attach_translation(read).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     server.check().await;
 }
 
@@ -468,8 +594,17 @@ async fn a_slot_holds_64_translations() {
             page_token: token.clone(),
             ..Default::default()
         };
-        let page = server.translations().list_translations(request.clone()).await.unwrap().into_inner();
-        listed.extend(page.translations.iter().map(|t| (t.language.clone(), t.translation_id.clone())));
+        let page = server
+            .translations()
+            .list_translations(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        listed.extend(
+            page.translations
+                .iter()
+                .map(|t| (t.language.clone(), t.translation_id.clone())),
+        );
         token = page.next_page_token;
         if token.is_empty() {
             break;
@@ -502,13 +637,22 @@ async fn states_of_an_author_end_at_translated() {
     let (initial, _) = attach(&server, with(TranslationState::Initial, "one")).await;
     assert_eq!(initial.state(), TranslationState::Initial);
     let (risen, outcome) = attach(&server, with(TranslationState::Translated, "one")).await;
-    assert_eq!((risen.state(), outcome), (TranslationState::Translated, AttachOutcome::Updated));
+    assert_eq!(
+        (risen.state(), outcome),
+        (TranslationState::Translated, AttachOutcome::Updated)
+    );
     // The same text again does not lower it; another text is where it is said to be.
     let (same, outcome) = attach(&server, with(TranslationState::Initial, "one")).await;
-    assert_eq!((same.state(), outcome), (TranslationState::Translated, AttachOutcome::Unchanged));
+    assert_eq!(
+        (same.state(), outcome),
+        (TranslationState::Translated, AttachOutcome::Unchanged)
+    );
     for state in [TranslationState::Reviewed, TranslationState::Final] {
         let refused = fails(
-            server.translations().attach_translation(human(with(state, "one"))).await,
+            server
+                .translations()
+                .attach_translation(human(with(state, "one")))
+                .await,
             Code::FailedPrecondition,
             "ILLEGAL_TRANSITION",
         );
@@ -546,7 +690,10 @@ async fn an_address_is_as_current_as_the_whole_source() {
     assert_eq!(healed.freshness(), Freshness::Current);
     // A machine's text does not replace a person's translation that is kept elsewhere.
     let (machine, outcome) = attach(&server, small_form("a", "en", 1, &["one", "two", "three"])).await;
-    assert_eq!((machine.translation_id.as_str(), outcome), ("t2", AttachOutcome::Diverted));
+    assert_eq!(
+        (machine.translation_id.as_str(), outcome),
+        ("t2", AttachOutcome::Diverted)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -579,9 +726,17 @@ async fn freshness_follows_the_source_segment_by_segment() {
     };
     let seq = server.seq().await;
     server.articles().update_article(significant).await.unwrap();
-    let kinds: Vec<_> = server.events_after(seq).await.into_iter().map(|event| event.kind).collect();
+    let kinds: Vec<_> = server
+        .events_after(seq)
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
     assert!(
-        matches!(kinds[..], [Kind::ArticleRevised, Kind::TranslationFreshnessChanged { .. }]),
+        matches!(
+            kinds[..],
+            [Kind::ArticleRevised, Kind::TranslationFreshnessChanged { .. }]
+        ),
         "{kinds:?}"
     );
     let read = translation(&server, "a", "en", "").await;
@@ -592,18 +747,34 @@ async fn freshness_follows_the_source_segment_by_segment() {
     assert_eq!(summary.stale_since_revision, 2);
     assert_eq!(summary.stale_significance(), pb::Significance::Major);
     let of_segments: Vec<_> = read.body.iter().map(|s| s.freshness()).collect();
-    assert_eq!(of_segments, [Freshness::Current, Freshness::Stale, Freshness::Current]);
-    assert_eq!(texts(&read), ["one", "two", "three"], "the old text stays readable");
+    assert_eq!(
+        of_segments,
+        [Freshness::Current, Freshness::Stale, Freshness::Current]
+    );
+    assert_eq!(
+        texts(&read),
+        ["one", "two", "three"],
+        "the old text stays readable"
+    );
     let freshness = || async { translation(&server, "a", "en", "").await.summary.unwrap() };
     rewrite(&server, "a", &[one, three]).await;
     let orphaned = freshness().await;
-    assert_eq!((orphaned.freshness(), orphaned.orphaned_segment_ids), (Freshness::Orphaned, vec!["s2".into()]));
+    assert_eq!(
+        (orphaned.freshness(), orphaned.orphaned_segment_ids),
+        (Freshness::Orphaned, vec!["s2".into()])
+    );
     rewrite(&server, "a", &[three, one, two]).await;
     let moved = freshness().await;
-    assert_eq!((moved.freshness(), moved.moved_segment_ids), (Freshness::Moved, vec!["s3".into()]));
+    assert_eq!(
+        (moved.freshness(), moved.moved_segment_ids),
+        (Freshness::Moved, vec!["s3".into()])
+    );
     rewrite(&server, "a", &[one, two, three, "خبر جديد"]).await;
     let missing = freshness().await;
-    assert_eq!((missing.freshness(), missing.missing_segment_ids), (Freshness::Incomplete, vec!["s4".into()]));
+    assert_eq!(
+        (missing.freshness(), missing.missing_segment_ids),
+        (Freshness::Incomplete, vec!["s4".into()])
+    );
     // White space and normal form are no change for a translator; marks and bidi controls are.
     rewrite(&server, "a", &[&one.replace(' ', "  "), two, three]).await;
     assert_eq!(freshness().await.freshness(), Freshness::Current);
@@ -687,11 +858,19 @@ async fn origin_agents_scores_and_provenance_are_kept() {
     let read = translation(&server, "a", "en", "").await;
     assert_eq!(read.agent.as_ref(), Some(&full_agent));
     assert_eq!(read.quality_scores.len(), 2);
-    assert!(read.quality_scores.iter().all(|s| !s.outdated && s.create_time.is_some()));
+    assert!(
+        read.quality_scores
+            .iter()
+            .all(|s| !s.outdated && s.create_time.is_some())
+    );
     // A person who confirms the text word for word does not become its author.
     let (confirmed, _) = attach(&server, human(small_form("a", "en", 1, &["one", "two", "three"]))).await;
     assert_eq!(confirmed.origin_class(), OriginClass::MachineUnreviewed);
-    let (edited, _) = attach(&server, human(by_id("a", "en", 1, &[("s1", "The first"), ("s2", "The second")]))).await;
+    let (edited, _) = attach(
+        &server,
+        human(by_id("a", "en", 1, &[("s1", "The first"), ("s2", "The second")])),
+    )
+    .await;
     assert_eq!(edited.origin_class(), OriginClass::Mixed);
     let read = translation(&server, "a", "en", "").await;
     let outdated: Vec<_> = read.quality_scores.iter().map(|s| s.outdated).collect();
@@ -704,14 +883,24 @@ async fn origin_agents_scores_and_provenance_are_kept() {
         })),
         ..human(small_form("a", "en", 1, &[""]))
     };
-    assert_eq!(attach(&server, all).await.0.origin_class(), OriginClass::MachinePostedited);
+    assert_eq!(
+        attach(&server, all).await.0.origin_class(),
+        OriginClass::MachinePostedited
+    );
     let server = server.restart().await;
     assert_eq!(
-        translation(&server, "a", "en", "").await.summary.unwrap().origin_class(),
+        translation(&server, "a", "en", "")
+            .await
+            .summary
+            .unwrap()
+            .origin_class(),
         OriginClass::MachinePostedited
     );
     let mut imported = small_form("a", "fr", 1, &["un", "deux", "trois"]);
     imported.agent = agent(AgentKind::Import, "");
-    assert_eq!(attach(&server, imported).await.0.origin_class(), OriginClass::Unknown);
+    assert_eq!(
+        attach(&server, imported).await.0.origin_class(),
+        OriginClass::Unknown
+    );
     server.check().await;
 }

@@ -12,6 +12,7 @@ use super::import::Import;
 use super::{Limits, call, error, page_token, render};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
+use crate::domain::query::{Query, Range};
 use crate::pb;
 use crate::pb::article_service_server::ArticleService;
 use crate::service::articles::Moment;
@@ -56,8 +57,10 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::CreateArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
-        let draft = self.draft(request.article).map_err(error::status)?;
+        let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
+        let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
+        let draft = fields.status(draft)?;
         let snapshot = self
             .service
             .create_article(&call, draft)
@@ -133,8 +136,10 @@ impl ArticleService for Articles {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let view = fields.view(request.view, View::Full);
-        fields.status(Some(()))?;
-        let alias = convert::alias(request.alias).map_err(error::status)?;
+        let alias = fields
+            .join(convert::alias(request.alias))
+            .map_err(error::status)?;
+        let alias = fields.status(alias)?;
         let snapshot = self
             .service
             .lookup_article(&alias, view, request.show_deleted)
@@ -151,22 +156,13 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::UpdateArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
-        let given = request
-            .article
-            .as_ref()
-            .map(|article| article.article_id.as_str())
-            .unwrap_or_default();
-        let id = fields.article_id("article.article_id", given);
-        let id = fields.status(id)?;
-        let article = convert::required("article", request.article).map_err(error::status)?;
-        convert::check_size("an article", &article, self.limits.article_bytes).map_err(error::status)?;
-        let missing = request.allow_missing.then(|| convert::article(article.clone()));
-        let missing = missing.transpose().map_err(error::status)?;
-        let patch = convert::patch(article, request.update_mask.as_ref()).map_err(error::status)?;
+        let update =
+            convert::update(request, self.limits.article_bytes, &mut fields).map_err(error::status)?;
+        let convert::Update { id, patch, missing } = fields.status(update)?;
         let snapshot = self
             .service
             .update_article(&call, &id, &patch, missing, etag.as_ref(), significance)
@@ -183,8 +179,8 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::DeleteArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -204,8 +200,8 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::UndeleteArticleResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -230,7 +226,15 @@ impl ArticleService for Articles {
         let query = convert::query(&request, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
         // Where the future begins moves from page to page; that it is asked for does not.
-        let bound = (request.dating, view, (request.dating == 0).then_some(&query));
+        let range = match request.dating() {
+            pb::Dating::Future => Range::All,
+            pb::Dating::Undated | pb::Dating::Unspecified => query.range.clone(),
+        };
+        let rest = Query {
+            range,
+            ..query.clone()
+        };
+        let bound = (request.dating, view, &rest);
         let after = page_token::decode("page_token", &request.page_token, &bound)?;
         let listed = self
             .service

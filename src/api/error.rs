@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::domain::Violation;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
+use crate::service::articles::Moment;
 use crate::store::StoreError;
 
 /// The `domain` of every `google.rpc.ErrorInfo`.
@@ -17,7 +18,20 @@ pub const DOMAIN: &str = "articlestore.v1";
 /// How long a caller should wait before it tries again, when nothing better is known.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// An error in the terms of the API.
+// gRPC libraries take 8 KiB of trailers unless told otherwise, and drop the call over it. An error is there as its
+// message, percent-encoded, and as its details in base64, which hold the message again.
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 512;
+/// The longest value in the metadata: a URL with what is said around it.
+const MAX_VALUE: usize = 2_200;
+/// The longest description of a wrong field.
+const MAX_DESCRIPTION: usize = 600;
+/// The longest path of a wrong field.
+const MAX_PATH: usize = 200;
+/// Bytes that all wrong fields together take; what is over is counted.
+const MAX_VIOLATIONS: usize = 3_000;
+
+/// An error in the terms of the API, no larger than every client takes.
 struct Mapped {
     code: Code,
     reason: ErrorReason,
@@ -26,9 +40,43 @@ struct Mapped {
     violations: Vec<Violation>,
 }
 
+impl Mapped {
+    fn shortened(mut self) -> Self {
+        shorten(&mut self.message, MAX_MESSAGE);
+        self.metadata
+            .iter_mut()
+            .for_each(|(_, value)| shorten(value, MAX_VALUE));
+        let all = self.violations.len();
+        let mut bytes = 0;
+        let mut fitting = 0;
+        for violation in &mut self.violations {
+            shorten(&mut violation.field, MAX_PATH);
+            shorten(&mut violation.description, MAX_DESCRIPTION);
+            bytes += violation.field.len() + violation.description.len() + 8;
+            if bytes > MAX_VIOLATIONS {
+                violation.description = format!("is wrong, and so are {} more fields", all - fitting - 1);
+                fitting += 1;
+                break;
+            }
+            fitting += 1;
+        }
+        self.violations.truncate(fitting);
+        self
+    }
+}
+
+/// Cuts a text that is longer than so many bytes, and shows it.
+fn shorten(text: &mut String, max: usize) {
+    const ELLIPSIS: char = '…';
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max - ELLIPSIS.len_utf8()));
+        text.push(ELLIPSIS);
+    }
+}
+
 /// The status of a failed call.
 pub fn status(error: Error) -> Status {
-    let mapped = map(error);
+    let mapped = map(error).shortened();
     let mut details = ErrorDetails::new();
     let metadata: HashMap<String, String> = mapped
         .metadata
@@ -52,7 +100,7 @@ pub fn status(error: Error) -> Status {
 
 /// The error of a failed item.
 pub(super) fn item_error(error: Error) -> pb::ItemError {
-    let mapped = map(error);
+    let mapped = map(error).shortened();
     pb::ItemError {
         code: mapped.code.into(),
         reason: mapped.reason.into(),
@@ -70,6 +118,16 @@ pub(super) fn item_error(error: Error) -> pb::ItemError {
                 description: violation.description,
             })
             .collect(),
+    }
+}
+
+/// The error of an item whose article cannot be decoded.
+pub(super) fn malformed_item(detail: &str) -> pb::ItemError {
+    pb::ItemError {
+        code: Code::InvalidArgument.into(),
+        reason: ErrorReason::MalformedMessage.into(),
+        message: format!("article: cannot be decoded: {detail}"),
+        ..Default::default()
     }
 }
 
@@ -164,15 +222,22 @@ fn map(error: Error) -> Mapped {
             vec![("article_id", id.to_string())],
         ),
         Error::AliasNotFound(alias) => (Code::NotFound, Reason::ArticleNotFound, vec![("alias", alias)]),
-        Error::RevisionNotFound { id, wanted, head } => (
-            Code::NotFound,
-            Reason::RevisionNotFound,
-            vec![
+        Error::RevisionNotFound { id, wanted, head } => {
+            let wanted = match wanted {
+                Moment::Revision(number) => Some(("revision", number.to_string())),
+                Moment::Time(time) => Some(("as_of_time", time.to_string())),
+                Moment::Now => None,
+            };
+            let ids = [
                 ("article_id", id.to_string()),
-                ("wanted", wanted),
                 ("head_revision", head.to_string()),
-            ],
-        ),
+            ];
+            (
+                Code::NotFound,
+                Reason::RevisionNotFound,
+                ids.into_iter().chain(wanted).collect(),
+            )
+        }
         Error::TranslationNotFound {
             id,
             language,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::{Ready, ready};
 
+use bytes::Bytes;
 use futures::future::{Either, FutureExt};
 use futures::stream::{self, Stream};
 use prost::Message;
@@ -85,11 +86,12 @@ impl Import {
     async fn fill(&mut self) {
         while self.in_work.len() < WINDOW && self.ended.is_none() {
             if let Some((item, draft, significance)) = self.waiting.take() {
-                if names(&draft).iter().any(|name| self.names.contains_key(name)) {
+                let names = self.names_of(&draft).await;
+                if names.iter().any(|name| self.names.contains_key(name)) {
                     self.waiting = Some((item, draft, significance));
                     return;
                 }
-                self.start(item, draft, significance);
+                self.start(item, draft, significance, names);
                 continue;
             }
             let received = if self.in_work.is_empty() {
@@ -103,28 +105,30 @@ impl Import {
             match received {
                 Ok(Some(request)) => self.accept(request),
                 Ok(None) => self.ended = Some(Ok(())),
-                Err(status) => self.ended = Some(Err(status)),
+                Err(status) => {
+                    let blamed = error::blame_the_caller(status.code(), status.message());
+                    self.ended = Some(Err(blamed.unwrap_or(status)));
+                }
             }
         }
     }
 
+    /// What an article is found by: its id and aliases, and the ids that its aliases stand for now. An item in work may
+    /// name the same article in another way.
+    async fn names_of(&self, draft: &ArticleDraft) -> Vec<String> {
+        let aliases = draft.metadata.aliases();
+        let holders = match &draft.id {
+            Some(id) => vec![id.clone()],
+            // If the store cannot say, the item's own answer will.
+            None => self.service.holders(&aliases).await.unwrap_or_default(),
+        };
+        let ids = holders.iter().map(|id| format!("id {id}"));
+        ids.chain(aliases.iter().map(ToString::to_string)).collect()
+    }
+
     fn accept(&mut self, request: ImportArticlesRequest) {
         let item = request.item;
-        let draft = || -> Result<ArticleDraft, Error> {
-            let encoded = convert::required("article", request.article)?;
-            let (size_bytes, limit_bytes) = (encoded.len(), self.limits.article_bytes);
-            if size_bytes > limit_bytes {
-                return Err(Error::TooLarge {
-                    what: "an article",
-                    size_bytes,
-                    limit_bytes,
-                });
-            }
-            let article = pb::Article::decode(encoded)
-                .map_err(|error| Error::invalid("article", format!("cannot be decoded: {error}")))?;
-            convert::article(article)
-        };
-        match draft() {
+        match self.draft(request.article) {
             Ok(draft) => self.waiting = Some((item, Box::new(draft), request.significance)),
             Err(error) => {
                 let answer = Either::Right(ready(failed(item, error)));
@@ -136,8 +140,22 @@ impl Import {
         }
     }
 
-    fn start(&mut self, item: u64, draft: Box<ArticleDraft>, significance: i32) {
-        let names = names(&draft);
+    fn draft(&self, encoded: Option<Bytes>) -> Result<ArticleDraft, pb::ItemError> {
+        let encoded = convert::required("article", encoded).map_err(error::item_error)?;
+        let (size_bytes, limit_bytes) = (encoded.len(), self.limits.article_bytes);
+        if size_bytes > limit_bytes {
+            return Err(error::item_error(Error::TooLarge {
+                what: "an article",
+                size_bytes,
+                limit_bytes,
+            }));
+        }
+        let article =
+            pb::Article::decode(encoded).map_err(|error| error::malformed_item(&error.to_string()))?;
+        convert::article(article).map_err(error::item_error)
+    }
+
+    fn start(&mut self, item: u64, draft: Box<ArticleDraft>, significance: i32, names: Vec<String>) {
         for name in &names {
             *self.names.entry(name.clone()).or_default() += 1;
         }
@@ -148,13 +166,6 @@ impl Import {
             answer: Either::Left(task),
         });
     }
-}
-
-/// What an article is found by.
-fn names(draft: &ArticleDraft) -> Vec<String> {
-    let id = draft.id.iter().map(|id| format!("id {id}"));
-    id.chain(draft.metadata.aliases().iter().map(ToString::to_string))
-        .collect()
 }
 
 async fn import(
@@ -184,16 +195,16 @@ async fn import(
         },
         Err(error) => pb::ImportArticlesResponse {
             article_id: draft.id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            ..failed(item, error)
+            ..failed(item, error::item_error(error))
         },
     }
 }
 
-fn failed(item: u64, error: Error) -> pb::ImportArticlesResponse {
+fn failed(item: u64, error: pb::ItemError) -> pb::ImportArticlesResponse {
     pb::ImportArticlesResponse {
         item,
         result: pb::ImportResult::Failed.into(),
-        error: Some(error::item_error(error)),
+        error: Some(error),
         ..Default::default()
     }
 }

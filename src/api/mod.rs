@@ -13,11 +13,9 @@ pub(crate) mod render;
 pub mod translations;
 
 use sha2::{Digest, Sha256};
-use tonic::Status;
 
-use crate::domain::Violation;
 use crate::domain::ids::RequestId;
-use crate::service::{Call, Error, Request};
+use crate::service::{Call, Request};
 
 /// What the API accepts.
 #[derive(Debug, Clone, Copy)]
@@ -27,15 +25,18 @@ pub struct Limits {
 }
 
 /// Who calls, and the request id with a digest of the request. `message` is the request without its id.
-fn call(request_id: &str, message: &impl prost::Message) -> Result<Call, Status> {
+fn call(request_id: &str, message: &impl prost::Message, fields: &mut convert::Fields) -> Call {
     if request_id.is_empty() {
-        return Ok(Call::default());
+        return Call::default();
     }
-    let id = RequestId::parse(request_id)
-        .map_err(|error| error::status(Error::Invalid(vec![Violation::new("request_id", error.0)])))?;
-    let digest = Sha256::digest(message.encode_to_vec()).into();
-    Ok(Call {
-        request: Some(Request { id, digest }),
+    let request = fields
+        .check("request_id", RequestId::parse(request_id))
+        .map(|id| Request {
+            id,
+            digest: Sha256::digest(message.encode_to_vec()).into(),
+        });
+    Call {
+        request,
         ..Call::default()
-    })
+    }
 }

@@ -1,6 +1,7 @@
 //! Page and resume tokens: opaque to callers, bound to the query that they came from.
 //!
-//! A token is the URL-safe base64 of a version byte, eight bytes of a digest of the query, and the place.
+//! A token is the URL-safe base64 of a version byte, eight bytes of a digest of the query, the place, and a checksum: a
+//! token that was cut could lead to another place of the same list.
 
 use std::hash::{Hash, Hasher};
 
@@ -34,6 +35,7 @@ pub(super) fn encode(query: &impl Hash, place: &impl Place) -> String {
     let mut bytes = vec![VERSION];
     bytes.extend(digest(query));
     bytes.extend(place.write().into_bytes());
+    bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -47,6 +49,10 @@ pub(super) fn decode<P: Place>(field: &str, token: &str, query: &impl Hash) -> R
         return Err(damaged());
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
+    let (bytes, checksum) = bytes.split_last_chunk().ok_or_else(damaged)?;
+    if u32::from_be_bytes(*checksum) != crc32c::crc32c(bytes) {
+        return Err(damaged());
+    }
     let (version, rest) = bytes.split_first().ok_or_else(damaged)?;
     let (of, place) = rest.split_at_checked(8).ok_or_else(damaged)?;
     if *version != VERSION {

@@ -34,9 +34,10 @@ impl TranslationService for Translations {
     ) -> Result<Response<pb::AttachTranslationResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
-        let attachment = attachment(request, &call)?;
+        let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
+        let attachment = attachment(request, &call, fields)?;
         let (translation, outcome) = self
             .service
             .attach_translation(&call, &attachment)
@@ -123,8 +124,8 @@ impl TranslationService for Translations {
     ) -> Result<Response<pb::DetachTranslationResponse>, Status> {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
-        let call = call(&request_id, &request)?;
         let mut fields = Fields::default();
+        let call = call(&request_id, &request, &mut fields);
         if request.translation_id.is_empty() {
             fields.wrong("translation_id", "is required");
         }
@@ -158,9 +159,12 @@ fn name(article: &str, language: &str, id: &str, fields: &mut Fields) -> Option<
     })
 }
 
-fn attachment(request: pb::AttachTranslationRequest, call: &Call) -> Result<Attachment, Status> {
+fn attachment(
+    request: pb::AttachTranslationRequest,
+    call: &Call,
+    mut fields: Fields,
+) -> Result<Attachment, Status> {
     use pb::attach_translation_request::Content;
-    let mut fields = Fields::default();
     let article = fields.article_id("article_id", &request.article_id);
     let language = fields.language("language", &request.language);
     if request.source_revision == 0 {
@@ -193,6 +197,9 @@ fn attachment(request: pb::AttachTranslationRequest, call: &Call) -> Result<Atta
     let state = convert::attached_state(request.state, &mut fields);
     let scores = convert::quality_scores(request.quality_scores, &mut fields);
     let etag = fields.etag("etag", &request.etag);
+    if etag.is_some() && request.new_candidate {
+        fields.wrong("etag", "does not go together with new_candidate");
+    }
     let slot_etag = fields.etag("slot_etag", &request.slot_etag);
     if request.overwrite_human && request.slot_etag.is_empty() {
         fields.wrong("slot_etag", "is required with overwrite_human");

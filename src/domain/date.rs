@@ -40,7 +40,7 @@ pub struct ArticleDate {
 }
 
 impl ArticleDate {
-    /// Checks the limits of a date that a caller sent.
+    /// Checks the limits of a date that a caller sent, and moves a day to its start.
     pub fn checked(self) -> Result<Self, Invalid> {
         check_text(&self.original)?;
         if self.original.len() > MAX_ORIGINAL {
@@ -50,21 +50,42 @@ impl ArticleDate {
             )));
         }
         if !(-18 * 60..=18 * 60).contains(&self.utc_offset_minutes) {
-            return Err(Invalid::new(format!(
-                "a UTC offset of {} minutes is outside -1080 to 1080",
-                self.utc_offset_minutes
-            )));
+            return Err(offset_out_of_range(self.utc_offset_minutes.into()));
         }
         if self.instant.is_none() && self.original.is_empty() {
             return Err(Invalid::new("a date needs an instant or the original text"));
         }
-        Ok(self)
+        Ok(match self {
+            Self {
+                instant: Some(instant),
+                precision: Precision::Day,
+                ..
+            } => Self {
+                instant: Some(start_of_day(instant, self.utc_offset_minutes)),
+                ..self
+            },
+            other => other,
+        })
     }
 
     /// The calendar day of the date in the offset that it was written in.
     pub fn civil_day(&self) -> Option<jiff::civil::Date> {
         civil_day(self.instant?, self.utc_offset_minutes)
     }
+}
+
+/// Why an offset is refused.
+pub fn offset_out_of_range(minutes: i64) -> Invalid {
+    Invalid::new(format!(
+        "a UTC offset of {minutes} minutes is outside -1080 to 1080"
+    ))
+}
+
+/// The start of an instant's calendar day at an offset of so many minutes east of UTC.
+fn start_of_day(instant: Timestamp, utc_offset_minutes: i16) -> Timestamp {
+    const DAY: i64 = 86_400_000_000;
+    let local = instant.as_micros() + i64::from(utc_offset_minutes) * 60_000_000;
+    instant.saturating_add_micros(-local.rem_euclid(DAY))
 }
 
 /// The calendar day of an instant at an offset of so many minutes east of UTC.

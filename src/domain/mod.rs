@@ -41,7 +41,7 @@ impl Invalid {
 }
 
 /// A field that is wrong: its path in the request, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Violation {
     /// The path, such as `text.body[3].text`.
     pub field: String,

@@ -24,6 +24,16 @@ pub enum Moment {
     Time(Timestamp),
 }
 
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now => f.write_str("state now"),
+            Self::Revision(number) => write!(f, "revision {number}"),
+            Self::Time(time) => write!(f, "state at {time}"),
+        }
+    }
+}
+
 /// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
 pub const PAGE_BYTES: usize = 3 << 20;
 /// Index rows that a page looks at.
@@ -249,21 +259,20 @@ impl Service {
     /// The article at a moment.
     pub(super) async fn at(&self, state: &Arc<ArticleState>, moment: Moment) -> Result<Arc<ArticleState>> {
         let head = state.head.revision();
-        let missing = |wanted| Error::RevisionNotFound {
+        let missing = || Error::RevisionNotFound {
             id: state.head.id.clone(),
-            wanted,
+            wanted: moment,
             head,
         };
         match moment {
             Moment::Now => Ok(state.clone()),
             Moment::Time(time) => {
                 let found = self.as_of(state, time).await?;
-                found.ok_or_else(|| missing(format!("state at {time}")))
+                found.ok_or_else(missing)
             }
             Moment::Revision(number) if number == head => Ok(state.clone()),
             Moment::Revision(number) => {
                 // The last moment of a revision is the one before the next revision.
-                let missing = || missing(format!("revision {number}"));
                 let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
                 let next = self
                     .find(&state.head.revisions, At::Number(following))

@@ -55,8 +55,26 @@ enum Step {
 }
 
 impl Service {
-    /// Decides on an article again and again until the decision is committed, and answers with the article after it.
+    /// Carries out an edit, and answers with the article after it.
     pub(super) async fn change(
+        &self,
+        call: &Call,
+        rpc: &'static str,
+        id: &ArticleId,
+        view: View,
+        edit: Edit<'_>,
+    ) -> Result<(Snapshot, Outcome)> {
+        match self.try_change(call, rpc, id, view, edit).await {
+            Err(error) => match self.carried_out(call, rpc).await {
+                Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
+                None => Err(error),
+            },
+            changed => changed,
+        }
+    }
+
+    /// Decides on an article again and again until the decision is committed.
+    async fn try_change(
         &self,
         call: &Call,
         rpc: &'static str,
@@ -79,6 +97,12 @@ impl Service {
             };
             batch.request = call.record(rpc, id, None, outcome);
             match self.store.commit(batch.clone()).await {
+                // As a retry will be answered: a translation may have been attached since the decision.
+                Ok(stamp) if call.request.is_some() => {
+                    let state = self.existing(id).await?;
+                    let state = self.at(&state, Moment::Time(stamp.time)).await?;
+                    return Ok((self.snapshot(state, view).await?, outcome));
+                }
                 Ok(stamp) => return Ok((self.after(state, batch, stamp, view).await?, outcome)),
                 Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
                     return Err(Error::AliasTaken { alias, holder });

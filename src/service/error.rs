@@ -1,5 +1,6 @@
 //! What the service answers instead of a result: in the terms of the domain, for the API to map to statuses.
 
+use super::articles::Moment;
 use crate::domain::Violation;
 use crate::domain::article::ArticleId;
 use crate::domain::etag::{Etag, ExpectedEtag};
@@ -40,8 +41,8 @@ pub enum Error {
     RevisionNotFound {
         /// The article.
         id: ArticleId,
-        /// `revision 7` or `state at 2022-05-10T22:45:00Z`.
-        wanted: String,
+        /// What was asked for.
+        wanted: Moment,
         /// The newest revision.
         head: u32,
     },

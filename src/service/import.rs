@@ -3,7 +3,7 @@
 use super::edits::Edit;
 use super::snapshot::{Snapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
-use crate::domain::article::{ArticleId, Significance};
+use crate::domain::article::{Alias, ArticleId, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::request::Outcome;
 
@@ -34,13 +34,20 @@ impl Service {
         Err(Error::Contention(self.identify(draft).await?))
     }
 
+    /// The articles that hold these aliases, in their order.
+    pub async fn holders(&self, aliases: &[Alias]) -> Result<Vec<ArticleId>> {
+        if aliases.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.store.lookup(aliases).await?.into_iter().flatten().collect())
+    }
+
     /// The id of the article that a draft is about; a new one if there is none.
     async fn identify(&self, draft: &ArticleDraft) -> Result<ArticleId> {
         if let Some(id) = &draft.id {
             return Ok(id.clone());
         }
-        let aliases = draft.metadata.aliases();
-        let mut holders = self.store.lookup(&aliases).await?.into_iter().flatten();
+        let mut holders = self.holders(&draft.metadata.aliases()).await?.into_iter();
         match (holders.next(), holders.next()) {
             (Some(first), Some(second)) if first != second => Err(Error::AliasesDisagree { first, second }),
             (Some(holder), _) => Ok(holder),

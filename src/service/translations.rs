@@ -71,6 +71,9 @@ pub struct TranslationName {
     pub id: Option<TranslationId>,
 }
 
+const ATTACH: &str = "AttachTranslation";
+const DETACH: &str = "DetachTranslation";
+
 impl Service {
     /// Writes a translation of a named source revision, or a part of one.
     pub async fn attach_translation(
@@ -78,10 +81,23 @@ impl Service {
         call: &Call,
         attachment: &Attachment,
     ) -> Result<(TranslationSnapshot, Outcome)> {
-        const RPC: &str = "AttachTranslation";
+        match self.try_attach(call, attachment).await {
+            Err(error) => match self.carried_out(call, ATTACH).await {
+                Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
+                None => Err(error),
+            },
+            attached => attached,
+        }
+    }
+
+    async fn try_attach(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+    ) -> Result<(TranslationSnapshot, Outcome)> {
         let id = &attachment.article;
         for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, RPC).await? {
+            if let Some(record) = self.earlier(call, ATTACH).await? {
                 return Ok((self.attached_before(&record).await?, record.outcome));
             }
             let state = self.existing(id).await?;
@@ -108,7 +124,7 @@ impl Service {
                     return Err(Error::internal("an absent slot was found unchanged"));
                 }
                 (Decision::Write(written), slot) => {
-                    check_etags(attachment, slot.map(Arc::as_ref), &written)?;
+                    check_etags(attachment, slot.map(Arc::as_ref))?;
                     let after = written.slot.clone();
                     let (id, outcome) = (written.id, written.outcome);
                     (
@@ -121,7 +137,7 @@ impl Service {
             };
             let translation = Some((attachment.language.clone(), written));
             let batch = Batch {
-                request: call.record(RPC, id, translation, outcome),
+                request: call.record(ATTACH, id, translation, outcome),
                 ..batch
             };
             match self.store.commit(batch).await {
@@ -202,7 +218,7 @@ impl Service {
     async fn manifest(&self, head: &Head, revision: u32) -> Result<Manifest> {
         let missing = || Error::RevisionNotFound {
             id: head.id.clone(),
-            wanted: format!("revision {revision}"),
+            wanted: Moment::Revision(revision),
             head: head.revision(),
         };
         let version = self
@@ -279,14 +295,28 @@ impl Service {
         name: &TranslationName,
         expected: Option<&ExpectedEtag>,
     ) -> Result<TranslationSnapshot> {
-        const RPC: &str = "DetachTranslation";
+        match self.try_detach(call, name, expected).await {
+            Err(error) => match self.carried_out(call, DETACH).await {
+                Some(record) => self.attached_before(&record).await,
+                None => Err(error),
+            },
+            detached => detached,
+        }
+    }
+
+    async fn try_detach(
+        &self,
+        call: &Call,
+        name: &TranslationName,
+        expected: Option<&ExpectedEtag>,
+    ) -> Result<TranslationSnapshot> {
         let missing = || Error::TranslationNotFound {
             id: name.article.clone(),
             language: name.language.clone(),
             translation: name.id,
         };
         for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, RPC).await? {
+            if let Some(record) = self.earlier(call, DETACH).await? {
                 return self.attached_before(&record).await;
             }
             let state = self.visible(&name.article, false).await?;
@@ -314,7 +344,7 @@ impl Service {
             } else if call.request.is_none() {
                 return self.summary(&state, slot, id).await;
             }
-            batch.request = call.record(RPC, &name.article, Some((name.language.clone(), id)), outcome);
+            batch.request = call.record(DETACH, &name.article, Some((name.language.clone(), id)), outcome);
             match self.store.commit(batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);
@@ -388,18 +418,32 @@ fn refused(refusal: &Refusal, attachment: &Attachment) -> Error {
     }
 }
 
-/// Whether the caller's etags are those of what the write edits.
-fn check_etags(attachment: &Attachment, slot: Option<&Slot>, written: &Written) -> Result<()> {
-    if let (Some(expected), Some(edited)) = (
-        &attachment.etag,
-        slot.and_then(|slot| slot.translation(written.id)),
-    ) {
-        check_etag(edited, &attachment.language, Some(expected))?;
-    }
+/// Whether the caller's etags are those of what it means to edit, which is what it has read, wherever the write goes.
+fn check_etags(attachment: &Attachment, slot: Option<&Slot>) -> Result<()> {
     let absent = Etag {
         version: 0,
         digest: 0,
     };
+    let meant = slot.and_then(|slot| match attachment.target {
+        Target::Existing(id) => slot.translation(id),
+        Target::Active => slot.active(),
+        Target::NewCandidate => None,
+    });
+    let current = meant.map_or(absent, |meant| meant.etag);
+    if let Some(expected) = attachment.etag.as_ref().filter(|etag| !etag.matches(current)) {
+        let what = match meant {
+            Some(meant) => format!("translation \"{}\" into {}", meant.id, attachment.language),
+            None => format!(
+                "the active translation into {}, of which there is none,",
+                attachment.language
+            ),
+        };
+        return Err(Error::EtagMismatch {
+            what,
+            expected: expected.clone(),
+            current,
+        });
+    }
     let current = slot.map_or(absent, |slot| slot.etag);
     match &attachment.slot_etag {
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {

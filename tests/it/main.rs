@@ -1,4 +1,7 @@
 //! The integration tests, in one binary: what every layer promises to the one above it.
 
+mod api;
 mod cli;
+mod harness;
 mod store;
+mod tidy;

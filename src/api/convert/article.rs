@@ -1,7 +1,7 @@
 //! Articles, whole and in parts.
 
-use super::Fields;
-use crate::domain::article::{Alias, DraftContent, Metadata, PublicationStatus, Significance};
+use super::{Fields, check_size, required};
+use crate::domain::article::{Alias, ArticleId, DraftContent, Metadata, PublicationStatus, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::url::CanonicalUrl;
 use crate::pb;
@@ -167,6 +167,37 @@ pub(in crate::api) fn patch(
     fields.finish(Some(patch))
 }
 
+/// What `UpdateArticle` asks for.
+pub(in crate::api) struct Update {
+    pub(in crate::api) id: ArticleId,
+    pub(in crate::api) patch: ArticlePatch,
+    /// What to create if there is no such article.
+    pub(in crate::api) missing: Option<ArticleDraft>,
+}
+
+/// The article, mask and `allow_missing` of an update.
+pub(in crate::api) fn update(
+    request: pb::UpdateArticleRequest,
+    limit_bytes: usize,
+    fields: &mut Fields,
+) -> Result<Option<Update>> {
+    let Some(article) = fields.join(required("article", request.article))? else {
+        return Ok(None);
+    };
+    let id = fields.article_id("article.article_id", &article.article_id);
+    check_size("an article", &article, limit_bytes)?;
+    let missing = request
+        .allow_missing
+        .then(|| fields.join(self::article(article.clone())))
+        .transpose()?;
+    let patch = fields.join(patch(article, request.update_mask.as_ref()))?;
+    Ok(id.zip(patch).map(|(id, patch)| Update {
+        id,
+        patch,
+        missing: missing.flatten(),
+    }))
+}
+
 /// The significance that a caller gave, if any.
 pub(in crate::api) fn significance(fields: &mut Fields, number: i32) -> Option<Significance> {
     match fields.choice("significance", number, pb::Significance::try_from)? {
@@ -191,7 +222,10 @@ pub(in crate::api) fn alias(alias: Option<pb::lookup_article_request::Alias>) ->
             fields.wrong("guid.guid", "is required");
             None
         }
-        Some(Pb::Guid(pb::Guid { publisher, guid })) => Some(Alias::Guid { publisher, guid }),
+        Some(Pb::Guid(pb::Guid { publisher, guid })) => Some(Alias::Guid {
+            publisher: fields.text("guid.publisher", publisher),
+            guid: fields.text("guid.guid", guid),
+        }),
         None => {
             fields.wrong("alias", "canonical_url or guid is required");
             None

@@ -4,12 +4,14 @@ mod article;
 mod query;
 mod translation;
 
+use std::collections::HashSet;
+
 use prost_types::Timestamp as PbTimestamp;
 use tonic::Status;
 
 use super::error;
 use crate::domain::article::{ArticleId, MAX_FIELD, MAX_LIST, MAX_SEGMENTS, MAX_URL};
-use crate::domain::date::{ArticleDate, Precision};
+use crate::domain::date::{ArticleDate, Precision, offset_out_of_range};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::language::Language;
@@ -21,7 +23,7 @@ use crate::pb;
 use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
-pub(super) use article::{alias, article, patch, significance};
+pub(super) use article::{Update, alias, article, significance, update};
 pub(super) use query::query;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 
@@ -44,6 +46,22 @@ impl Fields {
     /// A wrong field.
     pub(in crate::api) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.0.push(Violation::new(field, description));
+    }
+
+    /// The value of a conversion of its own, whose wrong fields join these.
+    pub(in crate::api) fn join<T>(&mut self, converted: Result<T>) -> Result<Option<T>> {
+        match converted {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Invalid(violations)) => {
+                let known: HashSet<_> = self.0.iter().cloned().collect();
+                let new = violations
+                    .into_iter()
+                    .filter(|violation| !known.contains(violation));
+                self.0.extend(new);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The converted value, if every field of it was right.
@@ -150,23 +168,26 @@ impl Fields {
             .instant
             .as_ref()
             .and_then(|instant| self.time(&format!("{field}.instant"), instant));
-        if date.instant.is_some() && instant.is_none() {
-            return None;
-        }
-        let precision = match self.choice(
+        let precision = self.choice(
             format!("{field}.precision"),
             date.precision,
             pb::DatePrecision::try_from,
-        )? {
+        );
+        let minutes = date.utc_offset_minutes;
+        let offset = i16::try_from(minutes).map_err(|_| offset_out_of_range(minutes.into()));
+        let offset = self.check(field, offset);
+        if date.instant.is_some() && instant.is_none() {
+            return None;
+        }
+        let precision = match precision? {
             pb::DatePrecision::Day => Precision::Day,
             pb::DatePrecision::Minute => Precision::Minute,
             pb::DatePrecision::Second | pb::DatePrecision::Unspecified => Precision::Second,
         };
-        let offset = i16::try_from(date.utc_offset_minutes).unwrap_or(i16::MAX);
         let date = ArticleDate {
             instant,
             original: date.original,
-            utc_offset_minutes: offset,
+            utc_offset_minutes: offset?,
             precision,
             zone_assumed: date.zone_assumed,
         };
@@ -174,36 +195,45 @@ impl Fields {
     }
 
     fn marked_text(&mut self, field: &str, text: String, spans: Vec<pb::Span>) -> Option<MarkedText> {
-        let mut converted = Vec::with_capacity(spans.len());
-        for (index, span) in spans.into_iter().enumerate() {
-            let path = || format!("{field}.spans[{index}]");
-            let mark = match self.choice(format!("{}.mark", path()), span.mark, pb::SpanMark::try_from)? {
-                pb::SpanMark::Bold => Mark::Bold,
-                pb::SpanMark::Italic => Mark::Italic,
-                pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
-                    Mark::Link(span.href)
-                }
-                pb::SpanMark::Link => {
-                    self.wrong(
-                        format!("{}.href", path()),
-                        format!("a link needs an address of at most {MAX_URL} bytes"),
-                    );
-                    return None;
-                }
-                pb::SpanMark::Code => Mark::Code,
-                pb::SpanMark::Other => Mark::Other,
-                pb::SpanMark::Unspecified => {
-                    self.wrong(format!("{}.mark", path()), "is required");
-                    return None;
-                }
-            };
-            converted.push(Span {
-                start: span.start,
-                end: span.end,
-                mark,
-            });
-        }
-        self.check(format!("{field}.text"), MarkedText::new(text, converted))
+        let checked = self.check(format!("{field}.text"), check_text(&text));
+        let count = spans.len();
+        let converted: Vec<_> = spans
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, span)| self.span(&format!("{field}.spans[{index}]"), span))
+            .collect();
+        checked?;
+        (converted.len() == count)
+            .then(|| self.check(format!("{field}.spans"), MarkedText::new(text, converted)))
+            .flatten()
+    }
+
+    fn span(&mut self, field: &str, span: pb::Span) -> Option<Span> {
+        let mark = match self.choice(format!("{field}.mark"), span.mark, pb::SpanMark::try_from)? {
+            pb::SpanMark::Bold => Mark::Bold,
+            pb::SpanMark::Italic => Mark::Italic,
+            pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
+                Mark::Link(span.href)
+            }
+            pb::SpanMark::Link => {
+                self.wrong(
+                    format!("{field}.href"),
+                    format!("a link needs an address of at most {MAX_URL} bytes"),
+                );
+                return None;
+            }
+            pb::SpanMark::Code => Mark::Code,
+            pb::SpanMark::Other => Mark::Other,
+            pb::SpanMark::Unspecified => {
+                self.wrong(format!("{field}.mark"), "is required");
+                return None;
+            }
+        };
+        Some(Span {
+            start: span.start,
+            end: span.end,
+            mark,
+        })
     }
 
     /// A title or a lead; absent means without text.
@@ -225,22 +255,24 @@ impl Fields {
 
     fn segment(&mut self, field: &str, segment: pb::Segment) -> Option<DraftSegment> {
         let id = match segment.segment_id.as_str() {
-            "" => None,
-            id => Some(self.check(format!("{field}.segment_id"), SegmentId::parse(id))?),
+            "" => Some(None),
+            id => self
+                .check(format!("{field}.segment_id"), SegmentId::parse(id))
+                .map(Some),
         };
-        let role = match self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from)? {
-            pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph => Role::Paragraph,
-            pb::SegmentRole::Subhead => Role::Subhead,
-            pb::SegmentRole::Quote => Role::Quote,
-            pb::SegmentRole::ListItem => Role::ListItem,
-            pb::SegmentRole::Caption => Role::Caption,
-            pb::SegmentRole::Note => Role::Note,
-        };
-        let content = self.marked_text(field, segment.text, segment.spans)?;
+        let role = self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from);
+        let content = self.marked_text(field, segment.text, segment.spans);
         Some(DraftSegment {
-            id,
-            role,
-            content,
+            id: id?,
+            role: match role? {
+                pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph => Role::Paragraph,
+                pb::SegmentRole::Subhead => Role::Subhead,
+                pb::SegmentRole::Quote => Role::Quote,
+                pb::SegmentRole::ListItem => Role::ListItem,
+                pb::SegmentRole::Caption => Role::Caption,
+                pb::SegmentRole::Note => Role::Note,
+            },
+            content: content?,
             translate: segment.translate.unwrap_or(true),
         })
     }

@@ -15,21 +15,14 @@ pub(in crate::api) fn query(
     now: Timestamp,
     fields: &mut Fields,
 ) -> Option<Query> {
-    let axis = match fields.choice("axis", request.axis, pb::DateAxis::try_from)? {
-        pb::DateAxis::Unspecified | pb::DateAxis::Published => Axis::Published,
-        pb::DateAxis::Updated => Axis::Updated,
-        pb::DateAxis::Ingested => Axis::Ingested,
-        pb::DateAxis::Revised => Axis::Revised,
-    };
-    let order = match fields.choice("order", request.order, pb::ListOrder::try_from)? {
-        pb::ListOrder::Unspecified | pb::ListOrder::NewestFirst => Order::NewestFirst,
-        pb::ListOrder::OldestFirst => Order::OldestFirst,
-    };
+    let axis = fields.choice("axis", request.axis, pb::DateAxis::try_from);
+    let order = fields.choice("order", request.order, pb::ListOrder::try_from);
     let bounds = range(request.range.as_ref(), fields);
-    let range = match (
-        fields.choice("dating", request.dating, pb::Dating::try_from)?,
-        bounds?,
-    ) {
+    let dating = fields.choice("dating", request.dating, pb::Dating::try_from);
+    let language = (!request.language.is_empty())
+        .then(|| fields.language("language", &request.language))
+        .flatten();
+    let range = match (dating?, bounds?) {
         (pb::Dating::Unspecified, bounds) => bounds,
         (pb::Dating::Undated, Range::All) => Range::Undated,
         (pb::Dating::Future, Range::All) => Range::Instants {
@@ -41,14 +34,19 @@ pub(in crate::api) fn query(
             return None;
         }
     };
-    let language = (!request.language.is_empty())
-        .then(|| fields.language("language", &request.language))
-        .flatten();
     let filter = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Some(Query {
-        axis,
+        axis: match axis? {
+            pb::DateAxis::Unspecified | pb::DateAxis::Published => Axis::Published,
+            pb::DateAxis::Updated => Axis::Updated,
+            pb::DateAxis::Ingested => Axis::Ingested,
+            pb::DateAxis::Revised => Axis::Revised,
+        },
         range,
-        order,
+        order: match order? {
+            pb::ListOrder::Unspecified | pb::ListOrder::NewestFirst => Order::NewestFirst,
+            pb::ListOrder::OldestFirst => Order::OldestFirst,
+        },
         language,
         section: filter(&request.section),
         publisher: filter(&request.publisher),

@@ -49,7 +49,9 @@ pub(in crate::api) fn target_texts(text: pb::TargetText, fields: &mut Fields) ->
     for (index, mut segment) in text.body.into_iter().enumerate() {
         let field = format!("text.body[{index}]");
         let id = std::mem::take(&mut segment.segment_id);
-        texts.push((index, id, target_text(&field, segment, fields)?));
+        if let Some(text) = target_text(&field, segment, fields) {
+            texts.push((index, id, text));
+        }
     }
     let body = if with_id == 0 {
         BodyTexts::InOrder(texts.into_iter().map(|(_, _, text)| text).collect())
@@ -76,6 +78,8 @@ fn target_text(field: &str, segment: pb::TargetSegment, fields: &mut Fields) -> 
     if !sub_state.is_empty() && (!well_formed || sub_state.len() > MAX_SUB_STATE) {
         let description = format!("{sub_state:.80?} is not prefix:value of at most {MAX_SUB_STATE} bytes");
         fields.wrong(format!("{field}.sub_state"), description);
+    } else {
+        fields.check(format!("{field}.sub_state"), check_text(&sub_state));
     }
     let content = fields.marked_text(field, segment.text, segment.spans)?;
     Some(TargetText { content, sub_state })
@@ -112,18 +116,20 @@ pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Op
         fields.wrong("agent", "is required: who or what wrote the text");
         return None;
     };
-    let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from)? {
-        pb::AgentKind::Human => AgentKind::Human,
-        pb::AgentKind::Mt => AgentKind::Mt,
-        pb::AgentKind::Llm => AgentKind::Llm,
-        pb::AgentKind::Tm => AgentKind::Tm,
-        pb::AgentKind::Import => AgentKind::Import,
-        pb::AgentKind::Rule => AgentKind::Rule,
-        pb::AgentKind::Unspecified => {
+    let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from) {
+        Some(pb::AgentKind::Human) => Some(AgentKind::Human),
+        Some(pb::AgentKind::Mt) => Some(AgentKind::Mt),
+        Some(pb::AgentKind::Llm) => Some(AgentKind::Llm),
+        Some(pb::AgentKind::Tm) => Some(AgentKind::Tm),
+        Some(pb::AgentKind::Import) => Some(AgentKind::Import),
+        Some(pb::AgentKind::Rule) => Some(AgentKind::Rule),
+        Some(pb::AgentKind::Unspecified) => {
             fields.wrong("agent.kind", "is required: HUMAN, MT, LLM, TM, IMPORT or RULE");
-            return None;
+            None
         }
+        None => None,
     };
+    let kind = kind.unwrap_or(AgentKind::Import);
     let mut text = |field, value| fields.text(format!("agent.{field}"), value);
     Some(Agent {
         kind,

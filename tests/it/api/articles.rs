@@ -1,0 +1,829 @@
+//! Articles: created, read, changed field by field, deleted and brought back; ids, etags and aliases.
+
+use article_store::domain::change::Kind;
+use article_store::pb;
+use tonic::Code;
+
+use super::{
+    article, body, create, full_article, get, ids, rewrite, segment, settable, update, update_request,
+};
+use crate::harness::{Server, blames, fails};
+
+/// What `UpdateArticle` can set.
+const FIELDS: [&str; 16] = [
+    "language",
+    "title",
+    "lead",
+    "body",
+    "section",
+    "publisher",
+    "canonical_url",
+    "guid",
+    "located",
+    "dateline",
+    "info_sources",
+    "authors",
+    "keywords",
+    "labels",
+    "published",
+    "updated",
+];
+
+fn copy_field(field: &str, from: &pb::Article, to: &mut pb::Article) {
+    let from = from.clone();
+    match field {
+        "language" => to.language = from.language,
+        "title" => to.title = from.title,
+        "lead" => to.lead = from.lead,
+        "body" => to.body = from.body,
+        "section" => to.section = from.section,
+        "publisher" => to.publisher = from.publisher,
+        "canonical_url" => to.canonical_url = from.canonical_url,
+        "guid" => to.guid = from.guid,
+        "located" => to.located = from.located,
+        "dateline" => to.dateline = from.dateline,
+        "info_sources" => to.info_sources = from.info_sources,
+        "authors" => to.authors = from.authors,
+        "keywords" => to.keywords = from.keywords,
+        "labels" => to.labels = from.labels,
+        "published" => to.published = from.published,
+        "updated" => to.updated = from.updated,
+        _ => panic!("{field}"),
+    }
+}
+
+/// Differs from `full_article` in every settable field.
+fn other_article(id: &str) -> pb::Article {
+    pb::Article {
+        article_id: id.into(),
+        language: "fr".into(),
+        title: Some(segment("Titre")),
+        lead: Some(segment("Chapeau")),
+        body: body(&["Un paragraphe", "Un autre"]),
+        section: "Monde".into(),
+        publisher: "Le Journal".into(),
+        canonical_url: format!("https://example.org/autre/{id}"),
+        guid: format!("autre-{id}"),
+        located: "Rabat".into(),
+        dateline: "RABAT —".into(),
+        info_sources: vec!["MAP".into()],
+        authors: vec!["Leïla".into()],
+        keywords: vec!["paix".into()],
+        labels: [("a".into(), "b".into())].into(),
+        published: Some(super::date(1_000_000_000, 0, "9 septembre 2001")),
+        updated: None,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_created_is_read_back_by_every_way() {
+    let server = Server::sled().await;
+    let sent = full_article("JA-local.1_~2");
+    let created = create(&server, sent.clone()).await;
+    assert_eq!(settable(&created), settable(&sent));
+    assert_eq!(created.direction(), pb::Direction::Rtl);
+    assert_eq!(created.revision, 1);
+    assert_eq!(ids(&created), ["s1", "s2", "s3"]);
+    assert_eq!(created.title.as_ref().unwrap().segment_id, "title");
+    assert_eq!(created.lead.as_ref().unwrap().segment_id, "lead");
+    assert_eq!(created.create_time, created.update_time);
+    assert_eq!(created.create_time, created.revise_time);
+    assert_eq!(created.delete_time, None);
+    assert_eq!(get(&server, &sent.article_id).await, created);
+
+    let basic = pb::Article {
+        body: vec![],
+        ..created.clone()
+    };
+    let mut client = server.articles();
+    for (view, expected) in [
+        (pb::ArticleView::Unspecified, &created),
+        (pb::ArticleView::Full, &created),
+        (pb::ArticleView::Basic, &basic),
+    ] {
+        let request = pb::GetArticleRequest {
+            article_id: sent.article_id.clone(),
+            view: view.into(),
+            ..Default::default()
+        };
+        let answer = client.get_article(request).await.unwrap().into_inner();
+        assert_eq!(answer.article.as_ref(), Some(expected), "{view:?}");
+    }
+    let request = pb::BatchGetArticlesRequest {
+        article_ids: vec!["none".into(), sent.article_id.clone(), "neither".into()],
+        ..Default::default()
+    };
+    let answer = client.batch_get_articles(request).await.unwrap().into_inner();
+    assert_eq!(answer.articles, [basic]);
+    assert_eq!(answer.missing_ids, ["none", "neither"]);
+    assert_eq!(answer.unprocessed_ids, Vec::<String>::new());
+    use pb::lookup_article_request::Alias;
+    for alias in [
+        Alias::CanonicalUrl("HTTPS://EXAMPLE.COM:443/JA-local.1_~2?utm_source=x#top".into()),
+        Alias::Guid(pb::Guid {
+            publisher: "إرم نيوز".into(),
+            guid: "guid-JA-local.1_~2".into(),
+        }),
+    ] {
+        let request = pb::LookupArticleRequest {
+            alias: Some(alias),
+            ..Default::default()
+        };
+        let answer = client.lookup_article(request).await.unwrap().into_inner();
+        assert_eq!(answer.article.as_ref(), Some(&created));
+    }
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_makes_ids_and_canonical_tags() {
+    let server = Server::memory().await;
+    let sent = pb::Article {
+        language: "iw".into(),
+        ..article("", &["שלום"])
+    };
+    let first = create(&server, sent.clone()).await;
+    let second = create(&server, sent).await;
+    assert_ne!(first.article_id, second.article_id);
+    let id = uuid::Uuid::parse_str(&first.article_id).unwrap();
+    assert_eq!(id.get_version_num(), 7);
+    assert_eq!(first.language, "he");
+    assert_eq!(first.direction(), pb::Direction::Rtl);
+    let request = pb::CreateArticleRequest {
+        article: Some(article(&first.article_id, &["آخر"])),
+        ..Default::default()
+    };
+    let taken = fails(
+        server.articles().create_article(request).await,
+        Code::AlreadyExists,
+        "ARTICLE_EXISTS",
+    );
+    assert_eq!(taken.metadata["article_id"], first.article_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bidi_controls_tatweel_and_normal_forms_are_kept_as_they_are() {
+    let server = Server::memory().await;
+    let texts = [
+        "\u{202E}gnirts\u{202C} \u{2066}x\u{2069} \u{200F}\u{200E}\u{061C}",
+        "ســـلام",
+        "e\u{301} é \u{FEFF}\u{200B}",
+        "  two  spaces\tand\r\nbreaks  ",
+        "👩‍👩‍👧 \u{10FFFD}",
+    ];
+    let created = create(&server, article("bidi", &texts)).await;
+    let read: Vec<_> = created.body.iter().map(|s| s.text.as_str()).collect();
+    assert_eq!(read, texts);
+    let spans = vec![pb::Span {
+        start: 0,
+        end: 1,
+        mark: pb::SpanMark::Bold.into(),
+        href: String::new(),
+    }];
+    let marked = pb::Article {
+        article_id: "bidi".into(),
+        body: vec![pb::Segment {
+            spans: spans.clone(),
+            ..segment("👩‍👩‍👧")
+        }],
+        ..Default::default()
+    };
+    assert_eq!(update(&server, marked, &[]).await.body[0].spans, spans);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mask_changes_its_field_and_nothing_else() {
+    let server = Server::memory().await;
+    let other = other_article("a");
+    create(&server, full_article("a")).await;
+    for field in FIELDS {
+        let before = get(&server, "a").await;
+        let answer = update(&server, other.clone(), &[field]).await;
+        let mut expected = settable(&before);
+        copy_field(field, &settable(&other), &mut expected);
+        assert_eq!(settable(&answer), expected, "{field}");
+        assert_eq!(get(&server, "a").await, answer, "{field}");
+        assert_ne!(answer.etag, before.etag, "{field}");
+        assert_ne!(answer.update_time, before.update_time, "{field}");
+        let is_content = matches!(field, "title" | "lead" | "body");
+        assert_eq!(
+            answer.revision,
+            before.revision + u32::from(is_content),
+            "{field}"
+        );
+        assert_eq!(answer.revise_time != before.revise_time, is_content, "{field}");
+
+        // Again: nothing differs, so nothing is written.
+        let seq = server.seq().await;
+        assert_eq!(update(&server, other.clone(), &[field]).await, answer, "{field}");
+        assert_eq!(server.seq().await, seq, "{field}");
+    }
+    assert_eq!(settable(&get(&server, "a").await), settable(&other));
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masks_star_empty_and_clearing() {
+    let server = Server::memory().await;
+    let created = create(&server, full_article("a")).await;
+    // What was read can be sent back as it is, under every kind of mask.
+    let seq = server.seq().await;
+    for mask in [&["*"][..], &[], &FIELDS] {
+        assert_eq!(update(&server, created.clone(), mask).await, created, "{mask:?}");
+    }
+    assert_eq!(server.seq().await, seq);
+
+    let answer = update(&server, other_article("a"), &["*"]).await;
+    assert_eq!(settable(&answer), settable(&other_article("a")));
+    // An empty mask changes what is set.
+    let few = pb::Article {
+        article_id: "a".into(),
+        section: "Sport".into(),
+        lead: Some(segment("Nouveau chapeau")),
+        ..Default::default()
+    };
+    let answer = update(&server, few, &[]).await;
+    let expected = pb::Article {
+        section: "Sport".into(),
+        lead: Some(segment("Nouveau chapeau")),
+        ..other_article("a")
+    };
+    assert_eq!(settable(&answer), settable(&expected));
+    // A named field that is not set is cleared.
+    let nothing = pb::Article {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    let clearable: Vec<_> = FIELDS
+        .into_iter()
+        .filter(|f| !["language", "body"].contains(f))
+        .collect();
+    let answer = update(&server, nothing.clone(), &clearable).await;
+    let expected = pb::Article {
+        article_id: "a".into(),
+        language: "fr".into(),
+        body: body(&["Un paragraphe", "Un autre"]),
+        ..Default::default()
+    };
+    assert_eq!(settable(&answer), settable(&expected));
+    // Not the last text, and not the language.
+    let mut client = server.articles();
+    let seq = server.seq().await;
+    blames(
+        client
+            .update_article(update_request(nothing.clone(), &["body"]))
+            .await,
+        &["article.title"],
+    );
+    blames(
+        client
+            .update_article(update_request(nothing.clone(), &["language"]))
+            .await,
+        &["article.language"],
+    );
+    blames(
+        client
+            .update_article(update_request(nothing.clone(), &["*"]))
+            .await,
+        &["article.body", "article.language"],
+    );
+    for (mask, path) in [
+        (&["title", "titel"][..], "update_mask.paths[1]"),
+        (&["revision"], "update_mask.paths[0]"),
+        (&["etag"], "update_mask.paths[0]"),
+        (&["article_id"], "update_mask.paths[0]"),
+        (&["title.text"], "update_mask.paths[0]"),
+        (&[""], "update_mask.paths[0]"),
+        (&["Title"], "update_mask.paths[0]"),
+    ] {
+        blames(
+            client
+                .update_article(update_request(other_article("a"), mask))
+                .await,
+            &[path],
+        );
+    }
+    blames(
+        client
+            .update_article(update_request(other_article("a"), &["*", "title"]))
+            .await,
+        &["update_mask"],
+    );
+    assert_eq!(server.seq().await, seq);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etags_guard_every_mutation() {
+    let server = Server::memory().await;
+    let mut client = server.articles();
+    let first = create(&server, article("a", &["واحد"])).await;
+    let second = rewrite(&server, "a", &["اثنان"]).await;
+    let text = |text: &str, etag: &str| pb::UpdateArticleRequest {
+        etag: etag.into(),
+        ..update_request(article("a", &[text]), &["body"])
+    };
+    let seq = server.seq().await;
+    for stale in [first.etag.as_str(), "x", "\"quoted\"", "2-0000000000000000"] {
+        let refused = fails(
+            client.update_article(text("ثلاثة", stale)).await,
+            Code::Aborted,
+            "ETAG_MISMATCH",
+        );
+        assert_eq!(refused.metadata["etag"], stale);
+        assert_eq!(refused.metadata["current_etag"], second.etag);
+        assert!(refused.message.contains(&second.etag), "{}", refused.message);
+        let request = pb::DeleteArticleRequest {
+            article_id: "a".into(),
+            etag: stale.into(),
+            ..Default::default()
+        };
+        let refused = fails(
+            client.delete_article(request).await,
+            Code::Aborted,
+            "ETAG_MISMATCH",
+        );
+        assert_eq!(refused.metadata["current_etag"], second.etag);
+    }
+    // A write that changes nothing needs no etag: the order is no-op, then etag.
+    let answer = client.update_article(text("اثنان", &first.etag)).await.unwrap();
+    assert_eq!(answer.into_inner().article.unwrap(), second);
+    assert_eq!(server.seq().await, seq);
+    blames(
+        client.update_article(text("ثلاثة", &"x".repeat(65))).await,
+        &["etag"],
+    );
+
+    let third = client.update_article(text("ثلاثة", &second.etag)).await.unwrap();
+    let third = third.into_inner().article.unwrap();
+    let request = pb::DeleteArticleRequest {
+        article_id: "a".into(),
+        etag: third.etag,
+        ..Default::default()
+    };
+    let deleted = client
+        .delete_article(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .article
+        .unwrap();
+    let undelete = |etag: &str| pb::UndeleteArticleRequest {
+        article_id: "a".into(),
+        etag: etag.into(),
+        ..Default::default()
+    };
+    let refused = fails(
+        client.undelete_article(undelete(&second.etag)).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    assert_eq!(refused.metadata["current_etag"], deleted.etag);
+    client.undelete_article(undelete(&deleted.etag)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn allow_missing_creates_once_and_then_updates() {
+    let server = Server::memory().await;
+    let mut client = server.articles();
+    let request = |article| pb::UpdateArticleRequest {
+        allow_missing: true,
+        ..update_request(article, &["section"])
+    };
+    fails(
+        client
+            .update_article(update_request(full_article("a"), &["section"]))
+            .await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
+    let answer = client.update_article(request(full_article("a"))).await.unwrap();
+    let created = answer.into_inner().article.unwrap();
+    assert_eq!(settable(&created), settable(&full_article("a")));
+    let answer = client.update_article(request(other_article("a"))).await.unwrap();
+    let expected = pb::Article {
+        section: "Monde".into(),
+        ..full_article("a")
+    };
+    assert_eq!(
+        settable(&answer.into_inner().article.unwrap()),
+        settable(&expected)
+    );
+    // Ids of segments cannot be known before the article is.
+    let mut with_ids = article("b", &["نص"]);
+    with_ids.body[0].segment_id = "s1".into();
+    blames(
+        client.update_article(request(with_ids.clone())).await,
+        &["article.body[0].segment_id"],
+    );
+    let create = pb::CreateArticleRequest {
+        article: Some(with_ids),
+        ..Default::default()
+    };
+    blames(
+        client.create_article(create).await,
+        &["article.body[0].segment_id"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_hides_and_undelete_brings_back_as_it_was() {
+    let server = Server::sled().await;
+    let mut client = server.articles();
+    let created = create(&server, full_article("a")).await;
+    let delete = pb::DeleteArticleRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    let deleted = client.delete_article(delete.clone()).await.unwrap().into_inner();
+    let deleted = deleted.article.unwrap();
+    assert!(deleted.delete_time.is_some() && deleted.body.is_empty());
+    // Deleting it again changes nothing.
+    let seq = server.seq().await;
+    let again = client.delete_article(delete.clone()).await.unwrap().into_inner();
+    assert_eq!(again.article.as_ref(), Some(&deleted));
+    assert_eq!(server.seq().await, seq);
+
+    let server = server.restart().await;
+    let mut client = server.articles();
+    let get_request = |show_deleted| pb::GetArticleRequest {
+        article_id: "a".into(),
+        show_deleted,
+        ..Default::default()
+    };
+    let lookup = |show_deleted| pb::LookupArticleRequest {
+        alias: Some(pb::lookup_article_request::Alias::CanonicalUrl(
+            created.canonical_url.clone(),
+        )),
+        show_deleted,
+        ..Default::default()
+    };
+    let batch = |show_deleted| pb::BatchGetArticlesRequest {
+        article_ids: vec!["a".into()],
+        show_deleted,
+        ..Default::default()
+    };
+    fails(
+        client.get_article(get_request(false)).await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
+    for moment in [
+        pb::get_article_request::At::Revision(1),
+        pb::get_article_request::At::AsOfTime(created.create_time.unwrap()),
+    ] {
+        let request = pb::GetArticleRequest {
+            at: Some(moment),
+            ..get_request(false)
+        };
+        fails(
+            client.get_article(request).await,
+            Code::NotFound,
+            "ARTICLE_NOT_FOUND",
+        );
+    }
+    fails(
+        client.lookup_article(lookup(false)).await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
+    let answer = client
+        .batch_get_articles(batch(false))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((answer.articles.len(), answer.missing_ids.len()), (0, 1));
+    let shown = client.get_article(get_request(true)).await.unwrap().into_inner();
+    let shown = shown.article.unwrap();
+    assert_eq!(shown.delete_time, deleted.delete_time);
+    assert_eq!(settable(&shown), settable(&created));
+    let found = client.lookup_article(lookup(true)).await.unwrap().into_inner();
+    assert_eq!(found.article.as_ref(), Some(&shown));
+    let answer = client.batch_get_articles(batch(true)).await.unwrap().into_inner();
+    assert_eq!(answer.articles, [deleted.clone()]);
+    // It keeps its id and aliases, and takes no writes.
+    let request = pb::CreateArticleRequest {
+        article: Some(article("a", &["نص"])),
+        ..Default::default()
+    };
+    fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ARTICLE_EXISTS",
+    );
+    let mut thief = full_article("b");
+    thief.guid = String::new();
+    thief.canonical_url = created.canonical_url.clone();
+    let request = pb::CreateArticleRequest {
+        article: Some(thief),
+        ..Default::default()
+    };
+    let taken = fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
+    assert_eq!(taken.metadata["holder_article_id"], "a");
+    fails(
+        client
+            .update_article(update_request(other_article("a"), &["*"]))
+            .await,
+        Code::FailedPrecondition,
+        "ARTICLE_DELETED",
+    );
+    let undelete = pb::UndeleteArticleRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    client.undelete_article(undelete.clone()).await.unwrap();
+    let back = get(&server, "a").await;
+    assert_eq!(settable(&back), settable(&created));
+    assert_eq!((back.revision, back.delete_time), (1, None));
+    assert_eq!(ids(&back), ids(&created));
+    let seq = server.seq().await;
+    client.undelete_article(undelete).await.unwrap();
+    assert_eq!(server.seq().await, seq);
+    let missing = pb::DeleteArticleRequest {
+        article_id: "none".into(),
+        ..Default::default()
+    };
+    fails(
+        client.delete_article(missing).await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_of_changes_and_of_nothing_else() {
+    let server = Server::memory().await;
+    create(&server, full_article("a")).await;
+    create(&server, full_article("a2")).await;
+    rewrite(&server, "a", &["نص"]).await;
+    rewrite(&server, "a", &["نص"]).await;
+    let section = pb::Article {
+        article_id: "a".into(),
+        section: "Sport".into(),
+        ..Default::default()
+    };
+    update(&server, section.clone(), &[]).await;
+    update(&server, section, &[]).await;
+    let delete = pb::DeleteArticleRequest {
+        article_id: "a".into(),
+        request_id: uuid::Uuid::new_v4().to_string(),
+        ..Default::default()
+    };
+    server.articles().delete_article(delete.clone()).await.unwrap();
+    server.articles().delete_article(delete).await.unwrap();
+    let kinds: Vec<_> = server
+        .events_after(0)
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::ArticleCreated,
+            Kind::ArticleCreated,
+            Kind::ArticleRevised,
+            Kind::ArticleMetadataChanged,
+            Kind::ArticleDeleted,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_keep_their_ids_over_revisions() {
+    let server = Server::memory().await;
+    let [one, two, three] = [
+        "أعلنت وزارة الخارجية الأمريكية أن الوزير لن يحضر المؤتمر",
+        "وقال المتحدث باسم الوزارة إن الفحص جاء إيجابيا يوم الأربعاء",
+        "ويشارك في المؤتمر وزراء من أكثر من ثمانين دولة",
+    ];
+    create(&server, article("a", &[one, two, three])).await;
+    let edited = two.replace("الأربعاء", "الخميس");
+    let steps: [(&[&str], &[&str]); 8] = [
+        (&[one, &edited, three], &["s1", "s2", "s3"]),
+        (&["خبر", one, &edited, three], &["s4", "s1", "s2", "s3"]),
+        (&[three, one, &edited], &["s3", "s1", "s2"]),
+        (&[one, three], &["s1", "s3"]),
+        // Back after it was gone, also in its first form.
+        (&[one, two, three], &["s1", "s2", "s3"]),
+        (&["جديد كليا"], &["s5"]),
+        (&["خبر", one, &edited, three], &["s4", "s1", "s2", "s3"]),
+        (&[one, one, one], &["s1", "s6", "s7"]),
+    ];
+    for (number, (texts, expected)) in (2..).zip(steps) {
+        let revised = rewrite(&server, "a", texts).await;
+        assert_eq!(ids(&revised), expected, "revision {number}");
+        assert_eq!(revised.revision, number);
+    }
+    // By id a text may change as a whole; ids that never were are refused, each by its path.
+    let named = |ids: &[(&str, &str)]| {
+        let body = ids
+            .iter()
+            .map(|(id, text)| pb::Segment {
+                segment_id: (*id).into(),
+                ..segment(text)
+            })
+            .collect();
+        pb::Article {
+            article_id: "a".into(),
+            body,
+            ..Default::default()
+        }
+    };
+    let revised = update(
+        &server,
+        named(&[("s6", "نص آخر"), ("", "جديد"), ("s2", "نص")]),
+        &["body"],
+    )
+    .await;
+    assert_eq!(ids(&revised), ["s6", "s8", "s2"]);
+    let mut client = server.articles();
+    let wrong = named(&[("s1", "نص"), ("s99", "نص"), ("s1", "نص"), ("title", "نص")]);
+    blames(
+        client.update_article(update_request(wrong, &["body"])).await,
+        &[
+            "article.body[1].segment_id",
+            "article.body[2].segment_id",
+            "article.body[3].segment_id",
+        ],
+    );
+    for id in ["x", "s0", "s01", "S1", "s 1"] {
+        blames(
+            client
+                .update_article(update_request(named(&[(id, "نص")]), &["body"]))
+                .await,
+            &["article.body[0].segment_id"],
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_has_one_holder_and_is_never_given_up() {
+    let server = Server::sled().await;
+    let mut client = server.articles();
+    let url = "https://example.com/ar/%D8%AE%D8%A8%D8%B1/1";
+    let mut first = article("a", &["نص"]);
+    first.canonical_url = "https://example.com/ar/خبر/1?utm_medium=rss#c".into();
+    first.guid = "g1".into();
+    first.publisher = "p".into();
+    assert_eq!(create(&server, first.clone()).await.canonical_url, url);
+    let lookup = |alias| pb::LookupArticleRequest {
+        alias: Some(alias),
+        ..Default::default()
+    };
+    use pb::lookup_article_request::Alias;
+    for spelling in [
+        "https://example.com/ar/خبر/1",
+        "HTTPS://Example.COM:443/ar/%d8%ae%D8%A8ر/1",
+        "https://user:pw@example.com/x/../ar/خبر/1?fbclid=2",
+    ] {
+        let found = client
+            .lookup_article(lookup(Alias::CanonicalUrl(spelling.into())))
+            .await;
+        assert_eq!(
+            found.unwrap().into_inner().article.unwrap().article_id,
+            "a",
+            "{spelling}"
+        );
+    }
+    // Another article cannot have them, by creation or by update, and is not touched by the attempt.
+    let mut second = article("b", &["نص"]);
+    second.canonical_url = url.into();
+    let request = pb::CreateArticleRequest {
+        article: Some(second.clone()),
+        ..Default::default()
+    };
+    let taken = fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
+    assert_eq!(taken.metadata["holder_article_id"], "a");
+    assert!(taken.metadata["alias"].contains(url), "{taken:?}");
+    create(&server, article("b", &["نص"])).await;
+    let before = server.export().await;
+    fails(
+        client
+            .update_article(update_request(second, &["canonical_url"]))
+            .await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
+    let mut guid = article("b", &["نص"]);
+    guid.guid = "g1".into();
+    guid.publisher = "p".into();
+    fails(
+        client
+            .update_article(update_request(guid.clone(), &["guid", "publisher"]))
+            .await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
+    assert_eq!(server.export().await, before);
+    // Under another publisher the same guid is another alias.
+    guid.publisher = "q".into();
+    update(&server, guid, &["guid", "publisher"]).await;
+    // Former aliases go on finding the article, also after a restart, and stay taken.
+    first.canonical_url = "https://example.com/moved".into();
+    first.guid = "g2".into();
+    update(&server, first, &["canonical_url", "guid"]).await;
+    let server = server.restart().await;
+    let mut client = server.articles();
+    let guid = |publisher: &str, guid: &str| {
+        Alias::Guid(pb::Guid {
+            publisher: publisher.into(),
+            guid: guid.into(),
+        })
+    };
+    for (alias, holder) in [
+        (Alias::CanonicalUrl(url.into()), "a"),
+        (Alias::CanonicalUrl("https://example.com/moved".into()), "a"),
+        (guid("p", "g1"), "a"),
+        (guid("p", "g2"), "a"),
+        (guid("q", "g1"), "b"),
+    ] {
+        let found = client.lookup_article(lookup(alias)).await.unwrap().into_inner();
+        assert_eq!(found.article.unwrap().article_id, holder);
+    }
+    let mut third = article("c", &["نص"]);
+    third.canonical_url = url.into();
+    let request = pb::CreateArticleRequest {
+        article: Some(third),
+        ..Default::default()
+    };
+    fails(
+        client.create_article(request).await,
+        Code::AlreadyExists,
+        "ALIAS_TAKEN",
+    );
+    for alias in [
+        guid("", "g1"),
+        guid("p", "G1"),
+        Alias::CanonicalUrl("http://example.com/moved".into()),
+    ] {
+        fails(
+            client.lookup_article(lookup(alias)).await,
+            Code::NotFound,
+            "ARTICLE_NOT_FOUND",
+        );
+    }
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_are_listed_newest_first_page_by_page() {
+    let server = Server::memory().await;
+    let mut client = server.articles();
+    create(&server, article("a", &["نص 1"])).await;
+    create(&server, article("b", &["نص"])).await;
+    for number in 2..=7 {
+        let mut revised = article("a", &["x"; 2]);
+        revised.title = Some(segment(&format!("عنوان {number}")));
+        revised.body = body(&vec![format!("نص {number}"); number]);
+        let request = pb::UpdateArticleRequest {
+            significance: pb::Significance::Correction.into(),
+            ..update_request(revised, &[])
+        };
+        client.update_article(request).await.unwrap();
+    }
+    let mut listed = Vec::new();
+    let mut token = String::new();
+    loop {
+        let request = pb::ListRevisionsRequest {
+            article_id: "a".into(),
+            page_size: 3,
+            page_token: token,
+        };
+        let page = client.list_revisions(request).await.unwrap().into_inner();
+        assert!(page.revisions.len() <= 3);
+        listed.extend(page.revisions);
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+        let other = pb::ListRevisionsRequest {
+            article_id: "b".into(),
+            page_size: 3,
+            page_token: token.clone(),
+        };
+        fails(
+            client.list_revisions(other).await,
+            Code::InvalidArgument,
+            "BAD_TOKEN",
+        );
+    }
+    let numbers: Vec<_> = listed.iter().map(|r| (r.revision, r.segment_count)).collect();
+    assert_eq!(numbers, [(7, 7), (6, 6), (5, 5), (4, 4), (3, 3), (2, 2), (1, 1)]);
+    assert_eq!(listed[0].title, "عنوان 7");
+    assert_eq!(listed[0].significance(), pb::Significance::Correction);
+    assert_eq!(listed[6].significance(), pb::Significance::Unspecified);
+    let head = get(&server, "a").await;
+    assert_eq!(listed[0].create_time, head.revise_time);
+    assert_eq!(listed[6].create_time, head.create_time);
+    assert!(listed.iter().is_sorted_by_key(|r| std::cmp::Reverse(r.revision)));
+}

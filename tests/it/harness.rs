@@ -1,0 +1,337 @@
+//! A real server for the tests: on port 0 in this process, over sled in a temporary directory or over memory, with the
+//! generated clients and a way to send what no generated client would.
+//!
+//! It never sleeps: what takes time is awaited with [`LIMIT`].
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on panics"
+)]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use article_store::api::Limits;
+use article_store::clock::SystemClock;
+use article_store::domain::change::Event;
+use article_store::domain::time::Timestamp;
+use article_store::pb;
+use article_store::pb::article_service_client::ArticleServiceClient;
+use article_store::pb::translation_service_client::TranslationServiceClient;
+use article_store::server;
+use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::store::Store;
+use http_body_util::{BodyExt, Full};
+use prost::bytes::Bytes;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use tower::{Service, ServiceExt};
+
+/// How long anything may take before a test fails.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// The largest article that the servers of the tests take.
+pub(crate) const ARTICLE_BYTES: usize = 2 << 20;
+
+/// A server that runs.
+pub(crate) struct Server {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) address: SocketAddr,
+    channel: Channel,
+    location: StoreLocation,
+    directory: Option<TempDir>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), String>>,
+}
+
+impl Server {
+    /// Over memory.
+    pub(crate) async fn memory() -> Self {
+        Self::start(StoreLocation::Memory, None).await
+    }
+
+    /// Over sled in a new directory.
+    pub(crate) async fn sled() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = StoreLocation::Sled(directory.path().join("data"));
+        Self::start(location, Some(directory)).await
+    }
+
+    async fn start(location: StoreLocation, directory: Option<TempDir>) -> Self {
+        let options = StoreOptions {
+            cache_bytes: 16 << 20,
+            min_free_bytes: Some(0),
+        };
+        let clock = Arc::new(SystemClock);
+        let store = location.open(options, clock.clone()).expect("the store opens");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let config = server::Config {
+            limits: Limits {
+                article_bytes: ARTICLE_BYTES,
+            },
+            grace: Duration::from_secs(1),
+        };
+        let run = server::run(listener, store.clone(), clock, config, async {
+            drop(stopped.await);
+        });
+        let running = tokio::spawn(async { run.await.map_err(|error| error.to_string()) });
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_lazy();
+        Self {
+            store,
+            address,
+            channel,
+            location,
+            directory,
+            stop,
+            running,
+        }
+    }
+
+    /// Stops in order, and starts again on the same directory and another port.
+    pub(crate) async fn restart(self) -> Self {
+        let (location, directory) = self.halt().await;
+        Self::start(location, directory).await
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(self) {
+        drop(self.halt().await);
+    }
+
+    async fn halt(self) -> (StoreLocation, Option<TempDir>) {
+        drop((self.channel, self.store));
+        self.stop.send(()).expect("the server runs");
+        let ended = tokio::time::timeout(LIMIT, self.running)
+            .await
+            .expect("the server stops in time");
+        ended
+            .expect("the server does not panic")
+            .expect("the server stops well");
+        (self.location, self.directory)
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A client that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_articles(&self, window: u32) -> ArticleServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        ArticleServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
+    }
+
+    pub(crate) fn articles(&self) -> ArticleServiceClient<Channel> {
+        ArticleServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn translations(&self) -> TranslationServiceClient<Channel> {
+        TranslationServiceClient::new(self.channel())
+    }
+
+    /// The number of the newest commit.
+    pub(crate) async fn seq(&self) -> u64 {
+        self.store.status().await.unwrap().seq
+    }
+
+    /// The time of the newest commit.
+    pub(crate) async fn newest_commit(&self) -> Timestamp {
+        let seq = self.seq().await;
+        let changes = self.store.changes(seq - 1, 1).await.unwrap();
+        changes.commits.last().unwrap().stamp.time
+    }
+
+    /// All events after a commit.
+    pub(crate) async fn events_after(&self, seq: u64) -> Vec<Event> {
+        let changes = self.store.changes(seq, usize::MAX).await.unwrap();
+        changes
+            .commits
+            .into_iter()
+            .flat_map(|commit| commit.events)
+            .collect()
+    }
+
+    /// Everything that the store holds, by export.
+    pub(crate) async fn export(&self) -> Vec<pb::ExportArticlesResponse> {
+        let request = pb::ExportArticlesRequest {
+            include_translations: true,
+            show_deleted: true,
+            ..Default::default()
+        };
+        let mut stream = self
+            .articles()
+            .export_articles(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let mut items = Vec::new();
+        while let Some(item) = stream.message().await.unwrap() {
+            items.push(item);
+        }
+        items
+    }
+
+    /// Asserts that all indexes agree with what they are made from.
+    pub(crate) async fn check(&self) {
+        assert_eq!(self.store.check().await.unwrap(), []);
+    }
+
+    /// Sends bytes as the body of a call and answers the first message, as bytes.
+    pub(crate) async fn raw(&self, path: &str, body: Vec<u8>) -> Result<Bytes, Status> {
+        let request = http::Request::post(format!("http://{}{path}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(Full::new(Bytes::from(body))))
+            .unwrap();
+        let mut channel = self.channel();
+        let response = channel.ready().await.unwrap().call(request).await.unwrap();
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            return Err(status);
+        }
+        let collected = response.into_body().collect().await?;
+        let status = collected.trailers().and_then(Status::from_header_map);
+        match status {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(collected.to_bytes().slice(5..)),
+        }
+    }
+}
+
+/// A gRPC frame.
+pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    [&[0], &length.to_be_bytes()[..], message].concat()
+}
+
+/// An error as a caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    pub(crate) metadata: HashMap<String, String>,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) retry: bool,
+}
+
+impl Failure {
+    /// The paths of the fields to blame, in the order of the answer.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        self.fields.iter().map(|(path, _)| path.as_str()).collect()
+    }
+}
+
+/// What gRPC libraries take of headers and trailers unless told otherwise.
+const METADATA_LIMIT: usize = 8 << 10;
+
+/// Takes a status apart, after asserting what holds for every error: an `ErrorInfo` of our domain with a reason of our
+/// enum, and a size that every client takes.
+pub(crate) fn failure(status: &Status) -> Failure {
+    let details = status.get_error_details();
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(info.domain, "articlestore.v1");
+    let known = pb::ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
+    assert!(known.is_some(), "{:?} is not a reason", info.reason);
+    let encoded_message: usize = status
+        .message()
+        .bytes()
+        .map(|byte| {
+            if (0x20..0x7F).contains(&byte) && byte != b'%' {
+                1
+            } else {
+                3
+            }
+        })
+        .sum();
+    let bytes = encoded_message + status.details().len().div_ceil(3) * 4;
+    assert!(bytes < METADATA_LIMIT, "{bytes} bytes of error: {status:?}");
+    Failure {
+        code: status.code(),
+        reason: info.reason.clone(),
+        message: status.message().to_owned(),
+        metadata: info.metadata.clone(),
+        fields: details
+            .bad_request()
+            .into_iter()
+            .flat_map(|bad| &bad.field_violations)
+            .map(|violation| (violation.field.clone(), violation.description.clone()))
+            .collect(),
+        retry: details.retry_info().is_some(),
+    }
+}
+
+/// The failure of a call that must fail.
+#[track_caller]
+pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<tonic::Response<T>, Status>) -> Failure {
+    match answer {
+        Ok(answer) => panic!("answered instead of refused: {:?}", answer.into_inner()),
+        Err(status) => failure(&status),
+    }
+}
+
+/// Asserts that a call is refused for these fields and no others.
+#[track_caller]
+pub(crate) fn blames<T: std::fmt::Debug>(
+    answer: Result<tonic::Response<T>, Status>,
+    paths: &[&str],
+) -> Failure {
+    let failure = refused(answer);
+    assert_eq!(failure.code, Code::InvalidArgument, "{failure:?}");
+    assert_eq!(failure.reason, "BAD_FIELD", "{failure:?}");
+    assert_eq!(failure.paths(), paths, "{failure:?}");
+    for (path, description) in &failure.fields {
+        assert!(!description.is_empty() && description.len() < 2_000, "{path}");
+    }
+    failure
+}
+
+/// Asserts code and reason of a refused call.
+#[track_caller]
+pub(crate) fn fails<T: std::fmt::Debug>(
+    answer: Result<tonic::Response<T>, Status>,
+    code: Code,
+    reason: &str,
+) -> Failure {
+    let failure = refused(answer);
+    assert_eq!(
+        (failure.code, failure.reason.as_str()),
+        (code, reason),
+        "{failure:?}"
+    );
+    failure
+}
+
+/// The lines of a compressed file among the shared data; `None`, said aloud, where it is absent.
+pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
+    let directory = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
+    let path = std::path::Path::new(&directory).join(name);
+    if !path.exists() {
+        eprintln!(
+            "SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA",
+            path.display()
+        );
+        return None;
+    }
+    let output = Command::new("xz")
+        .arg("-dc")
+        .arg(&path)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("xz is installed");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().map(str::to_owned).collect())
+}

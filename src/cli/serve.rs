@@ -70,9 +70,7 @@ enum LogFormat {
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
         self.start_log()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
+        let runtime = server::runtime()
             .map_err(|error| Failure::failed(format!("the server cannot start: {error}")))?;
         let served = runtime.block_on(self.serve());
         // A store that is still being opened does not hold up the stop.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::body::Body;
@@ -38,6 +39,17 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The largest frame that is decoded. An article is far smaller; this bounds what one message can take in memory.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// Threads for work that may read the disk. More would only wait for the same disk, and each keeps memory for itself.
+const BLOCKING_THREADS: usize = 16;
+
+/// The runtime that a server should run on.
+pub fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+}
 
 /// How to serve.
 #[derive(Debug, Clone, Copy)]

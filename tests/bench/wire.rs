@@ -56,7 +56,7 @@ fn serve(directory: &Path) {
     use article_store::api::Limits;
     use article_store::clock::SystemClock;
     use article_store::server::location::{StoreLocation, StoreOptions};
-    use article_store::server::{Config, run};
+    use article_store::server::{Config, run, runtime};
     use std::sync::Arc;
     let options = StoreOptions {
         cache_bytes: 64 << 20,
@@ -65,7 +65,7 @@ fn serve(directory: &Path) {
     let store = StoreLocation::Sled(directory.to_owned())
         .open(options, Arc::new(SystemClock))
         .unwrap();
-    Runtime::new().unwrap().block_on(async {
+    runtime().unwrap().block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         let config = Config {

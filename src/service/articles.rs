@@ -39,6 +39,9 @@ pub const PAGE_BYTES: usize = 3 << 20;
 /// Index rows that a page looks at.
 const PAGE_ROWS: usize = 2_000;
 
+/// Articles that are read at once: in small steps, so that what no longer fits into an answer is not read.
+const STEP: usize = 32;
+
 /// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -95,32 +98,28 @@ impl Service {
     ) -> Result<Batched> {
         let mut answer = Batched::default();
         let mut bytes = 0;
-        let mut rest = ids;
-        // In small steps, so that what no longer fits is not read.
-        while let Some((step, later)) = (bytes < PAGE_BYTES)
-            .then(|| rest.split_at_checked(rest.len().min(32)))
-            .flatten()
-        {
-            if step.is_empty() {
-                break;
-            }
-            rest = later;
+        let mut steps = ids.chunks(STEP);
+        for step in steps.by_ref() {
+            let mut found = Vec::with_capacity(step.len());
             for (id, state) in step.iter().zip(self.store.articles(step).await?) {
-                let Some(state) = state.filter(|state| show_deleted || state.head.current.deleted.is_none())
-                else {
-                    answer.missing.push(id.clone());
-                    continue;
-                };
-                let snapshot = self.snapshot(state, view).await?;
+                match state.filter(|state| show_deleted || state.head.current.deleted.is_none()) {
+                    Some(state) => found.push(state),
+                    None => answer.missing.push(id.clone()),
+                }
+            }
+            for snapshot in self.snapshots(found, view).await? {
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !answer.articles.is_empty() {
-                    answer.unprocessed.push(id.clone());
+                    answer.unprocessed.push(snapshot.state.head.id.clone());
                 } else {
                     answer.articles.push(snapshot);
                 }
             }
+            if bytes > PAGE_BYTES {
+                break;
+            }
         }
-        answer.unprocessed.extend_from_slice(rest);
+        answer.unprocessed.extend(steps.flatten().cloned());
         Ok(answer)
     }
 
@@ -210,15 +209,17 @@ impl Service {
         };
         let mut bytes = 0;
         let mut last = after.cloned();
-        for (position, state) in page.articles {
-            let snapshot = self.snapshot(state, view).await?;
-            bytes += snapshot.max_bytes();
-            if bytes > PAGE_BYTES && !listed.articles.is_empty() {
-                listed.next = last;
-                break;
+        for step in page.articles.chunks(STEP) {
+            let states = step.iter().map(|(_, state)| state.clone()).collect();
+            for (snapshot, (position, _)) in self.snapshots(states, view).await?.into_iter().zip(step) {
+                bytes += snapshot.max_bytes();
+                if bytes > PAGE_BYTES && !listed.articles.is_empty() {
+                    listed.next = last;
+                    return Ok(listed);
+                }
+                listed.articles.push(snapshot);
+                last = Some(position.clone());
             }
-            listed.articles.push(snapshot);
-            last = Some(position);
         }
         Ok(listed)
     }

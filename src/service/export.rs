@@ -1,11 +1,14 @@
 //! Exports: everything in a stable order, from where the last stream ended.
 
+use std::sync::Arc;
+
 use super::snapshot::{Snapshot, TranslationSnapshot, View};
 use super::{Result, Service};
 use crate::domain::article::ArticleId;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
 use crate::domain::translation::Disposition;
+use crate::store::ArticleState;
 
 /// Articles that are read at once.
 const STEP: usize = 16;
@@ -54,15 +57,14 @@ impl Service {
             let states = self.store.scan(last.as_ref(), STEP).await?;
             let Some(end) = states.last() else { break };
             last = Some(end.head.id.clone());
-            for state in states {
-                if state.head.current.deleted.is_some() && !options.show_deleted {
-                    continue;
-                }
+            let shown =
+                |state: &Arc<ArticleState>| options.show_deleted || state.head.current.deleted.is_none();
+            let states = states.into_iter().filter(shown).collect();
+            for snapshot in self.snapshots(states, View::Full).await? {
                 let position = ExportPosition {
-                    article: state.head.id.clone(),
+                    article: snapshot.state.head.id.clone(),
                     translation: None,
                 };
-                let snapshot = self.snapshot(state, View::Full).await?;
                 items.push((ExportItem::Article(snapshot), position.clone()));
                 if options.translations {
                     self.export_translations(options, &position, &mut items).await?;

@@ -209,6 +209,36 @@ impl Service {
         Ok(Snapshot { state, revision })
     }
 
+    /// Several articles, their contents read at once.
+    pub(super) async fn snapshots(
+        &self,
+        states: Vec<Arc<ArticleState>>,
+        view: View,
+    ) -> Result<Vec<Snapshot>> {
+        if view == View::Basic {
+            return Ok(states
+                .into_iter()
+                .map(|state| Snapshot {
+                    state,
+                    revision: None,
+                })
+                .collect());
+        }
+        let refs: Vec<_> = states
+            .iter()
+            .map(|state| state.head.current.revision.body())
+            .collect();
+        let bodies = self.store.bodies(&refs).await?;
+        let snapshot = |(state, body): (Arc<ArticleState>, Arc<Body>)| match *body {
+            Body::Revision(_) => Ok(Snapshot {
+                state,
+                revision: Some(body),
+            }),
+            _ => Err(wrong_body(&state.head.current.revision)),
+        };
+        states.into_iter().zip(bodies).map(snapshot).collect()
+    }
+
     /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
     pub(super) async fn as_of(
         &self,

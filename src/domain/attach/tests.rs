@@ -1,3 +1,5 @@
+//! The rules of attaching, each with the case that it is for.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -150,7 +152,7 @@ fn a_machine_never_replaces_a_person_but_gets_one_candidate() {
     assert_eq!(other, Ok((TranslationId(3), Outcome::Diverted)));
     // Unless it is told to.
     let forced = slot.attach(mt(), 1, &source, &[(S1, "UN")], |attach| {
-        attach.overwrite_human = true
+        attach.overwrite_human = true;
     });
     assert_eq!(forced, Ok((TranslationId(1), Outcome::Changed)));
     // A person may edit anything, and a machine's text that she changed is post-edited.
@@ -211,7 +213,7 @@ fn an_author_cannot_review_and_a_withdrawn_text_is_not_edited() {
     let mut slot = Shelf::default();
     let person = || agent(AgentKind::Human, "");
     let review = slot.attach(person(), 1, &source, &[(S1, "un")], |attach| {
-        attach.state = State::Reviewed
+        attach.state = State::Reviewed;
     });
     assert_eq!(review, Err(Refusal::OwnReview(State::Reviewed)));
     slot.attach(person(), 1, &source, &[(S1, "un")], |_| {}).unwrap();

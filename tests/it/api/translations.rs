@@ -69,7 +69,7 @@ async fn the_small_form_becomes_the_active_translation() {
     // The article's etag and revision stand still; its summary is the translation's.
     let article = super::get(&server, "a").await;
     assert_eq!(article.revision, 1);
-    assert_eq!(article.translations, [summary.clone()]);
+    assert_eq!(article.translations, std::slice::from_ref(&summary));
     // The same again is no write.
     let seq = server.seq().await;
     assert_eq!(

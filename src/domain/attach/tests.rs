@@ -1,4 +1,4 @@
-//! The rules of attaching, each with the case that it is for.
+//! The rules of attaching, one by one and over random histories.
 
 use proptest::prelude::*;
 

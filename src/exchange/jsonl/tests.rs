@@ -1,3 +1,5 @@
+//! JSON Lines: mappings, kinds of values, and lines that cannot be read.
+
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Plain pages: the sample, its variations, and texts that are no pages.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -500,7 +500,7 @@ async fn delete_hides_and_undelete_brings_back_as_it_was() {
     let found = client.lookup_article(lookup(true)).await.unwrap().into_inner();
     assert_eq!(found.article.as_ref(), Some(&shown));
     let answer = client.batch_get_articles(batch(true)).await.unwrap().into_inner();
-    assert_eq!(answer.articles, [deleted.clone()]);
+    assert_eq!(answer.articles, std::slice::from_ref(&deleted));
     // It keeps its id and aliases, and takes no writes.
     let request = pb::CreateArticleRequest {
         article: Some(article("a", &["نص"])),

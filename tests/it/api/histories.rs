@@ -217,7 +217,6 @@ fn random_histories_agree_with_a_plain_model() {
                 }
                 server.check().await;
             });
-            let () = ();
             Ok::<_, TestCaseError>(())
         })
         .unwrap();

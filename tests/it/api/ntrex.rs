@@ -203,6 +203,13 @@ async fn real_news_go_stale_by_the_paragraph_and_heal() {
     removed.remove(3);
     rewrite(&server, &document.id, &removed).await;
     assert_wrong(&server, document, Freshness::Orphaned, [&[], &[], &["s4"], &[]]).await;
+    // While it is gone another one is edited, and it comes back into a text that never was before.
+    removed[5].push_str(" And this.");
+    rewrite(&server, &document.id, &removed).await;
+    let mut back = removed;
+    back.insert(3, original[3].clone());
+    rewrite(&server, &document.id, &back).await;
+    assert_wrong(&server, document, Freshness::Stale, [&["s7"], &[], &[], &[]]).await;
     restore(&server, &document.id, original).await;
     assert_eq!(wrong(&server).await, BTreeMap::new());
 
@@ -233,6 +240,34 @@ async fn real_news_go_stale_by_the_paragraph_and_heal() {
         document,
         Freshness::Incomplete,
         [&[], &[&new], &["s2"], &[]],
+    )
+    .await;
+    restore(&server, &document.id, original).await;
+    assert_eq!(wrong(&server).await, BTreeMap::new());
+
+    // Two at once, of which one comes back while the other still differs.
+    let mut both = edited.clone();
+    both[1] = "Something else entirely happened here.".into();
+    rewrite(&server, &document.id, &both).await;
+    assert_wrong(
+        &server,
+        document,
+        Freshness::Incomplete,
+        [&["s7"], &[&new], &["s2"], &[]],
+    )
+    .await;
+    rewrite(&server, &document.id, &edited).await;
+    assert_wrong(&server, document, Freshness::Stale, [&["s7"], &[], &[], &[]]).await;
+    let mut other = both;
+    other[1].clone_from(&original[1]);
+    other[8] = "This was never here before.".into();
+    let revised = rewrite(&server, &document.id, &other).await;
+    let never = revised.body[8].segment_id.clone();
+    assert_wrong(
+        &server,
+        document,
+        Freshness::Incomplete,
+        [&["s7"], &[&never], &["s9"], &[]],
     )
     .await;
     restore(&server, &document.id, original).await;

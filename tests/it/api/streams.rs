@@ -14,7 +14,7 @@ use tonic::Code;
 use super::{article, attach, body, create, full_article, get, segment, settable, small_form};
 use crate::harness::{LIMIT, Server, failure, frame, shared_lines};
 
-fn item(number: u64, article: pb::Article) -> article_store::api::codec::ImportArticlesRequest {
+fn item(number: u64, article: &pb::Article) -> article_store::api::codec::ImportArticlesRequest {
     article_store::api::codec::ImportArticlesRequest {
         item: number,
         article: Some(Bytes::from(article.encode_to_vec())),
@@ -74,7 +74,7 @@ async fn bad_items_are_answered_and_the_stream_goes_on() {
     by_guid.canonical_url = String::new();
     by_guid.section = "رياضة".into();
     let mut items = vec![
-        item(0, article("new", &["نص"])),
+        item(0, &article("new", &["نص"])),
         broken(&[0xFF, 0xFF, 0xFF]),
         broken(&[0x0A, 2, 0xC3, 0x28]),
         broken(&[0x0A, 100]),
@@ -84,26 +84,26 @@ async fn bad_items_are_answered_and_the_stream_goes_on() {
             article: None,
             significance: 0,
         },
-        item(0, article("a/b", &["نص"])),
+        item(0, &article("a/b", &["نص"])),
         item(
             0,
-            pb::Article {
+            &pb::Article {
                 language: "x-".into(),
                 ..article("x", &["\u{0}"])
             },
         ),
-        item(0, article("large", &["x".repeat(3 << 20).as_str()])),
-        item(0, article("gone", &["نص"])),
-        item(0, disagree),
-        item(0, thief),
+        item(0, &article("large", &["x".repeat(3 << 20).as_str()])),
+        item(0, &article("gone", &["نص"])),
+        item(0, &disagree),
+        item(0, &thief),
         article_store::api::codec::ImportArticlesRequest {
             significance: 99,
-            ..item(0, article("new", &["آخر"]))
+            ..item(0, &article("new", &["آخر"]))
         },
-        item(0, full_article("old")),
-        item(0, by_guid),
-        item(0, article("last", &["نص"])),
-        item(0, article("empty", &[])),
+        item(0, &full_article("old")),
+        item(0, &by_guid),
+        item(0, &article("last", &["نص"])),
+        item(0, &article("empty", &[])),
     ];
     items[16].article = Some(Bytes::from(
         pb::Article {
@@ -182,13 +182,13 @@ async fn of_one_article_twice_in_a_stream_the_later_stays() {
                 _ => (known.article_id, known.canonical_url) = (String::new(), String::new()),
             }
             known.body = body(&[&text]);
-            items.push(item(items.len() as u64, known));
+            items.push(item(items.len() as u64, &known));
             let mut new = article("", &[&text]);
             new.canonical_url = format!("https://example.com/new/{round}");
-            items.push(item(items.len() as u64, new));
+            items.push(item(items.len() as u64, &new));
             items.push(item(
                 items.len() as u64,
-                article(&format!("id-{round}"), &[&text]),
+                &article(&format!("id-{round}"), &[&text]),
             ));
         }
         let answers = import(&server, items).await;
@@ -209,7 +209,7 @@ async fn of_one_article_twice_in_a_stream_the_later_stays() {
 async fn broken_frames_inside_a_stream_end_it_with_the_callers_fault() {
     let server = Server::memory().await;
     let path = "/articlestore.v1.ArticleService/ImportArticles";
-    let good = frame(&item(1, article("good", &["نص"])).encode_to_vec());
+    let good = frame(&item(1, &article("good", &["نص"])).encode_to_vec());
     for (rest, reason) in [
         (frame(&[0x0F, 0xFF]), "MALFORMED_MESSAGE"),
         (frame(&[0x0A; 40])[..20].to_vec(), "MALFORMED_MESSAGE"),
@@ -245,7 +245,7 @@ async fn a_client_that_does_not_read_is_not_read_from() {
     let mut sent = 0_u64;
     let limit = 5_000;
     while sent < limit {
-        let next = futures::SinkExt::send(&mut sender, item(sent, bad.clone()));
+        let next = futures::SinkExt::send(&mut sender, item(sent, &bad));
         match tokio::time::timeout(Duration::from_secs(1), next).await {
             Ok(sent) => sent.unwrap(),
             Err(_) => break,
@@ -261,7 +261,7 @@ async fn a_client_that_does_not_read_is_not_read_from() {
     let mut answers = call.await.unwrap().unwrap().into_inner();
     let more = async {
         for number in 0..limit {
-            futures::SinkExt::send(&mut sender, item(sent + number, bad.clone()))
+            futures::SinkExt::send(&mut sender, item(sent + number, &bad))
                 .await
                 .unwrap();
         }
@@ -293,12 +293,12 @@ async fn a_client_that_vanishes_leaves_whole_articles() {
         let (mut sender, items) = mpsc::channel(16);
         let mut client = server.articles();
         let mut answers = {
-            let first = item(0, full_article(&format!("v{round}-0")));
+            let first = item(0, &full_article(&format!("v{round}-0")));
             futures::SinkExt::send(&mut sender, first).await.unwrap();
             client.import_articles(items).await.unwrap().into_inner()
         };
         for number in 1..40 {
-            let next = item(number, full_article(&format!("v{round}-{number}")));
+            let next = item(number, &full_article(&format!("v{round}-{number}")));
             futures::SinkExt::send(&mut sender, next).await.unwrap();
         }
         answers.message().await.unwrap().unwrap();
@@ -439,7 +439,7 @@ async fn shared_urls_of_the_arabic_corpus_have_one_holder_each() {
                 canonical_url: url.as_str().to_owned(),
                 ..article(&format!("{id}-{number}"), &[])
             };
-            item(number, article)
+            item(number, &article)
         })
         .collect();
     let server = Server::sled().await;

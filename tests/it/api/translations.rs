@@ -69,7 +69,7 @@ async fn the_small_form_becomes_the_active_translation() {
     // The article's etag and revision stand still; its summary is the translation's.
     let article = super::get(&server, "a").await;
     assert_eq!(article.revision, 1);
-    assert_eq!(article.translations, [summary.clone()]);
+    assert_eq!(article.translations, std::slice::from_ref(&summary));
     // The same again is no write.
     let seq = server.seq().await;
     assert_eq!(
@@ -791,6 +791,37 @@ async fn freshness_follows_the_source_segment_by_segment() {
     let read = translation(&server, "a", "en", "").await;
     assert_eq!(texts(&read), ["one", "news"]);
     assert_eq!(read.body[0].source_revision, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_text_for_a_new_source_is_current_again() {
+    let server = Server::memory().await;
+    let [old, new] = [
+        "ويشارك في المؤتمر وزراء من أكثر من ثمانين دولة",
+        "ويشارك في المؤتمر وزراء من أكثر من تسعين دولة",
+    ];
+    create(&server, article("a", &[old])).await;
+    attach(&server, human(small_form("a", "en", 1, &["many countries"]))).await;
+    rewrite(&server, "a", &[new]).await;
+    let stale = translation(&server, "a", "en", "").await;
+    assert_eq!(stale.summary.unwrap().stale_segment_ids, ["s1"]);
+    // A machine cannot confirm it in the person's place.
+    let (machine, outcome) = attach(&server, by_id("a", "en", 2, &[("s1", "many countries")])).await;
+    assert_eq!(
+        (machine.translation_id.as_str(), outcome),
+        ("t2", AttachOutcome::Diverted)
+    );
+    let (confirmed, outcome) = attach(&server, human(by_id("a", "en", 2, &[("s1", "many countries")]))).await;
+    assert_eq!(
+        (confirmed.translation_id.as_str(), outcome),
+        ("t1", AttachOutcome::Updated)
+    );
+    assert_eq!(confirmed.freshness(), Freshness::Current);
+    assert_eq!(confirmed.origin_class(), OriginClass::Human);
+    // And the old source makes it stale.
+    rewrite(&server, "a", &[old]).await;
+    let back = translation(&server, "a", "en", "").await;
+    assert_eq!(back.summary.unwrap().stale_segment_ids, ["s1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

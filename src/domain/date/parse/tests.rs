@@ -1,3 +1,5 @@
+//! Dates in the forms that publishers write, and texts that are none.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -448,7 +448,8 @@ impl Plan {
                 let history = attach
                     .slot
                     .map_or_else(|| History::first(1), |slot| slot.selections.next(1));
-                Some(slot.select(history, attach.provenance.actor.clone()))
+                let served = attach.slot.and_then(Slot::active).map(|active| active.id);
+                Some(slot.select(history, served, attach.provenance.actor.clone()))
             }
         };
         Decision::Write(Box::new(Written {
@@ -485,16 +486,18 @@ impl Plan {
 }
 
 impl Slot {
-    /// Records the dispositions of all translations as the slot's newest selection.
-    fn select(&mut self, history: History, actor: Actor) -> Selection {
-        let dispositions: Vec<_> = self.translations.iter().map(|t| (t.id, t.disposition)).collect();
-        let dispositions_code: Vec<_> = dispositions.iter().map(|(id, d)| (id.0, *d)).collect();
-        self.etag = Etag::of(history.newest.number, &dispositions_code);
+    /// Records the dispositions of all translations as the slot's newest selection. The etag moves when another
+    /// translation is served, or none, and not when a candidate joins.
+    fn select(&mut self, history: History, served: Option<TranslationId>, actor: Actor) -> Selection {
+        let active = self.active().map(|active| active.id);
+        if active != served {
+            self.etag = Etag::of(history.newest.number, &active);
+        }
         self.selections = history.clone();
         Selection {
             stamp: Stamp::PENDING,
             etag: self.etag,
-            dispositions,
+            dispositions: self.translations.iter().map(|t| (t.id, t.disposition)).collect(),
             actor,
             history,
         }
@@ -516,7 +519,8 @@ impl Slot {
             return None;
         }
         translation.disposition = Disposition::Withdrawn;
-        let selection = slot.select(self.selections.next(0), actor);
+        let served = self.active().map(|active| active.id);
+        let selection = slot.select(self.selections.next(0), served, actor);
         Some((slot, selection))
     }
 }

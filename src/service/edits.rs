@@ -131,7 +131,9 @@ impl Service {
             (Edit::Create(_), Some(_)) => Err(Error::ArticleExists(id.clone())),
             (
                 Edit::Update {
-                    missing: Some(draft), ..
+                    missing: Some(draft),
+                    expected: None,
+                    ..
                 },
                 None,
             ) => create(draft),
@@ -239,6 +241,10 @@ impl Service {
     ) -> Result<(Step, Outcome)> {
         let head = &state.head;
         let metadata = patch.metadata(&head.current.metadata);
+        if state.slots.contains_key(&metadata.language) {
+            let description = format!("the article has translations into \"{}\"", metadata.language);
+            return Err(Error::invalid("article.language", description));
+        }
         if !patch.touches_content() {
             return Ok(self.metadata_step(state, &metadata, actor));
         }

@@ -397,6 +397,13 @@ async fn allow_missing_creates_once_and_then_updates() {
         Code::NotFound,
         "ARTICLE_NOT_FOUND",
     );
+    let mut guarded = request(full_article("a"));
+    guarded.etag = "1-0".into();
+    fails(
+        client.update_article(guarded).await,
+        Code::NotFound,
+        "ARTICLE_NOT_FOUND",
+    );
     let answer = client.update_article(request(full_article("a"))).await.unwrap();
     let created = answer.into_inner().article.unwrap();
     assert_eq!(settable(&created), settable(&full_article("a")));

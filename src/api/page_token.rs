@@ -3,15 +3,15 @@
 //! A token is the URL-safe base64 of a version byte, eight bytes of a digest of the query, the place, and a checksum: a
 //! token that was cut could lead to another place of the same list.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::error::bad_token;
 use crate::domain::article::ArticleId;
+use crate::domain::etag;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
 use crate::domain::query::Position;
@@ -76,22 +76,7 @@ pub(super) fn decode<P: Place>(field: &str, token: &str, query: &impl Hash) -> R
 
 /// Eight bytes that tell one query from another.
 fn digest(query: &impl Hash) -> [u8; 8] {
-    struct Feed(Sha256);
-    impl Hasher for Feed {
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
-        }
-        fn finish(&self) -> u64 {
-            let digest: [u8; 32] = self.0.clone().finalize().into();
-            digest
-                .iter()
-                .take(8)
-                .fold(0, |value, byte| value << 8 | u64::from(*byte))
-        }
-    }
-    let mut feed = Feed(Sha256::new());
-    query.hash(&mut feed);
-    feed.finish().to_be_bytes()
+    etag::digest(query).to_be_bytes()
 }
 
 impl Place for Position {

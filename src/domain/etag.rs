@@ -24,11 +24,9 @@ pub struct Etag {
 impl Etag {
     /// The etag of a version that holds `value`.
     pub fn of(version: u32, value: &impl Hash) -> Self {
-        let mut hasher = Sha256Hasher(Sha256::new());
-        value.hash(&mut hasher);
         Self {
             version,
-            digest: hasher.finish(),
+            digest: digest(value),
         }
     }
 }
@@ -67,8 +65,15 @@ impl ExpectedEtag {
     }
 }
 
-/// Lets `#[derive(Hash)]` feed SHA-256. The digest is stored with the version, never computed again, so it need not be
-/// stable between builds.
+/// 64 bits of SHA-256 over a value, as its `Hash` feeds it. It need not be stable between builds: it is stored, or
+/// compared within one, never computed again.
+pub fn digest(value: &impl Hash) -> u64 {
+    let mut hasher = Sha256Hasher(Sha256::new());
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Lets `#[derive(Hash)]` feed SHA-256.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {

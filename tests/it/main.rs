@@ -3,5 +3,6 @@
 mod api;
 mod cli;
 mod harness;
+mod kill;
 mod store;
 mod tidy;

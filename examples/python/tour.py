@@ -11,7 +11,9 @@ from datetime import datetime, timezone
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2 as error_details
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
 
 from articlestore.v1 import article_pb2 as article
 from articlestore.v1 import article_service_pb2 as articles
@@ -43,6 +45,13 @@ def targets(texts):
 
 def freshness(summary):
     return translation.Freshness.Name(summary.freshness).removeprefix("FRESHNESS_")
+
+
+def detail(error, kind):
+    """The detail of this kind that an error carries."""
+    found = kind()
+    assert any(packed.Unpack(found) for packed in rpc_status.from_call(error).details)
+    return found
 
 
 def main(address):
@@ -146,15 +155,27 @@ def main(address):
     then = store.GetArticle(articles.GetArticleRequest(article_id="market", revision=2), timeout=10).article
     assert then.body[1].text == corrected[1]
 
-    # Errors name the field and the value.
+    # Another writer was faster: the error has a reason for programs, and the current etag.
+    lost = article.Article(article_id="market", section="ثقافة")
     try:
-        store.CreateArticle(
-            articles.CreateArticleRequest(article=article.Article(article_id="a/b", language="x-")), timeout=10
-        )
+        store.UpdateArticle(articles.UpdateArticleRequest(article=lost, etag=first.etag), timeout=10)
+        raise AssertionError("an update was lost")
+    except grpc.RpcError as error:
+        info = detail(error, error_details.ErrorInfo)
+        assert (error.code(), info.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+        print(f"{info.reason}: the etag is {info.metadata['current_etag']}")
+
+    # A bad request names every wrong field.
+    bad = article.Article(article_id="a/b", language="x-")
+    try:
+        store.CreateArticle(articles.CreateArticleRequest(article=bad), timeout=10)
         raise AssertionError("a bad article was accepted")
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-        print(f"refused: {error.details()}")
+        violations = detail(error, error_details.BadRequest).field_violations
+        assert [violation.field for violation in violations] == ["article.article_id", "article.language"]
+        for violation in violations:
+            print(f"refused {violation.field}: {violation.description}")
 
 
 if __name__ == "__main__":

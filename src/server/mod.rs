@@ -106,10 +106,12 @@ fn router(
     limits: Limits,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
+    // With the details of errors, which generic clients decode by reflection, too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))

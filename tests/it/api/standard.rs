@@ -184,6 +184,9 @@ async fn reflection_lists_and_describes_every_service() {
         ask(MessageRequest::FileContainingSymbol(
             "articlestore.v1.ErrorReason".into(),
         )),
+        ask(MessageRequest::FileContainingSymbol(
+            "google.rpc.ErrorInfo".into(),
+        )),
     ];
     let mut answers = client
         .server_reflection_info(stream::iter(requests))
@@ -204,7 +207,7 @@ async fn reflection_lists_and_describes_every_service() {
     for name in &expected {
         assert!(names.contains(name), "{name} in {names:?}");
     }
-    for _ in 0..3 {
+    for _ in 0..4 {
         let described = answers
             .message()
             .await

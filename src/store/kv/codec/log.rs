@@ -1,0 +1,219 @@
+//! Requests, index rows, events and the groups of the change log.
+
+use super::*;
+
+pub(in crate::store::kv) fn encode_request(request: &RequestRecord) -> Vec<u8> {
+    let translation = request.translation.as_ref();
+    rec::Request {
+        principal: request.key.principal.clone(),
+        rpc: request.key.rpc.clone(),
+        id: request.key.id.0.to_vec(),
+        digest: request.digest.to_vec(),
+        article: request.article.as_str().to_owned(),
+        language: translation
+            .map(|(language, _)| language.as_str().to_owned())
+            .unwrap_or_default(),
+        translation: translation.map(|(_, id)| id.0).unwrap_or_default(),
+        outcome: outcome_code(request.outcome),
+    }
+    .encode_to_vec()
+}
+
+pub(in crate::store::kv) fn decode_request(payload: &[u8], own: Stamp) -> Result<RequestRecord> {
+    let record: rec::Request = message(payload)?;
+    Ok(RequestRecord {
+        key: RequestKey {
+            principal: record.principal,
+            rpc: record.rpc,
+            id: request_id(&record.id)?,
+        },
+        digest: record.digest.try_into().map_err(|_| malformed("digest"))?,
+        stamp: own,
+        article: article_id(&record.article)?,
+        translation: (record.translation != 0).then(|| {
+            (
+                Language::from_canonical(&record.language),
+                TranslationId(record.translation),
+            )
+        }),
+        outcome: outcome(record.outcome)?,
+    })
+}
+
+pub(in crate::store::kv) fn encode_index_row(row: &IndexRow) -> Vec<u8> {
+    rec::IndexRow {
+        language: row.language.as_str().to_owned(),
+        section: row.section.clone(),
+        publisher: row.publisher.clone(),
+        deleted: row.deleted,
+        precision: precision_code(row.date.precision),
+        utc_offset_minutes: i32::from(row.date.utc_offset_minutes),
+    }
+    .encode_to_vec()
+}
+
+pub(in crate::store::kv) fn decode_index_row(payload: &[u8], instant: Option<Timestamp>) -> Result<IndexRow> {
+    let record: rec::IndexRow = message(payload)?;
+    Ok(IndexRow {
+        date: IndexedDate {
+            instant,
+            precision: precision(record.precision)?,
+            utc_offset_minutes: offset(record.utc_offset_minutes)?,
+        },
+        language: Language::from_canonical(&record.language),
+        section: record.section,
+        publisher: record.publisher,
+        deleted: record.deleted,
+    })
+}
+
+/// Kinds of events; the numbers are the format.
+fn event_kind(kind: &Kind) -> u32 {
+    match kind {
+        Kind::ArticleCreated => 1,
+        Kind::ArticleRevised => 2,
+        Kind::ArticleMetadataChanged => 3,
+        Kind::ArticleDeleted => 4,
+        Kind::ArticleUndeleted => 5,
+        Kind::TranslationAttached(_) => 6,
+        Kind::TranslationSelected(_) => 7,
+        Kind::TranslationDetached(_) => 8,
+        Kind::TranslationFreshnessChanged { .. } => 9,
+    }
+}
+
+fn scope_record(scope: &Scope) -> rec::Scope {
+    rec::Scope {
+        language: scope.language.as_str().to_owned(),
+        section: scope.section.clone(),
+        publisher: scope.publisher.clone(),
+    }
+}
+
+fn scope(record: rec::Scope) -> Scope {
+    Scope {
+        language: Language::from_canonical(&record.language),
+        section: record.section,
+        publisher: record.publisher,
+    }
+}
+
+pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<Vec<u8>>) -> Vec<u8> {
+    let event = |event: &Event| rec::Event {
+        kind: event_kind(&event.kind),
+        article: event.article.as_str().to_owned(),
+        revision: event.revision,
+        language: event
+            .language
+            .as_ref()
+            .map(|l| l.as_str().to_owned())
+            .unwrap_or_default(),
+        etag: event.etag.and_then(etag_record),
+        scope: Some(scope_record(&event.scope)),
+        previous: event.previous.as_ref().map(scope_record),
+        translation: match &event.kind {
+            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) => Some(id.0),
+            Kind::TranslationSelected(id) => id.map(|id| id.0),
+            _ => None,
+        },
+        freshness: match &event.kind {
+            Kind::TranslationFreshnessChanged { from, to } => Some(rec::FreshnessChange {
+                from: overall_code(*from),
+                to: overall_code(*to),
+            }),
+            _ => None,
+        },
+    };
+    rec::Events {
+        events: events.iter().map(event).collect(),
+        request_key: request_key.unwrap_or_default(),
+    }
+    .encode_to_vec()
+}
+
+fn event(record: rec::Event) -> Result<Event> {
+    let translation = record.translation.map(TranslationId);
+    let kind = match record.kind {
+        1 => Kind::ArticleCreated,
+        2 => Kind::ArticleRevised,
+        3 => Kind::ArticleMetadataChanged,
+        4 => Kind::ArticleDeleted,
+        5 => Kind::ArticleUndeleted,
+        6 => Kind::TranslationAttached(some(translation, "translation")?),
+        7 => Kind::TranslationSelected(translation),
+        8 => Kind::TranslationDetached(some(translation, "translation")?),
+        9 => {
+            let change = some(record.freshness, "freshness")?;
+            Kind::TranslationFreshnessChanged {
+                from: overall(change.from)?,
+                to: overall(change.to)?,
+            }
+        }
+        _ => return Err(malformed("event kind")),
+    };
+    Ok(Event {
+        kind,
+        article: article_id(&record.article)?,
+        revision: record.revision,
+        language: (!record.language.is_empty()).then(|| Language::from_canonical(&record.language)),
+        etag: record.etag.map(|e| etag(Some(e))).transpose()?,
+        scope: scope(some(record.scope, "scope")?),
+        previous: record.previous.map(scope),
+    })
+}
+
+/// The events of a commit, and the key of the request that it recorded.
+pub(in crate::store::kv) fn decode_events(payload: &[u8]) -> Result<(Vec<Event>, Option<Vec<u8>>)> {
+    let record: rec::Events = message(payload)?;
+    let events = record.events.into_iter().map(event).collect::<Result<_>>()?;
+    Ok((
+        events,
+        (!record.request_key.is_empty()).then_some(record.request_key),
+    ))
+}
+
+/// The commits of one group, in order.
+#[derive(Debug, Default)]
+pub(in crate::store::kv) struct Group {
+    /// The first commit's number.
+    pub(in crate::store::kv) first: Seq,
+    /// The time and the encoded events of each.
+    pub(in crate::store::kv) commits: Vec<(Timestamp, Vec<u8>)>,
+}
+
+impl Group {
+    /// The last commit's number and time.
+    pub(in crate::store::kv) fn last(&self) -> Option<Stamp> {
+        let (time, _) = self.commits.last()?;
+        Some(Stamp {
+            seq: self.first + self.commits.len() as Seq - 1,
+            time: *time,
+        })
+    }
+
+    pub(in crate::store::kv) fn encode(self) -> Vec<u8> {
+        let (times, events) = self
+            .commits
+            .into_iter()
+            .map(|(time, events)| (time.as_micros(), events))
+            .unzip();
+        rec::LogGroup {
+            first_seq: self.first,
+            times,
+            events,
+        }
+        .encode_to_vec()
+    }
+
+    pub(in crate::store::kv) fn decode(payload: &[u8]) -> Result<Self> {
+        let record: rec::LogGroup = message(payload)?;
+        if record.times.len() != record.events.len() || record.times.is_empty() || record.first_seq == 0 {
+            return Err(malformed("group"));
+        }
+        let times = record.times.into_iter().map(time).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            first: record.first_seq,
+            commits: times.into_iter().zip(record.events).collect(),
+        })
+    }
+}

@@ -8,8 +8,11 @@ use jiff::tz::TimeZone;
 use super::Invalid;
 use super::article::{ArticleId, Head};
 use super::date::{ArticleDate, Precision, civil_day};
+use super::freshness::{Freshness, Overall};
 use super::language::Language;
+use super::provenance::OriginClass;
 use super::time::Timestamp;
+use super::translation::{Slot, State};
 
 /// A date that lists go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -167,6 +170,82 @@ pub struct Query {
     pub publisher: Option<String>,
     /// Deleted articles too.
     pub show_deleted: bool,
+    /// Only articles whose translation into a language stands so.
+    pub translation: Option<TranslationFilter>,
+}
+
+/// How the translation of an article into a language has to stand.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TranslationFilter {
+    /// The language. Articles that were written in it do not need the translation and never match.
+    pub language: Language,
+    /// Whether there is one, and whether it still holds.
+    pub presence: Presence,
+    /// The least state; what is absent has none.
+    pub min_state: Option<State>,
+    /// What its text comes from.
+    pub origin_class: Option<OriginClass>,
+}
+
+/// Whether an article has an active translation, and whether that still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// It has one.
+    Any,
+    /// It has none.
+    Absent,
+    /// It has one that lacks segments.
+    Incomplete,
+    /// It has one with all segments, of which some were made from another text.
+    Stale,
+    /// It has one that holds.
+    Current,
+    /// It has none, or one that does not hold in some way: what there is to do.
+    NotCurrent,
+}
+
+impl TranslationFilter {
+    /// Whether an article in `source` matches, whose active translation stands so.
+    pub fn matches(&self, source: &Language, standing: Option<&Standing>) -> bool {
+        let overall = standing.map(|standing| standing.overall);
+        let present = match self.presence {
+            Presence::Any => overall.is_some(),
+            Presence::Absent => overall.is_none(),
+            Presence::Incomplete => overall == Some(Overall::Incomplete),
+            Presence::Stale => overall == Some(Overall::Stale),
+            Presence::Current => overall == Some(Overall::Current),
+            Presence::NotCurrent => overall != Some(Overall::Current),
+        };
+        let state = standing.map(|standing| standing.state);
+        let origin = standing.map(|standing| standing.origin_class);
+        present
+            && *source != self.language
+            && self.min_state.is_none_or(|least| state >= Some(least))
+            && self.origin_class.is_none_or(|class| origin == Some(class))
+    }
+}
+
+/// How the active translation into a language stands at the head: what an index keeps of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it still holds.
+    pub overall: Overall,
+    /// How far the work on it got.
+    pub state: State,
+    /// What its text comes from.
+    pub origin_class: OriginClass,
+}
+
+impl Standing {
+    /// How a slot's active translation stands to the head; `None` if nothing is active.
+    pub fn of(head: &Head, slot: &Slot) -> Option<Self> {
+        let active = slot.active()?;
+        Some(Self {
+            overall: Freshness::of_translation(active, &head.manifest).overall,
+            state: active.state(),
+            origin_class: active.origin_class(),
+        })
+    }
 }
 
 /// A date as an index keeps it.

@@ -172,6 +172,19 @@ pub struct Changes {
     pub head: Seq,
 }
 
+/// How much there is in a language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Articles that were written in it and are not deleted.
+    pub articles: u64,
+    /// Deleted ones.
+    pub deleted: u64,
+    /// Revisions of all of these.
+    pub revisions: u64,
+    /// Translations into it that are not withdrawn.
+    pub translations: u64,
+}
+
 /// What an operator wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreStatus {
@@ -181,6 +194,10 @@ pub struct StoreStatus {
     pub epoch: [u8; 16],
     /// The newest durable commit.
     pub seq: Seq,
+    /// How much there is, by language.
+    pub counts: BTreeMap<Language, Counts>,
+    /// Bytes of all records.
+    pub live_bytes: u64,
     /// Bytes that the store takes on its volume.
     pub disk_bytes: u64,
     /// Bytes that the volume has free.

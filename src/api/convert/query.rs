@@ -51,6 +51,7 @@ pub(in crate::api) fn query(
         section: filter(&request.section),
         publisher: filter(&request.publisher),
         show_deleted: request.show_deleted,
+        translation: None,
     })
 }
 

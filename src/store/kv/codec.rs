@@ -17,8 +17,8 @@ use crate::domain::freshness::Overall;
 use crate::domain::history::{History, VersionRef};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::language::Language;
-use crate::domain::provenance::{Actor, Agent, AgentKind, Provenance};
-use crate::domain::query::{IndexRow, IndexedDate};
+use crate::domain::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use crate::domain::query::{IndexRow, IndexedDate, Standing};
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::segment::{Mark, MarkedText, Role, Segment, Span, TextHash};
 use crate::domain::time::{Seq, Stamp, Timestamp};
@@ -27,13 +27,14 @@ use crate::domain::translation::{
     TranslationVersion,
 };
 use crate::domain::url::CanonicalUrl;
-use crate::store::Body;
+use crate::store::{Body, Counts};
 
 mod log;
 mod translation;
 
 pub(super) use log::{
-    Group, decode_events, decode_index_row, decode_request, encode_events, encode_index_row, encode_request,
+    Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
+    encode_events, encode_index_row, encode_request, encode_standing,
 };
 pub(super) use translation::{decode_slot, encode_slot};
 use translation::{
@@ -98,6 +99,10 @@ codes!(disposition_code, disposition, Disposition, {
 });
 codes!(origin_code, origin, SegmentOrigin, {
     SegmentOrigin::Machine => 1, SegmentOrigin::Postedited => 2, SegmentOrigin::Human => 3, SegmentOrigin::Imported => 4,
+});
+codes!(origin_class_code, origin_class, OriginClass, {
+    OriginClass::MachineUnreviewed => 1, OriginClass::MachineReviewed => 2, OriginClass::MachinePostedited => 3,
+    OriginClass::Human => 4, OriginClass::Mixed => 5, OriginClass::Unknown => 6,
 });
 codes!(overall_code, overall, Overall, {
     Overall::Current => 1, Overall::Moved => 2, Overall::Orphaned => 3, Overall::Stale => 4, Overall::Incomplete => 5,

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
@@ -21,9 +21,10 @@ use super::{envelope, keys};
 use crate::clock::Clock;
 use crate::domain::article::ArticleId;
 use crate::domain::history::BodyRef;
+use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Durable};
+use crate::store::{ArticleState, Body, Counts, Durable};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
@@ -79,6 +80,8 @@ pub(super) struct Core {
     pub(super) bodies: Cache<BodyRef, Arc<Body>, Weight>,
     stripes: Vec<RwLock<()>>,
     hasher: RandomState,
+    /// How much there is by language, as far as it was applied.
+    pub(super) counts: Mutex<BTreeMap<Language, Counts>>,
     /// The newest commit that was applied, durable or not.
     pub(super) applied: AtomicU64,
     pub(super) durable: watch::Sender<Durable>,
@@ -106,6 +109,7 @@ impl Core {
             bodies: Cache::with_weighter(bodies.0, bodies.1, Weight),
             stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),
             hasher: RandomState::new(),
+            counts: Mutex::default(),
             applied: AtomicU64::new(seq),
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
             closed: AtomicBool::new(false),

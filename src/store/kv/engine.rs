@@ -36,6 +36,8 @@ pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 /// Sizes in bytes, as the engine knows them cheaply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sizes {
+    /// Bytes of all keys and values.
+    pub live_bytes: u64,
     /// Bytes that the engine's files take on the volume; 0 for an engine without files.
     pub disk_bytes: u64,
     /// Bytes that the volume has free; `u64::MAX` for an engine without files.

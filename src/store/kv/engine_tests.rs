@@ -29,6 +29,7 @@ on_every_engine! {
     a_scan_stops_when_told_and_may_call_the_engine,
     values_of_every_length_come_back,
     reopening_keeps_everything,
+    live_bytes_are_those_of_all_entries,
     a_closed_engine_refuses_everything,
 }
 
@@ -70,6 +71,26 @@ pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect()
+}
+
+fn live_bytes_are_those_of_all_entries(engine: &dyn Engine) {
+    let steps = [
+        vec![put("a", bytes(200_000)), put("b", "1")],
+        vec![put("a", "short now"), put("c", bytes(70_000))],
+        vec![remove("b"), remove("missing"), put("d", ""), put("d", "twice")],
+        vec![put("c", bytes(300_000))],
+        vec![remove("c")],
+    ];
+    for step in steps {
+        engine.apply(step).unwrap();
+        let entries = scan(engine, b"a"..=b"z", Direction::Forward);
+        let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert_eq!(engine.sizes().unwrap().live_bytes, bytes as u64);
+        engine.flush().unwrap();
+        engine.sync().unwrap();
+        engine.reopen().unwrap();
+        assert_eq!(engine.sizes().unwrap().live_bytes, bytes as u64);
+    }
 }
 
 fn keys(engine: &dyn Engine, range: RangeInclusive<&[u8]>, direction: Direction) -> Vec<String> {

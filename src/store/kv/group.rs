@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use super::codec::{self, Group as LogGroup};
 use super::core::{Core, corrupt};
+use super::derived::{self, Tally};
 use super::engine::Write;
 use super::envelope::Sealed;
 use super::keys;
 use super::prepared::Prepared;
 use crate::domain::article::{Alias, ArticleId, Head};
+use crate::domain::language::Language;
 use crate::domain::query::IndexRow;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
-use crate::store::{ArticleState, Batch, Expect};
+use crate::store::{ArticleState, Batch, Counts, Expect};
 
 /// A group under construction.
 pub(super) struct Group<'a> {
@@ -27,6 +29,9 @@ pub(super) struct Group<'a> {
     pub(super) articles: HashMap<ArticleId, Arc<ArticleState>>,
     aliases: HashMap<Vec<u8>, ArticleId>,
     requests: HashSet<Vec<u8>>,
+    tally: Tally,
+    /// The counts that the group changes, as they are afterwards; known when it is finished.
+    pub(super) counts: Vec<(Language, Counts)>,
 }
 
 impl<'a> Group<'a> {
@@ -43,6 +48,8 @@ impl<'a> Group<'a> {
             articles: HashMap::new(),
             aliases: HashMap::new(),
             requests: HashSet::new(),
+            tally: Tally::default(),
+            counts: Vec::new(),
         }
     }
 
@@ -77,8 +84,13 @@ impl<'a> Group<'a> {
         self.writes.extend(writes);
     }
 
-    /// All writes, the log's among them.
+    /// All writes, those of the counts and of the log among them.
     pub(super) fn finish(&mut self) -> Vec<Write> {
+        self.counts = std::mem::take(&mut self.tally).apply(&self.core.counts.lock());
+        for (language, counts) in &self.counts {
+            self.writes
+                .push(derived::counts_write(language, counts, self.last));
+        }
         let log = std::mem::take(&mut self.log);
         if let Some(last) = log.last() {
             let key = keys::log(log.first);
@@ -178,13 +190,13 @@ impl<'a> Group<'a> {
             new_slots.insert(slot.language.clone(), Arc::new(slot));
         }
         if let Some(head) = new_head {
-            self.articles.insert(
-                batch.article,
-                Arc::new(ArticleState {
-                    head,
-                    slots: new_slots,
-                }),
-            );
+            let new = ArticleState {
+                head,
+                slots: new_slots,
+            };
+            self.writes.extend(derived::writes(old, &new, stamp));
+            self.tally.change(old, &new);
+            self.articles.insert(batch.article, Arc::new(new));
         }
         if let Some((_, logged)) = self.log.commits.last_mut() {
             *logged = events;
@@ -201,7 +213,7 @@ fn index_writes(
     stamp: Stamp,
 ) -> impl Iterator<Item = Write> {
     let row = IndexRow::of(new, axis);
-    let key = |row: &IndexRow| keys::index(axis, row.date.instant, new.id.as_str());
+    let key = |row: &IndexRow| keys::place(&keys::index(axis), row.date.instant, new.id.as_str());
     let old = old.map(|old| IndexRow::of(old, axis));
     let moved = old
         .as_ref()

@@ -3,6 +3,7 @@
 //! ```text
 //! a  sha-256(alias)[..16]                              the holder of an alias
 //! b  seq:8 part:2                                      an immutable body, in the order of writing
+//! c  language                                          the counts of a language
 //! h  article-id                                        the head of an article
 //! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
 //! l  first-seq:8                                       the change log, one record a group
@@ -10,14 +11,17 @@
 //! p  article-id                                        the segment history of an article
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
+//! t  language 00 article-id                            how the active translation stands at the head
+//! w  language 00 overall:1 axis:1 marker:1 [instant:8] article-id    an active translation that does not hold
 //! ```
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
-//! at the end of its range (b, i, l) or belongs to the one article (h, s), because the engine's cost is by the leaf
-//! touched.
+//! at the end of its range (b, i, l) or belongs to the one article (h, s, t), because the engine's cost is by the leaf
+//! touched. Translations that hold, which is what is mostly written, have no entry under w.
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::article::{Alias, ArticleId};
+use crate::domain::freshness::Overall;
 use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, Position};
@@ -120,45 +124,109 @@ fn axis_code(axis: Axis) -> u8 {
     }
 }
 
+fn overall_code(overall: Overall) -> u8 {
+    match overall {
+        Overall::Current => 0,
+        Overall::Moved => 1,
+        Overall::Orphaned => 2,
+        Overall::Stale => 3,
+        Overall::Incomplete => 4,
+    }
+}
+
 /// Signed numbers in byte order.
 fn ordered(time: Timestamp) -> [u8; 8] {
     (time.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-/// The key of an index row.
-pub(super) fn index(axis: Axis, instant: Option<Timestamp>, id: &str) -> Vec<u8> {
-    match instant {
-        Some(instant) => key(b'i', &[&[axis_code(axis), 0], &ordered(instant), id.as_bytes()]),
-        None => key(b'i', &[&[axis_code(axis), 1], id.as_bytes()]),
-    }
+/// The prefix of an index, whose keys go on with a place in it.
+pub(super) fn index(axis: Axis) -> Vec<u8> {
+    key(b'i', &[&[axis_code(axis)]])
 }
 
-/// The axis and position of an index row's key.
-pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
-    let (axis, rest) = key.strip_prefix(b"i")?.split_first()?;
-    let axis = Axis::ALL.into_iter().find(|known| axis_code(*known) == *axis)?;
-    match rest.split_first()? {
+/// The prefix of the active translations into a language that do not hold in this way.
+pub(super) fn work(language: &Language, overall: Overall, axis: Axis) -> Vec<u8> {
+    let codes = [0, overall_code(overall), axis_code(axis)];
+    key(b'w', &[language.as_str().as_bytes(), &codes])
+}
+
+/// The key of a place under such a prefix.
+pub(super) fn place(prefix: &[u8], instant: Option<Timestamp>, id: &str) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    match instant {
+        Some(instant) => {
+            key.push(0);
+            key.extend_from_slice(&ordered(instant));
+        }
+        None => key.push(1),
+    }
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The place that a key names under such a prefix.
+pub(super) fn position(prefix: &[u8], key: &[u8]) -> Option<Position> {
+    match key.strip_prefix(prefix)?.split_first()? {
         (0, rest) => {
             let (instant, id) = rest.split_at_checked(8)?;
             let micros = u64::from_be_bytes(instant.try_into().ok()?) ^ (1 << 63);
-            let instant = Some(Timestamp::from_micros(micros.cast_signed()).ok()?);
-            Some((
-                axis,
-                Position {
-                    instant,
-                    id: id_of(id)?,
-                },
-            ))
-        }
-        (1, id) => Some((
-            axis,
-            Position {
-                instant: None,
+            Some(Position {
+                instant: Some(Timestamp::from_micros(micros.cast_signed()).ok()?),
                 id: id_of(id)?,
-            },
-        )),
+            })
+        }
+        (1, id) => Some(Position {
+            instant: None,
+            id: id_of(id)?,
+        }),
         _ => None,
     }
+}
+
+/// The axis and place of an index row's key.
+pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
+    let (prefix, _) = key.split_at_checked(2)?;
+    let axis = Axis::ALL.into_iter().find(|axis| index(*axis) == prefix)?;
+    Some((axis, position(prefix, key)?))
+}
+
+/// The language and the article of an entry about a translation that does not hold.
+pub(super) fn work_of(key: &[u8]) -> Option<(Language, ArticleId)> {
+    let (language, rest) = split_at_zero(key.strip_prefix(b"w")?)?;
+    let (prefix, _) = rest.split_at_checked(2)?;
+    Some((language, position(prefix, rest)?.id))
+}
+
+/// How the active translation of an article into a language stands.
+pub(super) fn standing(language: &Language, id: &ArticleId) -> Vec<u8> {
+    key(
+        b't',
+        &[language.as_str().as_bytes(), &[0], id.as_str().as_bytes()],
+    )
+}
+
+/// The language and the article of such a key.
+pub(super) fn standing_of(key: &[u8]) -> Option<(Language, ArticleId)> {
+    let (language, id) = split_at_zero(key.strip_prefix(b"t")?)?;
+    Some((language, id_of(id)?))
+}
+
+/// The counts of a language.
+pub(super) fn counts(language: &Language) -> Vec<u8> {
+    key(b'c', &[language.as_str().as_bytes()])
+}
+
+/// The language of such a key.
+pub(super) fn counts_of(key: &[u8]) -> Option<Language> {
+    let language = std::str::from_utf8(key.strip_prefix(b"c")?).ok()?;
+    Some(Language::from_canonical(language))
+}
+
+fn split_at_zero(bytes: &[u8]) -> Option<(Language, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (language, rest) = bytes.split_at_checked(end)?;
+    let language = Language::from_canonical(std::str::from_utf8(language).ok()?);
+    Some((language, rest.get(1..)?))
 }
 
 fn id_of(bytes: &[u8]) -> Option<ArticleId> {
@@ -181,6 +249,12 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'i', _)) => match index_position(key) {
             Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
             None => format!("index row {}", hex(key)),
+        },
+        Some((b't', rest)) => format!("standing {}", text(rest)),
+        Some((b'c', language)) => format!("counts {}", text(language)),
+        Some((b'w', _)) => match work_of(key) {
+            Some((language, id)) => format!("work {language} {id}"),
+            None => format!("work {}", hex(key)),
         },
         Some((b'a', digest)) => format!("alias {}", hex(digest)),
         Some((b'r', request)) => match request.split_at_checked(8) {
@@ -222,7 +296,7 @@ mod tests {
         fn byte_order_is_list_order(a in (instant(), id()), b in (instant(), id())) {
             // Undated after dated, then by instant, then by id.
             let order = |p: &(Option<Timestamp>, ArticleId)| (p.0.is_none(), p.0, p.1.clone());
-            let key = |p: &(Option<Timestamp>, ArticleId)| index(Axis::Published, p.0, p.1.as_str());
+            let key = |p: &(Option<Timestamp>, ArticleId)| place(&index(Axis::Published), p.0, p.1.as_str());
             prop_assert_eq!(order(&a).cmp(&order(&b)), key(&a).cmp(&key(&b)));
             prop_assert_eq!(index_position(&key(&a)), Some((Axis::Published, Position { instant: a.0, id: a.1 })));
         }
@@ -234,6 +308,17 @@ mod tests {
             prop_assert!(range.contains(&slot(&a, &french)));
             prop_assert_eq!(range.contains(&slot(&b, &french)), a == b);
             prop_assert_eq!(head(&a).cmp(&head(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn translations_are_found_by_language_and_place(a in (instant(), id()), axis in 0usize..4) {
+            let french = Language::parse("fr").unwrap();
+            let prefix = work(&french, Overall::Stale, Axis::ALL[axis]);
+            let key = place(&prefix, a.0, a.1.as_str());
+            prop_assert_eq!(work_of(&key), Some((french.clone(), a.1.clone())));
+            prop_assert_eq!(position(&prefix, &key), Some(Position { instant: a.0, id: a.1.clone() }));
+            prop_assert_eq!(standing_of(&standing(&french, &a.1)), Some((french.clone(), a.1)));
+            prop_assert_eq!(counts_of(&counts(&french)), Some(french));
         }
 
         #[test]

@@ -134,7 +134,11 @@ impl Engine for MemoryEngine {
     }
 
     fn sizes(&self) -> Result<Sizes> {
-        self.read(|_| Sizes {
+        self.read(|entries| Sizes {
+            live_bytes: entries
+                .iter()
+                .map(|(key, value)| (key.len() + value.len()) as u64)
+                .sum(),
             disk_bytes: 0,
             available_bytes: u64::MAX,
         })

@@ -29,6 +29,7 @@ use self::writer::Job;
 
 mod codec;
 mod core;
+mod derived;
 pub mod engine;
 #[cfg(test)]
 mod engine_tests;
@@ -61,12 +62,14 @@ impl KvStore {
     ///
     /// `cache_bytes` bounds the decoded articles and texts that are kept in memory.
     pub fn open(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
-        let epoch = recovery::identify(&engine, clock.now())?;
+        let identity = recovery::identify(&engine, clock.now())?;
         let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
+        recovery::upgrade(&core, &identity)?;
         let last = recovery::last_commit(&core)?;
         recovery::check_tail(&core)?;
         // What was applied before a crash and is visible now must be durable before anybody reads it.
         core.engine.sync()?;
+        *core.counts.lock() = derived::stored_counts(&core)?;
         core.applied.store(last.seq, Ordering::Release);
         core.durable.send_modify(|durable| durable.seq = last.seq);
         let core = Arc::new(core);
@@ -76,7 +79,7 @@ impl KvStore {
             core,
             writer,
             expiring: Mutex::new(()),
-            epoch,
+            epoch: identity.epoch,
         })
     }
 
@@ -327,6 +330,8 @@ impl Store for KvStore {
                 engine: core.engine.name(),
                 epoch,
                 seq: core.durable.borrow().seq,
+                counts: core.counts.lock().clone(),
+                live_bytes: sizes.live_bytes,
                 disk_bytes: sizes.disk_bytes,
                 available_bytes: sizes.available_bytes,
             })

@@ -1,12 +1,15 @@
 //! Opening: what the store is, where its log ends, and whether that end agrees with the articles.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use prost::Message;
 use uuid::Uuid;
 
 use super::codec::{self, Group};
 use super::core::{Core, corrupt};
+use super::derived::{self, Tally};
 use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::{keys, records};
@@ -14,40 +17,164 @@ use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::{OpenError, Result, StoreError};
 
 /// The format of the layout and the records; grows when either changes in a way that old versions cannot read.
-const FORMAT: u32 = 1;
+///
+/// - 1: heads, slots, bodies, aliases, requests, index rows and the log.
+/// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is.
+const FORMAT: u32 = 2;
+
+/// Bytes of an upgrade that are written at once.
+const UPGRADE_BYTES: usize = 4 << 20;
+/// About what one derived entry takes.
+const UPGRADE_ENTRY_BYTES: usize = 128;
+/// Articles that an upgrade reads at once.
+const UPGRADE_ARTICLES: usize = 256;
 
 /// How many groups at the end of the log an open checks. What is older was checked by the opens before.
 const CHECKED_GROUPS: usize = 64;
 
-/// Reads the store's own record, or writes it into an empty store. Answers the epoch.
-pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<[u8; 16]> {
-    if let Some(record) = engine.get(keys::META)? {
-        let (_, payload) = envelope::open(&record, || keys::readable(keys::META))?;
-        let meta: records::Meta = codec::message(&payload).map_err(corrupt(keys::META))?;
-        if meta.format != FORMAT {
-            let error = OpenError::UnsupportedFormat {
-                directory: engine.location(),
-                found: meta.format,
-                supported: FORMAT,
-            };
-            return Err(StoreError::Open(error));
+/// What a store says of itself.
+pub(super) struct Identity {
+    /// The epoch.
+    pub(super) epoch: [u8; 16],
+    format: u32,
+    created: Timestamp,
+}
+
+impl Identity {
+    /// A new store's.
+    pub(super) fn new(created: Timestamp) -> Self {
+        Self {
+            epoch: Uuid::new_v4().into_bytes(),
+            format: FORMAT,
+            created,
         }
-        return meta
-            .epoch
-            .try_into()
-            .map_err(|_| corrupt(keys::META)(codec::Malformed("its epoch is not 16 bytes".into())));
     }
-    let epoch = Uuid::new_v4().into_bytes();
-    let meta = records::Meta {
-        format: FORMAT,
-        epoch: epoch.to_vec(),
-        created: now.as_micros(),
+
+    fn record(&self) -> Write {
+        let meta = records::Meta {
+            format: self.format,
+            epoch: self.epoch.to_vec(),
+            created: self.created.as_micros(),
+        };
+        let stamp = Stamp {
+            seq: 0,
+            time: self.created,
+        };
+        let record = Sealed::new(&meta.encode_to_vec()).stamped(stamp);
+        Write::Put(keys::META.to_vec(), record)
+    }
+}
+
+/// Reads the store's own record, or writes it into an empty store.
+pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<Identity> {
+    let Some(record) = engine.get(keys::META)? else {
+        let identity = Identity::new(now);
+        write(engine, vec![identity.record()])?;
+        return Ok(identity);
     };
-    let record = Sealed::new(&meta.encode_to_vec()).stamped(Stamp { seq: 0, time: now });
-    engine.apply(vec![Write::Put(keys::META.to_vec(), record)])?;
+    let (stamp, payload) = envelope::open(&record, || keys::readable(keys::META))?;
+    let meta: records::Meta = codec::message(&payload).map_err(corrupt(keys::META))?;
+    if !(1..=FORMAT).contains(&meta.format) {
+        let error = OpenError::UnsupportedFormat {
+            directory: engine.location(),
+            found: meta.format,
+            supported: FORMAT,
+        };
+        return Err(StoreError::Open(error));
+    }
+    let epoch = meta
+        .epoch
+        .try_into()
+        .map_err(|_| corrupt(keys::META)(codec::Malformed("its epoch is not 16 bytes".into())))?;
+    Ok(Identity {
+        epoch,
+        format: meta.format,
+        created: stamp.time,
+    })
+}
+
+fn write(engine: &dyn Engine, writes: Vec<Write>) -> Result<()> {
+    engine.apply(writes)?;
     engine.flush()?;
-    engine.sync()?;
-    Ok(epoch)
+    engine.sync()
+}
+
+/// Brings a store of an older format to this one. Interrupted, it begins again at the next open: nothing of the older
+/// format is changed, and the format is raised last.
+pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
+    if identity.format == FORMAT {
+        return Ok(());
+    }
+    tracing::info!(
+        from = identity.format,
+        to = FORMAT,
+        "bringing the store to a newer format"
+    );
+    let started = Instant::now();
+    let mut articles: u64 = 0;
+    let (mut tally, mut writes, mut bytes) = (Tally::default(), Vec::new(), 0);
+    let mut next = Some(b"h".to_vec());
+    while let Some(from) = next.take() {
+        let mut ids = Vec::new();
+        core.engine.scan(
+            from.as_slice()..=&keys::above(b"h"),
+            Direction::Forward,
+            &mut |key, _| {
+                ids.extend(keys::head_id(key));
+                if ids.len() < UPGRADE_ARTICLES {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        for id in &ids {
+            // A damaged article is found by the check, and has nothing that could be derived.
+            let state = match core.load(id) {
+                Ok(Some(state)) => state,
+                Ok(None) => continue,
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(%error, "an article is left out of the upgrade");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            tally.change(None, &state);
+            let derived = derived::writes(None, &state, state.head.current.stamp);
+            bytes += derived.len() * UPGRADE_ENTRY_BYTES;
+            writes.extend(derived);
+            articles += 1;
+        }
+        if bytes >= UPGRADE_BYTES {
+            core.engine.apply(std::mem::take(&mut writes))?;
+            core.engine.flush()?;
+            bytes = 0;
+        }
+        // An id's successor in byte order is the id with a zero byte behind it.
+        next = ids.last().map(|id| [keys::head(id).as_slice(), &[0]].concat());
+    }
+    let counts = tally.apply(&BTreeMap::new());
+    let stamp = Stamp {
+        seq: 0,
+        time: identity.created,
+    };
+    writes.extend(
+        counts
+            .iter()
+            .map(|(language, counts)| derived::counts_write(language, counts, stamp)),
+    );
+    core.engine.apply(writes)?;
+    core.engine.flush()?;
+    // Durable before the format says that it is there.
+    core.engine.sync()?;
+    let upgraded = Identity {
+        format: FORMAT,
+        ..*identity
+    };
+    write(&*core.engine, vec![upgraded.record()])?;
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(articles, seconds, "the store has the newer format");
+    Ok(())
 }
 
 /// The last commit in the log; the pending stamp if there is none.

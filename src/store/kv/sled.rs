@@ -12,6 +12,7 @@ mod chunks;
 #[cfg(test)]
 mod crash_tests;
 mod fault;
+mod ledger;
 mod open;
 mod space;
 #[cfg(test)]
@@ -24,12 +25,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::sled::{Batch, Db, IVec};
-use parking_lot::RwLock;
+use ::sled::{Db, IVec};
+use parking_lot::{Mutex, RwLock};
 
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use chunks::Staged;
 use fault::{Fault, Outcome, contain};
+use ledger::Ledger;
 use open::Opened;
 use space::Space;
 
@@ -76,6 +79,8 @@ pub struct SledEngine {
     /// Held locked until `close`.
     lock: File,
     phase: RwLock<Phase>,
+    /// As it is after the last batch that was applied.
+    ledger: Mutex<Ledger>,
     /// Set by the first error of sled, cleared by `reopen`. Writes are refused in between.
     failed: AtomicBool,
 }
@@ -104,6 +109,7 @@ impl SledEngine {
             config,
             space,
             lock,
+            ledger: Mutex::new(opened.ledger),
             phase: RwLock::new(Phase::Open(opened)),
             failed: AtomicBool::new(false),
         })
@@ -223,11 +229,14 @@ impl Engine for SledEngine {
         if self.failed() && !self.is_closed() {
             return Err(unavailable());
         }
-        let mut staged = Batch::default();
+        let mut staged = Staged::default();
+        let mut ledger = *self.ledger.lock();
         for (key, value) in chunks::last_writes(batch) {
-            self.read(&key, |db| chunks::stage(db, &mut staged, &key, value.as_deref()))?;
+            self.read(&key, |db| staged.stage(db, &mut ledger, &key, value.as_deref()))?;
         }
-        self.finish("apply", |opened| Ok(opened.db.apply_batch(staged)?))
+        staged.put(&ledger::KEY, ledger.encode());
+        *self.ledger.lock() = ledger;
+        self.finish("apply", |opened| Ok(opened.db.apply_batch(staged.batch())?))
     }
 
     fn flush(&self) -> Result<()> {
@@ -262,6 +271,11 @@ impl Engine for SledEngine {
         }
         self.space.release_reserve_if_full();
         let opened = open::open(&self.config.directory, self.config.cache_bytes).map_err(StoreError::Open)?;
+        {
+            let mut ledger = self.ledger.lock();
+            let earlier = std::mem::replace(&mut *ledger, opened.ledger);
+            ledger.outrun(earlier);
+        }
         *phase = Phase::Open(opened);
         self.failed.store(false, Ordering::Release);
         Ok(())
@@ -274,6 +288,7 @@ impl Engine for SledEngine {
         let measure = || {
             let disk_bytes = tree_bytes(&self.config.directory.join("db"))?;
             Ok(Sizes {
+                live_bytes: self.ledger.lock().live_bytes,
                 disk_bytes,
                 available_bytes: self.space.available_bytes()?,
             })

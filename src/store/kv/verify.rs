@@ -2,10 +2,12 @@
 //! caches, so a store that is written meanwhile may show findings that are gone a moment later; the caller looks again
 //! at those. Memory is bounded: what belongs together is looked up, not kept.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::codec::{self, Group};
 use super::core::{Core, corrupt};
+use super::derived::{self, Tally};
 use super::engine::Direction;
 use super::group::holder_of;
 use super::{envelope, keys};
@@ -13,6 +15,7 @@ use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::Event;
 use crate::domain::freshness::Freshness;
 use crate::domain::history::{BodyRef, VersionRef};
+use crate::domain::language::Language;
 use crate::domain::query::{Axis, IndexRow};
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::translation::{Disposition, Slot};
@@ -28,6 +31,8 @@ pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
     let mut check = Check {
         core,
         findings: Vec::new(),
+        tally: Tally::default(),
+        countable: true,
     };
     check.heads()?;
     check.slots()?;
@@ -36,6 +41,9 @@ pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
     check.segment_histories()?;
     check.requests()?;
     check.bodies()?;
+    check.standings()?;
+    check.work()?;
+    check.counts()?;
     check.log()?;
     Ok(check.findings)
 }
@@ -43,6 +51,10 @@ pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
 struct Check<'a> {
     core: &'a Core,
     findings: Vec<Finding>,
+    /// What heads and slots come to.
+    tally: Tally,
+    /// Whether every record so far could be read; what cannot be read cannot be counted.
+    countable: bool,
 }
 
 impl Check<'_> {
@@ -86,7 +98,10 @@ impl Check<'_> {
                 let opened = envelope::open(&record, || keys::readable(&key));
                 match opened.and_then(|(stamp, payload)| visit(self, &key, stamp, &payload)) {
                     Ok(()) => {}
-                    Err(StoreError::Corrupt { record, detail }) => self.report(record, detail),
+                    Err(StoreError::Corrupt { record, detail }) => {
+                        self.countable = false;
+                        self.report(record, detail);
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -103,6 +118,7 @@ impl Check<'_> {
     fn heads(&mut self) -> Result<()> {
         self.walk(b"h", |check, key, stamp, payload| {
             let head = codec::decode_head(payload, stamp).map_err(corrupt(key))?;
+            check.tally.head(&head, 1);
             let name = keys::readable(key);
             if keys::head_id(key).as_ref() != Some(&head.id) {
                 check.report(&name, "it is stored under another id");
@@ -144,7 +160,7 @@ impl Check<'_> {
     /// An article's row of an index must be there and say what the article says.
     fn row(&mut self, head: &Head, axis: Axis) -> Result<()> {
         let row = IndexRow::of(head, axis);
-        let key = keys::index(axis, row.date.instant, head.id.as_str());
+        let key = keys::place(&keys::index(axis), row.date.instant, head.id.as_str());
         match self.core.get(&key)? {
             None => self.report(keys::readable(&key), "it is missing"),
             Some((_, payload)) => {
@@ -182,6 +198,7 @@ impl Check<'_> {
                 check.report(&name, MISPLACED);
             }
             check.slot(&name, &slot);
+            check.tally.slot(&slot, 1);
             if newest.as_ref().is_none_or(|head| head.id != slot.article) {
                 newest = check.head(&slot.article)?;
             }
@@ -194,10 +211,82 @@ impl Check<'_> {
                     if !slot.translations.iter().all(adds_up) {
                         check.report(&name, "its freshness does not add up");
                     }
+                    check.derived(&derived::entries(head, &slot))?;
                 }
             }
             Ok(())
         })
+    }
+
+    /// What is derived from a slot must be there and say so.
+    fn derived(&mut self, entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+        for (key, expected) in entries {
+            match self.core.get(key)? {
+                None => self.report(keys::readable(key), "it is missing"),
+                Some((_, payload)) if payload != *expected => {
+                    self.report(keys::readable(key), "it does not agree with its article");
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing may be derived from what is not there; [`Self::derived`] has looked at what it holds.
+    fn derived_from(&mut self, key: &[u8], of: Option<(Language, ArticleId)>) -> Result<()> {
+        let stands = match of {
+            Some((language, id)) => {
+                let slot = self.stored_slot(&id, &language)?;
+                let head = self.head(&id)?;
+                slot.zip(head)
+                    .is_some_and(|(slot, head)| derived::entries(&head, &slot).contains_key(key))
+            }
+            None => false,
+        };
+        if !stands {
+            self.report(keys::readable(key), "it does not agree with its article");
+        }
+        Ok(())
+    }
+
+    fn stored_slot(&self, id: &ArticleId, language: &Language) -> Result<Option<Slot>> {
+        let key = keys::slot(id, language);
+        let decode =
+            |(stamp, payload): (Stamp, Vec<u8>)| codec::decode_slot(&payload, stamp).map_err(corrupt(&key));
+        self.core.get(&key)?.map(decode).transpose()
+    }
+
+    fn standings(&mut self) -> Result<()> {
+        self.walk(b"t", |check, key, _, _| {
+            check.derived_from(key, keys::standing_of(key))
+        })
+    }
+
+    fn work(&mut self) -> Result<()> {
+        self.walk(b"w", |check, key, _, _| {
+            check.derived_from(key, keys::work_of(key))
+        })
+    }
+
+    fn counts(&mut self) -> Result<()> {
+        if !self.countable {
+            return Ok(());
+        }
+        let counted: BTreeMap<_, _> = std::mem::take(&mut self.tally)
+            .apply(&BTreeMap::new())
+            .into_iter()
+            .collect();
+        let stored = derived::stored_counts(self.core)?;
+        let languages: BTreeSet<_> = counted.keys().chain(stored.keys()).collect();
+        for language in languages {
+            let (counted, stored) = (counted.get(language), stored.get(language));
+            if counted != stored {
+                let record = keys::readable(&keys::counts(language));
+                let problem = format!("it says {stored:?}, and there are {counted:?}");
+                self.report(record, problem);
+            }
+        }
+        Ok(())
     }
 
     fn slot(&mut self, name: &str, slot: &Slot) {

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
+use super::derived;
 use super::engine::Write;
 use super::group::Group;
 use super::prepared::Prepared;
@@ -314,6 +315,7 @@ impl Writer {
             let _locks = self.core.lock(group.articles.keys());
             self.core.applied.store(last.seq, Ordering::Release);
             self.core.engine.apply(writes)?;
+            self.core.counts.lock().extend(group.counts.drain(..));
             for (id, state) in group.articles.drain() {
                 self.core.articles.insert(id, state);
             }
@@ -346,6 +348,7 @@ impl Writer {
         self.in_flight.wait_for_none();
         let result = self.core.engine.reopen().and_then(|()| {
             let last = recovery::last_commit(&self.core)?;
+            *self.core.counts.lock() = derived::stored_counts(&self.core)?;
             self.core.engine.sync()?;
             Ok(last)
         });

@@ -243,6 +243,7 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
             section: None,
             publisher: None,
             show_deleted: true,
+            translation: None,
         };
         let budget = Budget {
             articles: 10,

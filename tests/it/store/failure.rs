@@ -190,6 +190,7 @@ fn all() -> Query {
         section: None,
         publisher: None,
         show_deleted: true,
+        translation: None,
     }
 }
 

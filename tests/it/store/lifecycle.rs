@@ -64,6 +64,7 @@ async fn reopening_gives_the_same_answers(bench: &mut Bench) {
             section: None,
             publisher: None,
             show_deleted: true,
+            translation: None,
         };
         let budget = Budget {
             articles: 100,
@@ -98,6 +99,7 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         section: None,
         publisher: None,
         show_deleted: true,
+        translation: None,
     };
     let budget = Budget { articles: 1, rows: 1 };
     let refusals = [

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use article_store::domain::article::{ArticleId, Metadata};
 use article_store::domain::date::{ArticleDate, Precision};
-use article_store::domain::query::{Axis, IndexRow, Order, Position, Query, Range};
+use article_store::domain::provenance::OriginClass;
+use article_store::domain::query::{
+    Axis, IndexRow, Order, Position, Presence, Query, Range, Standing, TranslationFilter,
+};
 use article_store::domain::time::Timestamp;
+use article_store::domain::translation::State;
 use article_store::store::{ArticleState, Budget, Store};
 use futures::future::join_all;
 use jiff::tz::TimeZone;
@@ -39,6 +43,7 @@ fn query(axis: Axis, range: Range) -> Query {
         section: None,
         publisher: None,
         show_deleted: false,
+        translation: None,
     }
 }
 
@@ -350,10 +355,18 @@ fn dates() -> impl Strategy<Value = Option<ArticleDate>> {
     )
 }
 
-fn articles() -> impl Strategy<Value = Vec<(Metadata, bool)>> {
+fn articles() -> impl Strategy<Value = Vec<(Metadata, Fate)>> {
     let tag = prop_oneof![Just("ar"), Just("en")];
-    let article = (dates(), dates(), tag, any::<bool>(), any::<bool>(), any::<bool>());
-    let article = article.prop_map(|(published, updated, tag, sport, afp, deleted)| {
+    let fate = prop::sample::select(vec![
+        Fate::Alone,
+        Fate::Deleted,
+        Fate::Translated,
+        Fate::Revised,
+        Fate::Extended,
+        Fate::Reverted,
+    ]);
+    let article = (dates(), dates(), tag, any::<bool>(), any::<bool>(), fate);
+    let article = article.prop_map(|(published, updated, tag, sport, afp, fate)| {
         let metadata = Metadata {
             language: language(tag),
             section: if sport { "sport" } else { "world" }.into(),
@@ -362,7 +375,7 @@ fn articles() -> impl Strategy<Value = Vec<(Metadata, bool)>> {
             updated,
             ..metadata()
         };
-        (metadata, deleted)
+        (metadata, fate)
     });
     vec(article, 0..25)
 }
@@ -396,8 +409,9 @@ fn queries() -> impl Strategy<Value = Query> {
     let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
     let filter = |value: &'static str| proptest::option::weighted(0.3, Just(value));
     let filters = (filter("ar"), filter("sport"), filter("afp"), any::<bool>());
-    (axis, ranges(), order, filters).prop_map(
-        |(axis, range, order, (tag, section, publisher, show_deleted))| Query {
+    let translation = proptest::option::of(translation_filters());
+    (axis, ranges(), order, filters, translation).prop_map(
+        |(axis, range, order, (tag, section, publisher, show_deleted), translation)| Query {
             axis,
             range,
             order,
@@ -405,15 +419,94 @@ fn queries() -> impl Strategy<Value = Query> {
             section: section.map(Into::into),
             publisher: publisher.map(Into::into),
             show_deleted,
+            translation,
         },
     )
+}
+
+fn translation_filters() -> impl Strategy<Value = TranslationFilter> {
+    let presence = prop::sample::select(vec![
+        Presence::Any,
+        Presence::Absent,
+        Presence::Incomplete,
+        Presence::Stale,
+        Presence::Current,
+        Presence::NotCurrent,
+    ]);
+    let state = proptest::option::weighted(0.2, Just(State::Translated));
+    let origin = prop::sample::select(vec![OriginClass::MachineUnreviewed, OriginClass::Human]);
+    let origin = proptest::option::weighted(0.2, origin);
+    let language = prop::sample::select(vec!["fr", "ar"]).prop_map(language);
+    (language, presence, state, origin).prop_map(|(language, presence, min_state, origin_class)| {
+        TranslationFilter {
+            language,
+            presence,
+            min_state,
+            origin_class,
+        }
+    })
+}
+
+/// What becomes of an article after it was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Alone,
+    Deleted,
+    Translated,
+    /// A translated paragraph got another text.
+    Revised,
+    /// A paragraph was added after the translation.
+    Extended,
+    /// The text came back to what was translated, and the date moved.
+    Reverted,
+}
+
+async fn suffer(bench: &Bench, article: &ArticleId, fate: Fate) {
+    let state = || async { bench.article(article).await.unwrap() };
+    let commit = |batch| async { bench.store.commit(batch).await.unwrap() };
+    let revised = |texts: &'static [&'static str]| async move {
+        let history = bench.store.segment_history(article).await.unwrap();
+        commit(revise(&*state().await, history, content("t", texts))).await;
+    };
+    if fate == Fate::Alone {
+        return;
+    }
+    if fate == Fate::Deleted {
+        commit(delete(&*state().await)).await;
+        return;
+    }
+    let french = language("fr");
+    let translation = attach(&*bench.store, &*state().await, &french, &texts("x", 1)).await;
+    commit(translation.unwrap()).await;
+    match fate {
+        Fate::Revised => revised(&["other"]).await,
+        Fate::Extended => revised(&["p", "more"]).await,
+        Fate::Reverted => {
+            revised(&["other"]).await;
+            revised(&["p"]).await;
+            let dated = edit(&*state().await, |m| {
+                m.published = Some(date(at("2022-01-01T00:00:00Z")))
+            });
+            commit(dated).await;
+        }
+        _ => {}
+    }
 }
 
 fn model(all: &[Arc<ArticleState>], query: &Query) -> Vec<Position> {
     let mut found: Vec<Position> = all
         .iter()
+        .filter(|state| {
+            let row = IndexRow::of(&state.head, query.axis);
+            let standing = |filter: &TranslationFilter| {
+                let slot = state.slots.get(&filter.language)?;
+                Standing::of(&state.head, slot)
+            };
+            let translation = query.translation.as_ref();
+            query.matches(&row)
+                && translation.is_none_or(|filter| filter.matches(&row.language, standing(filter).as_ref()))
+        })
         .map(|state| (IndexRow::of(&state.head, query.axis), state.head.id.clone()))
-        .filter(|(row, _)| query.matches(row))
         .map(|(row, id)| Position {
             instant: row.date.instant,
             id,
@@ -432,18 +525,15 @@ fn model(all: &[Arc<ArticleState>], query: &Query) -> Vec<Position> {
     found
 }
 
-async fn compare_with_the_model(kind: Kind, articles: &[(Metadata, bool)], queries: &[(Query, Budget)]) {
+async fn compare_with_the_model(kind: Kind, articles: &[(Metadata, Fate)], queries: &[(Query, Budget)]) {
     let bench = Bench::new(kind);
-    join_all((0..).zip(articles).map(|(number, (metadata, deleted))| {
+    join_all((0..).zip(articles).map(|(number, (metadata, fate))| {
         let bench = &bench;
         async move {
             let article = id(&format!("a{number}"));
             let new = create(&article, metadata.clone(), content("t", &["p"]));
             bench.store.commit(new).await.unwrap();
-            if *deleted {
-                let state = bench.article(&article).await.unwrap();
-                bench.store.commit(delete(&state)).await.unwrap();
-            }
+            suffer(bench, &article, *fate).await;
         }
     }))
     .await;

@@ -30,6 +30,7 @@ mod crash;
 mod damage;
 mod failure;
 mod fixtures;
+mod formats;
 mod lifecycle;
 mod lists;
 mod log;

@@ -1,4 +1,4 @@
-//! Requests, index rows, events and the groups of the change log.
+//! Requests, index rows, standings, counts, events and the groups of the change log.
 
 use super::*;
 
@@ -64,6 +64,44 @@ pub(in crate::store::kv) fn decode_index_row(payload: &[u8], instant: Option<Tim
         section: record.section,
         publisher: record.publisher,
         deleted: record.deleted,
+    })
+}
+
+pub(in crate::store::kv) fn encode_standing(standing: &Standing) -> Vec<u8> {
+    rec::Standing {
+        overall: overall_code(standing.overall),
+        state: state_code(standing.state),
+        origin_class: origin_class_code(standing.origin_class),
+    }
+    .encode_to_vec()
+}
+
+pub(in crate::store::kv) fn decode_standing(payload: &[u8]) -> Result<Standing> {
+    let record: rec::Standing = message(payload)?;
+    Ok(Standing {
+        overall: overall(record.overall)?,
+        state: state(record.state)?,
+        origin_class: origin_class(record.origin_class)?,
+    })
+}
+
+pub(in crate::store::kv) fn encode_counts(counts: &Counts) -> Vec<u8> {
+    rec::Counts {
+        articles: counts.articles,
+        deleted: counts.deleted,
+        revisions: counts.revisions,
+        translations: counts.translations,
+    }
+    .encode_to_vec()
+}
+
+pub(in crate::store::kv) fn decode_counts(payload: &[u8]) -> Result<Counts> {
+    let record: rec::Counts = message(payload)?;
+    Ok(Counts {
+        articles: record.articles,
+        deleted: record.deleted,
+        revisions: record.revisions,
+        translations: record.translations,
     })
 }
 

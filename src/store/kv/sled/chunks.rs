@@ -11,7 +11,8 @@
 //!   `0xFF set index` (big-endian `u64` and `u32`), each chunk full but the last.
 //!
 //! A set number is never used twice, so a reader that meets a chunk has a chunk of the value it looks for, and
-//! chunks lie in the order in which they were written. Nothing here catches panics; the caller does.
+//! chunks lie in the order in which they were written. The `ledger` gives them out. Nothing here catches panics; the
+//! caller does.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,6 +21,7 @@ use ::sled::{Batch, Db, IVec};
 
 use crate::store::kv::engine::{Direction, Write};
 use crate::store::kv::sled::fault::{Fault, Outcome};
+use crate::store::kv::sled::ledger::Ledger;
 
 /// The longest value that is stored inline, and the length of a chunk.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
@@ -52,30 +54,73 @@ pub(super) fn last_writes(writes: Vec<Write>) -> BTreeMap<Vec<u8>, Option<Vec<u8
     writes.into_iter().map(entry).collect()
 }
 
-/// Adds to `batch` what stores or removes the value of `key`, and what removes the chunks of its old value.
-///
-/// It reads the key. That is needed to find old chunks, and it also brings the leaf through sled's checksum
-/// before anything is applied: sled does not take back a batch that fails in its middle.
-pub(super) fn stage(db: &Db, batch: &mut Batch, key: &[u8], value: Option<&[u8]>) -> Outcome<()> {
-    if let Some(stored) = db.get(key)?
-        && let Stored::Chunked { set, .. } = Stored::parse(&stored)?
-    {
-        for chunk in db.range(chunk_key(set, 0)..=chunk_key(set, u32::MAX)).keys() {
-            batch.remove(chunk?);
-        }
+/// Entries that are written together, in the form in which they are stored; `None` removes.
+#[derive(Default)]
+pub(super) struct Staged {
+    pub(super) entries: Vec<(IVec, Option<IVec>)>,
+}
+
+impl Staged {
+    pub(super) fn put(&mut self, key: &[u8], stored: impl Into<IVec>) {
+        self.entries.push((key.into(), Some(stored.into())));
     }
-    match value {
-        None => batch.remove(key),
-        Some(value) if value.len() <= CHUNK_BYTES => batch.insert(key, [&[INLINE], value].concat()),
-        Some(value) => {
-            let set = db.generate_id()?;
-            for (index, chunk) in (0_u32..).zip(value.chunks(CHUNK_BYTES)) {
-                batch.insert(&chunk_key(set, index), chunk);
+
+    fn remove(&mut self, key: impl Into<IVec>) {
+        self.entries.push((key.into(), None));
+    }
+
+    /// Adds what stores or removes the value of `key`, and what removes the chunks of its old value.
+    ///
+    /// It reads the key. That is needed to find old chunks, and it also brings the leaf through sled's checksum
+    /// before anything is applied: sled does not take back a batch that fails in its middle.
+    pub(super) fn stage(
+        &mut self,
+        db: &Db,
+        ledger: &mut Ledger,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Outcome<()> {
+        if let Some(stored) = db.get(key)? {
+            let old = Stored::parse(&stored)?;
+            ledger.remove(key, old.length());
+            if let Stored::Chunked { set, .. } = old {
+                for chunk in db.range(chunk_key(set, 0)..=chunk_key(set, u32::MAX)).keys() {
+                    self.remove(chunk?);
+                }
             }
-            batch.insert(key, manifest(set, value.len() as u64));
         }
+        let Some(value) = value else {
+            self.remove(key);
+            return Ok(());
+        };
+        ledger.add(key, value.len() as u64);
+        if value.len() <= CHUNK_BYTES {
+            self.put(key, [&[INLINE], value].concat());
+            return Ok(());
+        }
+        let set = ledger.take_set();
+        for (index, chunk) in (0_u32..).zip(value.chunks(CHUNK_BYTES)) {
+            self.put(&chunk_key(set, index), chunk);
+        }
+        self.put(key, manifest(set, value.len() as u64));
+        Ok(())
     }
-    Ok(())
+
+    pub(super) fn batch(&self) -> Batch {
+        let mut batch = Batch::default();
+        for (key, stored) in &self.entries {
+            match stored {
+                Some(stored) => batch.insert(key, stored),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
+}
+
+/// The length of the value that is stored so.
+pub(super) fn length(stored: &[u8]) -> Outcome<u64> {
+    Ok(Stored::parse(stored)?.length())
 }
 
 /// The value of a key, given what is stored under it.
@@ -142,6 +187,13 @@ enum Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Inline(value) => value.len() as u64,
+            Self::Chunked { length, .. } => *length,
+        }
+    }
+
     fn parse(bytes: &'a [u8]) -> Outcome<Self> {
         match bytes.split_first() {
             Some((&INLINE, value)) => Ok(Self::Inline(value)),

@@ -21,6 +21,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::store::error::OpenError;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
+use crate::store::kv::sled::ledger::Ledger;
 
 /// A page may be a quarter of this before sled makes a file of its own of it; see `chunks`. It is fixed in the
 /// database when that is created.
@@ -35,6 +36,8 @@ pub(super) struct Opened {
     pub(super) db: ::sled::Db,
     /// Our own descriptor of sled's log, because sled never syncs it when asked to flush.
     pub(super) log: File,
+    /// The ledger as it was found.
+    pub(super) ledger: Ledger,
     blobs: PathBuf,
     recovered_bytes: u64,
 }
@@ -163,9 +166,11 @@ fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
     // Opening replaces the snapshot file, by a rename that sled does not sync.
     sync(db_directory)?;
     let recovered_bytes = written_bytes(&db);
+    let ledger = contain(|| Ledger::of(&db))?;
     Ok(Opened {
         db,
         log,
+        ledger,
         blobs: db_directory.join("blobs"),
         recovered_bytes,
     })

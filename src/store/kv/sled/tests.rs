@@ -16,9 +16,12 @@ use crate::store::kv::memory::MemoryEngine;
 pub(super) const EVERYTHING: RangeInclusive<&[u8]> = RangeInclusive::new(b"", b"\xff");
 
 /// All keys as sled holds them.
+/// The keys that sled holds, but for the ledger's.
 fn raw_keys(engine: &SledEngine) -> Vec<Vec<u8>> {
     let all = |db: &Db| Ok(db.iter().keys().map(|key| key.unwrap().to_vec()).collect());
-    engine.read(b"", all).unwrap()
+    let mut keys: Vec<Vec<u8>> = engine.read(b"", all).unwrap();
+    keys.retain(|key| *key != ledger::KEY);
+    keys
 }
 
 pub(super) fn commit(engine: &SledEngine, batch: Vec<Write>) {

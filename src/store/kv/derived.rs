@@ -1,0 +1,158 @@
+//! What is derived from articles and kept beside them: how their translations stand, and how much there is by language.
+//!
+//! The writer keeps it in the batch of the entities that it comes from, `recovery` makes it for stores that were written
+//! without it, `verify` proves it. Index rows are derived too, but from the head alone, so whoever asks for a commit has
+//! them made ready.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::core::{Core, corrupt};
+use super::engine::{Direction, Write};
+use super::envelope::Sealed;
+use super::{codec, keys};
+use crate::domain::article::Head;
+use crate::domain::freshness::Overall;
+use crate::domain::language::Language;
+use crate::domain::query::{Axis, IndexRow, Standing};
+use crate::domain::time::Stamp;
+use crate::domain::translation::{Disposition, Slot, TranslationHead};
+use crate::store::error::Result;
+use crate::store::{ArticleState, Counts};
+
+/// The entries about a slot: key and payload.
+pub(super) fn entries(head: &Head, slot: &Slot) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    let Some(standing) = Standing::of(head, slot) else {
+        return entries;
+    };
+    let key = keys::standing(&slot.language, &slot.article);
+    entries.insert(key, codec::encode_standing(&standing));
+    if standing.overall != Overall::Current {
+        for axis in Axis::ALL {
+            let prefix = keys::work(&slot.language, standing.overall, axis);
+            let instant = IndexRow::of(head, axis).date.instant;
+            entries.insert(keys::place(&prefix, instant, slot.article.as_str()), Vec::new());
+        }
+    }
+    entries
+}
+
+/// The slots that differ between two states of an article, before and after.
+fn changed_slots<'a>(
+    old: Option<&'a ArticleState>,
+    new: &'a ArticleState,
+) -> impl Iterator<Item = (Option<&'a Slot>, Option<&'a Slot>)> {
+    let before = move |language| old.and_then(|old| old.slots.get(language));
+    let gone = old
+        .into_iter()
+        .flat_map(|old| &old.slots)
+        .filter(|(language, _)| !new.slots.contains_key(*language))
+        .map(|(_, slot)| (Some(&**slot), None));
+    let same_head = old.is_some_and(|old| Arc::ptr_eq(&old.head, &new.head));
+    new.slots
+        .iter()
+        .map(move |(language, slot)| (before(language), slot))
+        .filter(move |(before, slot)| !(same_head && before.is_some_and(|before| Arc::ptr_eq(before, slot))))
+        .map(|(before, slot)| (before.map(|slot| &**slot), Some(&**slot)))
+        .chain(gone)
+}
+
+/// The writes that bring the entries about an article's slots from one state to the next.
+pub(super) fn writes(old: Option<&ArticleState>, new: &ArticleState, stamp: Stamp) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (before, after) in changed_slots(old, new) {
+        let entries_of = |state: Option<&ArticleState>, slot| match (state, slot) {
+            (Some(state), Some(slot)) => entries(&state.head, slot),
+            _ => BTreeMap::new(),
+        };
+        let (before, after) = (entries_of(old, before), entries_of(Some(new), after));
+        let gone = before.keys().filter(|key| !after.contains_key(*key));
+        writes.extend(gone.cloned().map(Write::Remove));
+        for (key, payload) in after {
+            if before.get(&key) != Some(&payload) {
+                writes.push(Write::Put(key, Sealed::plain(&payload).stamped(stamp)));
+            }
+        }
+    }
+    writes
+}
+
+/// Changes of the counts, by language.
+#[derive(Default)]
+pub(super) struct Tally(HashMap<Language, [i64; 4]>);
+
+impl Tally {
+    /// Counts what changes between two states of an article.
+    pub(super) fn change(&mut self, old: Option<&ArticleState>, new: &ArticleState) {
+        if old.is_none_or(|old| !Arc::ptr_eq(&old.head, &new.head)) {
+            old.into_iter().for_each(|old| self.head(&old.head, -1));
+            self.head(&new.head, 1);
+        }
+        for (before, after) in changed_slots(old, new) {
+            before.into_iter().for_each(|slot| self.slot(slot, -1));
+            after.into_iter().for_each(|slot| self.slot(slot, 1));
+        }
+    }
+
+    /// Counts an article in (`1`) or out (`-1`).
+    pub(super) fn head(&mut self, head: &Head, times: i64) {
+        let [articles, deleted, revisions, _] = self.of(&head.current.metadata.language);
+        match head.current.deleted {
+            None => *articles += times,
+            Some(_) => *deleted += times,
+        }
+        *revisions += i64::from(head.revision()) * times;
+    }
+
+    /// Counts the translations of a slot in (`1`) or out (`-1`).
+    pub(super) fn slot(&mut self, slot: &Slot, times: i64) {
+        let there = |t: &&TranslationHead| t.disposition != Disposition::Withdrawn;
+        let translations = slot.translations.iter().filter(there).count();
+        let [.., counted] = self.of(&slot.language);
+        *counted += i64::try_from(translations).unwrap_or(i64::MAX) * times;
+    }
+
+    fn of(&mut self, language: &Language) -> &mut [i64; 4] {
+        self.0.entry(language.clone()).or_default()
+    }
+
+    /// The counts that change, as they are then.
+    pub(super) fn apply(self, counts: &BTreeMap<Language, Counts>) -> Vec<(Language, Counts)> {
+        let changed = self.0.into_iter().filter(|(_, change)| *change != [0; 4]);
+        changed
+            .map(|(language, [articles, deleted, revisions, translations])| {
+                let old = counts.get(&language).copied().unwrap_or_default();
+                let new = Counts {
+                    articles: old.articles.saturating_add_signed(articles),
+                    deleted: old.deleted.saturating_add_signed(deleted),
+                    revisions: old.revisions.saturating_add_signed(revisions),
+                    translations: old.translations.saturating_add_signed(translations),
+                };
+                (language, new)
+            })
+            .collect()
+    }
+}
+
+/// The write that stores the counts of a language; one that counts nothing is not kept.
+pub(super) fn counts_write(language: &Language, counts: &Counts, stamp: Stamp) -> Write {
+    let key = keys::counts(language);
+    if *counts == Counts::default() {
+        return Write::Remove(key);
+    }
+    Write::Put(key, Sealed::plain(&codec::encode_counts(counts)).stamped(stamp))
+}
+
+/// The stored counts.
+pub(super) fn stored_counts(core: &Core) -> Result<BTreeMap<Language, Counts>> {
+    let mut counts = BTreeMap::new();
+    core.scan(b"c", &keys::above(b"c"), Direction::Forward, |key, _, payload| {
+        let unreadable = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
+        let language = keys::counts_of(key).ok_or_else(unreadable)?;
+        counts.insert(language, codec::decode_counts(&payload).map_err(corrupt(key))?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(counts)
+}

@@ -36,8 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         )
         .compile_fds(api)?;
 
-    prost_build::Config::new()
+    let records = protox::compile(["src/store/kv/records.proto"], ["src/store/kv"])?;
+    // Backups hold records as JSON.
+    pbjson_build::Builder::new()
+        .register_descriptors(&prost::Message::encode_to_vec(&records))?
         .btree_map(["."])
-        .compile_fds(protox::compile(["src/store/kv/records.proto"], ["src/store/kv"])?)?;
+        .build(&[".articlestore.records"])?;
+    prost_build::Config::new().btree_map(["."]).compile_fds(records)?;
     Ok(())
 }

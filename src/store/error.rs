@@ -100,6 +100,12 @@ pub enum OpenError {
         /// The store directory.
         directory: String,
     },
+    /// There is a store where a new one was to be made.
+    #[error("{directory} holds a store already")]
+    NotEmpty {
+        /// The store directory.
+        directory: String,
+    },
     /// The records were written by a newer version.
     #[error(
         "the store in {directory} has format {found}, and this version reads formats up to {supported}; run the version that wrote it"

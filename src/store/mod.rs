@@ -14,10 +14,11 @@
 //! conformance suite.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, SegmentHistory};
 use crate::domain::change::{Commit, Event};
@@ -30,6 +31,9 @@ use crate::domain::translation::{Selection, Slot, TranslationVersion};
 
 pub mod error;
 pub mod kv;
+
+pub use kv::backup::Entity;
+pub use kv::engine::Progress;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
 
@@ -202,6 +206,20 @@ pub struct StoreStatus {
     pub disk_bytes: u64,
     /// Bytes that the volume has free.
     pub available_bytes: u64,
+    /// How far a compaction is, if there is one.
+    pub compaction: Option<Progress>,
+}
+
+/// How many times the bytes of its records a store may take before it should be compacted.
+const BLOATED: u64 = 4;
+/// What a store may take in any case: a fresh one has a few segments of 8 MiB.
+const BLOATED_BYTES: u64 = 256 << 20;
+
+impl StoreStatus {
+    /// Whether the store takes so much more than its records that it should be compacted.
+    pub fn is_bloated(&self) -> bool {
+        self.disk_bytes > BLOATED_BYTES && self.disk_bytes > BLOATED * self.live_bytes
+    }
 }
 
 /// Something that [`Store::check`] found wrong.
@@ -211,6 +229,24 @@ pub struct Finding {
     pub record: String,
     /// What is wrong with it.
     pub problem: String,
+}
+
+/// What a check says on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// So many records were read since the last time.
+    Records(u64),
+    /// Something is wrong.
+    Found(Finding),
+}
+
+/// Takes the entities of a store one after the other.
+pub trait EntitySink: Send {
+    /// Takes an entity. A later one of the same thing replaces an earlier one.
+    fn entity(&mut self, entity: Entity) -> io::Result<()>;
+
+    /// There are no more: together they show the store after this commit.
+    fn end(&mut self, last: Stamp) -> io::Result<()>;
 }
 
 /// How far the durable state goes.
@@ -262,8 +298,35 @@ pub trait Store: Send + Sync + 'static {
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;
 
-    /// Reads everything and reports what does not agree.
-    async fn check(&self) -> Result<Vec<Finding>>;
+    /// Reads everything and reports what does not agree, while reads and writes go on: what was only seen because
+    /// something was being written is looked at again. Ends early when nobody receives the reports any more.
+    async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()>;
+
+    /// The same, at once.
+    async fn check(&self) -> Result<Vec<Finding>> {
+        let (report, mut reports) = mpsc::channel(64);
+        let collect = async {
+            let mut findings = Vec::new();
+            while let Some(checked) = reports.recv().await {
+                if let Checked::Found(finding) = checked {
+                    findings.push(finding);
+                }
+            }
+            findings
+        };
+        let (checked, findings) = futures::join!(self.check_and_report(report), collect);
+        checked.map(|()| findings)
+    }
+
+    /// Hands everything to a sink as it is after one commit, while writes go on. Only one dump may be made at a time.
+    ///
+    /// Unavailable if the sink fails or is slower than the writers, and if an article is erased meanwhile: nothing that
+    /// was handed over must be kept then.
+    async fn dump(&self, sink: Box<dyn EntitySink>) -> Result<Stamp>;
+
+    /// Gives back what the store takes beyond its records, while reads and writes go on, and answers when that is done.
+    /// Writes are slower meanwhile, and everything waits a moment at the end. Only one compaction may go on.
+    async fn compact(&self) -> Result<()>;
 
     /// Makes everything durable and closes. Closing twice is no error.
     async fn close(&self) -> Result<()>;

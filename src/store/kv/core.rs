@@ -15,8 +15,9 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
+use super::backup::Tracker;
 use super::codec::{self, Malformed};
-use super::engine::{Direction, Engine};
+use super::engine::{Direction, Engine, Progress};
 use super::{envelope, keys};
 use crate::clock::Clock;
 use crate::domain::article::ArticleId;
@@ -82,6 +83,12 @@ pub(super) struct Core {
     hasher: RandomState,
     /// How much there is by language, as far as it was applied.
     pub(super) counts: Mutex<BTreeMap<Language, Counts>>,
+    /// Notes what changes while a dump is made.
+    pub(super) tracker: Mutex<Option<Tracker>>,
+    /// How far a compaction is, if there is one.
+    pub(super) compaction: Mutex<Option<Progress>>,
+    /// How often the engine failed: what was read before and was not durable may be gone.
+    pub(super) failures: AtomicU64,
     /// The newest commit that was applied, durable or not.
     pub(super) applied: AtomicU64,
     pub(super) durable: watch::Sender<Durable>,
@@ -110,6 +117,9 @@ impl Core {
             stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),
             hasher: RandomState::new(),
             counts: Mutex::default(),
+            tracker: Mutex::default(),
+            compaction: Mutex::default(),
+            failures: AtomicU64::new(0),
             applied: AtomicU64::new(seq),
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
             closed: AtomicBool::new(false),

@@ -1,8 +1,8 @@
-//! What is derived from articles and kept beside them: how their translations stand, and how much there is by language.
+//! What is derived from articles and kept beside them: who holds an alias, where an article stands in the indexes, how its
+//! translations stand, and how much there is by language.
 //!
 //! The writer keeps it in the batch of the entities that it comes from, `recovery` makes it for stores that were written
-//! without it, `verify` proves it. Index rows are derived too, but from the head alone, so whoever asks for a commit has
-//! them made ready.
+//! without it, `verify` proves it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::envelope::Sealed;
 use super::{codec, keys};
-use crate::domain::article::Head;
+use crate::domain::article::{Alias, Head};
 use crate::domain::freshness::Overall;
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, IndexRow, Standing};
@@ -20,6 +20,41 @@ use crate::domain::time::Stamp;
 use crate::domain::translation::{Disposition, Slot, TranslationHead};
 use crate::store::error::Result;
 use crate::store::{ArticleState, Counts};
+
+/// The index rows of a head, by axis.
+pub(super) fn index_rows(head: &Head) -> [(Axis, Sealed); 4] {
+    Axis::ALL.map(|axis| {
+        let row = codec::encode_index_row(&IndexRow::of(head, axis));
+        (axis, Sealed::new(&row))
+    })
+}
+
+/// The key of an article's row in an index.
+pub(super) fn index_key(head: &Head, axis: Axis) -> Vec<u8> {
+    let instant = IndexRow::of(head, axis).date.instant;
+    keys::place(&keys::index(axis), instant, head.id.as_str())
+}
+
+/// The aliases of a head with the records that lead to it.
+pub(super) fn alias_holders(head: &Head) -> Vec<(Alias, Sealed)> {
+    let holder = |alias: &Alias| {
+        let record = codec::encode_alias_holder(alias, &head.id);
+        (alias.clone(), Sealed::new(&record))
+    };
+    head.aliases.iter().map(holder).collect()
+}
+
+/// All entries that are derived from an article alone.
+pub(super) fn all(state: &ArticleState) -> Vec<Write> {
+    let stamp = state.head.current.stamp;
+    let rows = index_rows(&state.head)
+        .into_iter()
+        .map(|(axis, row)| Write::Put(index_key(&state.head, axis), row.stamped(stamp)));
+    let holders = alias_holders(&state.head)
+        .into_iter()
+        .map(|(alias, holder)| Write::Put(keys::alias(&alias), holder.stamped(stamp)));
+    rows.chain(holders).chain(writes(None, state, stamp)).collect()
+}
 
 /// The entries about a slot: key and payload.
 pub(super) fn entries(head: &Head, slot: &Slot) -> BTreeMap<Vec<u8>, Vec<u8>> {

@@ -44,6 +44,26 @@ pub struct Sizes {
     pub available_bytes: u64,
 }
 
+/// How far something long is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes that are done.
+    pub done_bytes: u64,
+    /// Bytes that there are to do, about.
+    pub total_bytes: u64,
+}
+
+/// What a step of a compaction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compacting {
+    /// There is more to do.
+    Going(Progress),
+    /// The next `reopen` finishes it.
+    Ready,
+    /// There is nothing to gain for this engine.
+    Needless,
+}
+
 /// An ordered map of byte strings with atomic, durable batches.
 ///
 /// Keys are 1 to 512 bytes and never start with `0xFF` (reserved for the engine). Values are at most 64 MiB.
@@ -84,7 +104,15 @@ pub trait Engine: Send + Sync + 'static {
     /// Whether the writer should call `reopen` when it is next idle or between two groups.
     fn wants_reopen(&self) -> bool;
 
-    /// Closes and opens the engine again: after an error, and from time to time to bound recovery.
+    /// Begins a compaction, or takes it a step further: some milliseconds of work, by the thread that applies. `Full`
+    /// where the volume has no room for it. After an error there is none, and nothing has changed.
+    fn compact(&self) -> Result<Compacting>;
+
+    /// Gives up a compaction, if there is one.
+    fn stop_compacting(&self);
+
+    /// Closes and opens the engine again: after an error, from time to time to bound recovery, and to finish a
+    /// compaction that is ready.
     /// Readers wait meanwhile. Everything that was synced is there afterwards; of what was not, some may be.
     ///
     /// No group may be between its `apply` and the return of its `sync`: after an error its `sync` could succeed

@@ -79,6 +79,11 @@ pub(super) fn body(body: BodyRef) -> Vec<u8> {
     key(b'b', &[&body.seq.to_be_bytes(), &body.part.to_be_bytes()])
 }
 
+/// The greatest key of a body that was written up to a commit.
+pub(super) fn bodies_up_to(seq: Seq) -> Vec<u8> {
+    body(BodyRef { seq, part: u16::MAX })
+}
+
 pub(super) fn log(first: Seq) -> Vec<u8> {
     key(b'l', &[&first.to_be_bytes()])
 }

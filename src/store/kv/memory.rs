@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use crate::store::error::{Result, StoreError};
-use crate::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 
 /// A `BTreeMap` behind the engine's promises; "durable" means "in the map".
 #[derive(Debug)]
@@ -128,6 +128,12 @@ impl Engine for MemoryEngine {
     fn wants_reopen(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
+
+    fn compact(&self) -> Result<Compacting> {
+        self.read(|_| Compacting::Needless)
+    }
+
+    fn stop_compacting(&self) {}
 
     fn reopen(&self) -> Result<()> {
         self.read(|_| self.failed.store(false, Ordering::Release))

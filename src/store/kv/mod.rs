@@ -20,13 +20,17 @@ use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Batch, Body, Budget, Changes, Durable, Finding, Page, Store, StoreStatus};
+use crate::store::{
+    ArticleState, Batch, Body, Budget, Changes, Checked, Durable, EntitySink, Page, Store, StoreStatus,
+};
 
 use self::core::{Core, corrupt};
 use self::engine::{Direction, Engine};
 use self::prepared::Prepared;
+use self::recovery::Identity;
 use self::writer::Job;
 
+pub mod backup;
 mod codec;
 mod core;
 mod derived;
@@ -65,6 +69,11 @@ impl KvStore {
         let identity = recovery::identify(&engine, clock.now())?;
         let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
         recovery::upgrade(&core, &identity)?;
+        Self::start(core, &identity)
+    }
+
+    /// Takes up the work on an engine that holds a store of the present format.
+    fn start(core: Core, identity: &Identity) -> Result<Self> {
         let last = recovery::last_commit(&core)?;
         recovery::check_tail(&core)?;
         // What was applied before a crash and is visible now must be durable before anybody reads it.
@@ -334,13 +343,28 @@ impl Store for KvStore {
                 live_bytes: sizes.live_bytes,
                 disk_bytes: sizes.disk_bytes,
                 available_bytes: sizes.available_bytes,
+                compaction: *core.compaction.lock(),
             })
         })
         .await
     }
 
-    async fn check(&self) -> Result<Vec<Finding>> {
-        self.blocking(verify::check).await
+    async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {
+        self.blocking(move |core| verify::check(core, &report)).await
+    }
+
+    async fn dump(&self, mut sink: Box<dyn EntitySink>) -> Result<Stamp> {
+        let writer = self.writer.clone();
+        self.blocking(move |core| backup::dump(core, &writer, &mut *sink))
+            .await
+    }
+
+    async fn compact(&self) -> Result<()> {
+        self.core.check_open()?;
+        self.ask(Job::Compact).await.map_err(|error| match error {
+            StoreError::OutcomeUnknown => unavailable("the thread that writes has ended"),
+            error => error,
+        })
     }
 
     async fn close(&self) -> Result<()> {

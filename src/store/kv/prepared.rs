@@ -2,10 +2,11 @@
 //! left to do.
 
 use super::codec;
+use super::derived;
 use super::envelope::Sealed;
 use super::keys;
 use crate::domain::article::Alias;
-use crate::domain::query::{Axis, IndexRow};
+use crate::domain::query::Axis;
 use crate::store::Batch;
 
 /// A batch with its records sealed.
@@ -13,7 +14,7 @@ pub(super) struct Prepared {
     /// The batch; its entities go to the cache when it is applied.
     pub(super) batch: Batch,
     /// The head and its index rows, by axis.
-    pub(super) head: Option<(Sealed, Vec<(Axis, Sealed)>)>,
+    pub(super) head: Option<(Sealed, [(Axis, Sealed); 4])>,
     /// Slots, in the order of the batch.
     pub(super) slots: Vec<Sealed>,
     /// Bodies, in the order of the batch.
@@ -39,15 +40,7 @@ impl Prepared {
             )
         });
         Self {
-            head: head.map(|head| {
-                let rows = Axis::ALL.map(|axis| {
-                    (
-                        axis,
-                        Sealed::new(&codec::encode_index_row(&IndexRow::of(head, axis))),
-                    )
-                });
-                (Sealed::new(&codec::encode_head(head)), rows.into())
-            }),
+            head: head.map(|head| (Sealed::new(&codec::encode_head(head)), derived::index_rows(head))),
             slots: batch
                 .slots
                 .iter()
@@ -62,16 +55,7 @@ impl Prepared {
                 .segment_history
                 .as_ref()
                 .map(|history| Sealed::new(&codec::encode_segment_history(history))),
-            aliases: head
-                .into_iter()
-                .flat_map(|head| &head.aliases)
-                .map(|alias| {
-                    (
-                        alias.clone(),
-                        Sealed::new(&codec::encode_alias_holder(alias, &batch.article)),
-                    )
-                })
-                .collect(),
+            aliases: head.map(derived::alias_holders).unwrap_or_default(),
             events: codec::encode_events(&batch.events, request.as_ref().map(|(key, _)| key.clone())),
             request,
             batch,

@@ -22,12 +22,12 @@ use crate::store::error::{OpenError, Result, StoreError};
 /// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is.
 const FORMAT: u32 = 2;
 
-/// Bytes of an upgrade that are written at once.
-const UPGRADE_BYTES: usize = 4 << 20;
+/// Bytes of derived entries that are written at once.
+const DERIVED_BYTES: usize = 4 << 20;
 /// About what one derived entry takes.
-const UPGRADE_ENTRY_BYTES: usize = 128;
-/// Articles that an upgrade reads at once.
-const UPGRADE_ARTICLES: usize = 256;
+const DERIVED_ENTRY_BYTES: usize = 128;
+/// Articles that are read at once to derive from.
+const DERIVED_ARTICLES: usize = 256;
 
 /// How many groups at the end of the log an open checks. What is older was checked by the opens before.
 const CHECKED_GROUPS: usize = 64;
@@ -41,18 +41,23 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// A new store's.
-    pub(super) fn new(created: Timestamp) -> Self {
+    /// A new store's, or one's that continues an epoch.
+    pub(super) fn new(epoch: Option<[u8; 16]>, created: Timestamp) -> Self {
         Self {
-            epoch: Uuid::new_v4().into_bytes(),
+            epoch: epoch.unwrap_or_else(|| Uuid::new_v4().into_bytes()),
             format: FORMAT,
             created,
         }
     }
 
+    /// Says durably that the store is this one, in the present format. What makes it so is durable already.
+    pub(super) fn adopt(&self, core: &Core) -> Result<()> {
+        write(&*core.engine, vec![self.record()])
+    }
+
     fn record(&self) -> Write {
         let meta = records::Meta {
-            format: self.format,
+            format: FORMAT,
             epoch: self.epoch.to_vec(),
             created: self.created.as_micros(),
         };
@@ -68,7 +73,7 @@ impl Identity {
 /// Reads the store's own record, or writes it into an empty store.
 pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<Identity> {
     let Some(record) = engine.get(keys::META)? else {
-        let identity = Identity::new(now);
+        let identity = Identity::new(None, now);
         write(engine, vec![identity.record()])?;
         return Ok(identity);
     };
@@ -111,7 +116,15 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
         "bringing the store to a newer format"
     );
     let started = Instant::now();
-    let mut articles: u64 = 0;
+    derive(core)?;
+    identity.adopt(core)?;
+    let seconds = started.elapsed().as_secs_f64();
+    tracing::info!(seconds, "the store has the newer format");
+    Ok(())
+}
+
+/// Makes all that is derived from the articles that there are.
+pub(super) fn derive(core: &Core) -> Result<()> {
     let (mut tally, mut writes, mut bytes) = (Tally::default(), Vec::new(), 0);
     let mut next = Some(b"h".to_vec());
     while let Some(from) = next.take() {
@@ -121,7 +134,7 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
             Direction::Forward,
             &mut |key, _| {
                 ids.extend(keys::head_id(key));
-                if ids.len() < UPGRADE_ARTICLES {
+                if ids.len() < DERIVED_ARTICLES {
                     ControlFlow::Continue(())
                 } else {
                     ControlFlow::Break(())
@@ -134,18 +147,17 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
                 Ok(Some(state)) => state,
                 Ok(None) => continue,
                 Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(%error, "an article is left out of the upgrade");
+                    tracing::error!(%error, "nothing is derived from a damaged article");
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             tally.change(None, &state);
-            let derived = derived::writes(None, &state, state.head.current.stamp);
-            bytes += derived.len() * UPGRADE_ENTRY_BYTES;
+            let derived = derived::all(&state);
+            bytes += derived.len() * DERIVED_ENTRY_BYTES;
             writes.extend(derived);
-            articles += 1;
         }
-        if bytes >= UPGRADE_BYTES {
+        if bytes >= DERIVED_BYTES {
             core.engine.apply(std::mem::take(&mut writes))?;
             core.engine.flush()?;
             bytes = 0;
@@ -154,10 +166,7 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
         next = ids.last().map(|id| [keys::head(id).as_slice(), &[0]].concat());
     }
     let counts = tally.apply(&BTreeMap::new());
-    let stamp = Stamp {
-        seq: 0,
-        time: identity.created,
-    };
+    let stamp = last_commit(core)?;
     writes.extend(
         counts
             .iter()
@@ -165,16 +174,7 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
     );
     core.engine.apply(writes)?;
     core.engine.flush()?;
-    // Durable before the format says that it is there.
-    core.engine.sync()?;
-    let upgraded = Identity {
-        format: FORMAT,
-        ..*identity
-    };
-    write(&*core.engine, vec![upgraded.record()])?;
-    let seconds = started.elapsed().as_secs_f64();
-    tracing::info!(articles, seconds, "the store has the newer format");
-    Ok(())
+    core.engine.sync()
 }
 
 /// The last commit in the log; the pending stamp if there is none.

@@ -1,9 +1,12 @@
 //! The check: walks every record and reports what does not agree. It changes nothing, holds no locks and goes past the
-//! caches, so a store that is written meanwhile may show findings that are gone a moment later; the caller looks again
-//! at those. Memory is bounded: what belongs together is looked up, not kept.
+//! caches, so in a store that is written meanwhile something may seem wrong that was only on its way; then everything
+//! is read again, and what was seen twice is reported. Memory is bounded: what belongs together is looked up, not kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
 
 use super::codec::{self, Group};
 use super::core::{Core, corrupt};
@@ -20,36 +23,44 @@ use crate::domain::query::{Axis, IndexRow};
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::translation::{Disposition, Slot};
 use crate::store::error::{Result, StoreError};
-use crate::store::{Body, Finding};
+use crate::store::{Body, Checked, Finding};
 
 /// Records and bytes that a walk reads ahead at most.
 const AHEAD: (usize, usize) = (256, 4 << 20);
 const MISPLACED: &str = "it is stored in another place than it says";
 
-/// Everything that is wrong.
-pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
-    let mut check = Check {
-        core,
-        findings: Vec::new(),
-        tally: Tally::default(),
-        countable: true,
-    };
-    check.heads()?;
-    check.slots()?;
-    check.index()?;
-    check.aliases()?;
-    check.segment_histories()?;
-    check.requests()?;
-    check.bodies()?;
-    check.standings()?;
-    check.work()?;
-    check.counts()?;
-    check.log()?;
-    Ok(check.findings)
+/// Findings that are kept at most; a store with more is beyond repair, and they say why.
+const MAX_FINDINGS: usize = 10_000;
+/// How often a store that is written meanwhile is read again to tell what is wrong from what was only on its way.
+const PASSES: usize = 2;
+
+/// Reports everything that is wrong.
+pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>) -> Result<()> {
+    let mut suspects: Option<Vec<Finding>> = None;
+    for _ in 0..PASSES {
+        let before = core.applied.load(Ordering::Acquire);
+        let mut found = Check::new(core, report).all()?;
+        let quiet = core.applied.load(Ordering::Acquire) == before;
+        if let (Some(suspects), false) = (&suspects, quiet) {
+            found.retain(|finding| suspects.contains(finding));
+        }
+        let settled = quiet || suspects.is_some();
+        if found.is_empty() || settled || report.is_closed() {
+            for finding in found {
+                if report.blocking_send(Checked::Found(finding)).is_err() {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        suspects = Some(found);
+    }
+    Ok(())
 }
 
 struct Check<'a> {
     core: &'a Core,
+    report: &'a mpsc::Sender<Checked>,
     findings: Vec<Finding>,
     /// What heads and slots come to.
     tally: Tally,
@@ -57,12 +68,41 @@ struct Check<'a> {
     countable: bool,
 }
 
+impl<'a> Check<'a> {
+    fn new(core: &'a Core, report: &'a mpsc::Sender<Checked>) -> Self {
+        Self {
+            core,
+            report,
+            findings: Vec::new(),
+            tally: Tally::default(),
+            countable: true,
+        }
+    }
+
+    fn all(mut self) -> Result<Vec<Finding>> {
+        self.heads()?;
+        self.slots()?;
+        self.index()?;
+        self.aliases()?;
+        self.segment_histories()?;
+        self.requests()?;
+        self.bodies()?;
+        self.standings()?;
+        self.work()?;
+        self.counts()?;
+        self.log()?;
+        Ok(self.findings)
+    }
+}
+
 impl Check<'_> {
     fn report(&mut self, record: impl Into<String>, problem: impl Into<String>) {
-        self.findings.push(Finding {
-            record: record.into(),
-            problem: problem.into(),
-        });
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(Finding {
+                record: record.into(),
+                problem: problem.into(),
+            });
+        }
     }
 
     /// Visits the records of a prefix; one that cannot be opened or read, or a damaged one that the visitor meets on its
@@ -92,6 +132,13 @@ impl Check<'_> {
             let Some((last, _)) = records.last() else {
                 return Ok(());
             };
+            if self
+                .report
+                .blocking_send(Checked::Records(records.len() as u64))
+                .is_err()
+            {
+                return Ok(());
+            }
             // The next key after the last one.
             from = [last.as_slice(), &[0]].concat();
             for (key, record) in records.drain(..) {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
 use super::derived;
-use super::engine::Write;
+use super::engine::{Compacting, Progress, Write};
 use super::group::Group;
 use super::prepared::Prepared;
 use super::recovery;
@@ -30,12 +30,19 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Batches that may wait for the writer before their tasks wait to hand them over.
 pub(super) const QUEUE: usize = 1024;
 
+/// See [`Job::Exclusive`].
+pub(super) type ExclusiveWork = Box<dyn FnOnce(&Core, Stamp) + Send>;
+
 /// What the writer is asked to do.
 pub(super) enum Job {
     /// Commit a batch.
     Commit(Box<Prepared>, oneshot::Sender<Result<Stamp>>),
     /// Write something that is no commit.
     Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
+    /// Do this while nothing is written and all that was is durable. The stamp is the last commit's.
+    Exclusive(ExclusiveWork),
+    /// Compact the engine beside the writing.
+    Compact(oneshot::Sender<Result<()>>),
     /// Look after the engine, which somebody saw fail; there is nothing to answer.
     Recover,
     /// Stop: everything before this is finished first.
@@ -124,6 +131,7 @@ pub(super) fn start(
         in_flight,
         failed: false,
         reopening_failed: None,
+        compacting: None,
     };
     thread::Builder::new()
         .name("store-write".into())
@@ -182,13 +190,15 @@ struct Writer {
     failed: bool,
     /// When it could not be reopened the last time, if it still cannot.
     reopening_failed: Option<Instant>,
+    /// Who waits for a compaction.
+    compacting: Option<oneshot::Sender<Result<()>>>,
 }
 
 impl Writer {
     fn run(mut self) {
-        while let Some(job) = self.queue.blocking_recv() {
-            let mut closing = None;
-            let jobs = self.gather(job, &mut closing);
+        while let Some(job) = self.next_job() {
+            let (mut closing, mut exclusive) = (None, None);
+            let jobs = self.gather(job, &mut closing, &mut exclusive);
             let patience_is_over = self
                 .reopening_failed
                 .is_none_or(|at| at.elapsed() >= REOPEN_PAUSE);
@@ -196,15 +206,73 @@ impl Writer {
                 self.reopen();
             }
             self.write(jobs);
+            if let Some(work) = exclusive {
+                self.in_flight.wait_for_none();
+                work(&self.core, self.last);
+            }
             if let Some(reply) = closing {
                 self.in_flight.wait_for_none();
+                self.end_compaction(Err(StoreError::Closed));
                 drop(reply.send(self.core.engine.close()));
                 return self.refuse_the_rest();
             }
+            self.compact();
         }
         self.in_flight.wait_for_none();
         if let Err(error) = self.core.engine.close() {
             tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+
+    /// The next job. While the engine is compacted nobody has to wait for one.
+    fn next_job(&mut self) -> Option<Job> {
+        while self.compacting.is_some() {
+            match self.queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(mpsc::error::TryRecvError::Empty) => self.compact(),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+            }
+        }
+        self.queue.blocking_recv()
+    }
+
+    /// Takes a compaction a step further, if there is one.
+    fn compact(&mut self) {
+        if self.compacting.is_none() {
+            return;
+        }
+        if self.failed {
+            return self.end_compaction(Err(unavailable("the store failed while it was compacted")));
+        }
+        match self.core.engine.compact() {
+            Ok(Compacting::Going(progress)) => *self.core.compaction.lock() = Some(progress),
+            Ok(Compacting::Ready) => {
+                self.reopen();
+                let result = if self.failed {
+                    Err(unavailable("the store could not be reopened"))
+                } else {
+                    Ok(())
+                };
+                self.end_compaction(result);
+            }
+            Ok(Compacting::Needless) => self.end_compaction(Ok(())),
+            Err(error) => self.end_compaction(Err(error)),
+        }
+    }
+
+    fn begin_compaction(&mut self, reply: oneshot::Sender<Result<()>>) {
+        if self.compacting.is_some() {
+            drop(reply.send(Err(unavailable("the store is being compacted already"))));
+        } else {
+            self.compacting = Some(reply);
+            *self.core.compaction.lock() = Some(Progress::default());
+        }
+    }
+
+    fn end_compaction(&mut self, result: Result<()>) {
+        if let Some(reply) = self.compacting.take() {
+            *self.core.compaction.lock() = None;
+            drop(reply.send(result));
         }
     }
 
@@ -220,7 +288,12 @@ impl Writer {
     }
 
     /// The job and what waits behind it, up to the limits of a group.
-    fn gather(&mut self, first: Job, closing: &mut Option<oneshot::Sender<Result<()>>>) -> Vec<Job> {
+    fn gather(
+        &mut self,
+        first: Job,
+        closing: &mut Option<oneshot::Sender<Result<()>>>,
+        exclusive: &mut Option<ExclusiveWork>,
+    ) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
@@ -230,7 +303,12 @@ impl Writer {
                     *closing = Some(reply);
                     break;
                 }
+                Job::Exclusive(work) => {
+                    *exclusive = Some(work);
+                    break;
+                }
                 Job::Recover => {}
+                Job::Compact(reply) => self.begin_compaction(reply),
                 job => {
                     if let Job::Commit(prepared, _) = &job {
                         bytes += prepared.bytes();
@@ -272,7 +350,7 @@ impl Writer {
                     group.add_housekeeping(writes);
                     waiting.push(Waiting::Housekeeping(reply));
                 }
-                Job::Recover | Job::Close(_) => {}
+                Job::Exclusive(_) | Job::Compact(_) | Job::Recover | Job::Close(_) => {}
             }
         }
         if waiting.is_empty() {
@@ -311,6 +389,9 @@ impl Writer {
     fn apply(&self, mut group: Group<'_>) -> Result<()> {
         let last = group.last();
         let writes = group.finish();
+        if let Some(tracker) = self.core.tracker.lock().as_mut() {
+            tracker.note(&writes, self.last.seq);
+        }
         {
             let _locks = self.core.lock(group.articles.keys());
             self.core.applied.store(last.seq, Ordering::Release);
@@ -346,6 +427,12 @@ impl Writer {
     /// Reopens the engine and finds out what survived.
     fn reopen(&mut self) {
         self.in_flight.wait_for_none();
+        if self.failed {
+            self.core.failures.fetch_add(1, Ordering::AcqRel);
+            self.core.engine.stop_compacting();
+            self.end_compaction(Err(unavailable("the store failed while it was compacted")));
+        }
+        let started = Instant::now();
         let result = self.core.engine.reopen().and_then(|()| {
             let last = recovery::last_commit(&self.core)?;
             *self.core.counts.lock() = derived::stored_counts(&self.core)?;
@@ -354,6 +441,13 @@ impl Writer {
         });
         match result {
             Ok(last) => {
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::info!(
+                    seconds,
+                    after_failure = self.failed,
+                    seq = last.seq,
+                    "the engine was reopened"
+                );
                 self.core.forget();
                 self.last = Stamp {
                     seq: last.seq,
@@ -379,8 +473,11 @@ impl Writer {
 fn refuse(job: Job, error: &StoreError) {
     match job {
         Job::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
-        Job::Housekeeping(_, reply) | Job::Close(reply) => drop(reply.send(Err(error.clone()))),
-        Job::Recover => {}
+        Job::Housekeeping(_, reply) | Job::Compact(reply) | Job::Close(reply) => {
+            drop(reply.send(Err(error.clone())));
+        }
+        // Whoever waits for the work sees that it was dropped.
+        Job::Exclusive(_) | Job::Recover => {}
     }
 }
 

@@ -9,7 +9,7 @@ use article_store::clock::ManualClock;
 use article_store::domain::article::ArticleId;
 use article_store::domain::time::Timestamp;
 use article_store::store::kv::KvStore;
-use article_store::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use article_store::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 use article_store::store::kv::memory::MemoryEngine;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 use article_store::store::{ArticleState, Result, Store};
@@ -66,6 +66,12 @@ impl Engine for Shared {
     }
     fn wants_reopen(&self) -> bool {
         self.engine.wants_reopen()
+    }
+    fn compact(&self) -> Result<Compacting> {
+        self.engine.compact()
+    }
+    fn stop_compacting(&self) {
+        self.engine.stop_compacting();
     }
     fn reopen(&self) -> Result<()> {
         self.engine.reopen()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use article_store::clock::SystemClock;
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::store::kv::KvStore;
-use article_store::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
+use article_store::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 use article_store::store::kv::memory::MemoryEngine;
 use article_store::store::{Budget, Result, Store, StoreError};
 use futures::future::join_all;
@@ -159,6 +159,12 @@ impl Engine for Disk {
     }
     fn wants_reopen(&self) -> bool {
         self.0.memory.wants_reopen() || self.0.state.lock().down
+    }
+    fn compact(&self) -> Result<Compacting> {
+        self.0.memory.compact()
+    }
+    fn stop_compacting(&self) {
+        self.0.memory.stop_compacting();
     }
     fn reopen(&self) -> Result<()> {
         {

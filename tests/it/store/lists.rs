@@ -485,7 +485,7 @@ async fn suffer(bench: &Bench, article: &ArticleId, fate: Fate) {
             revised(&["other"]).await;
             revised(&["p"]).await;
             let dated = edit(&*state().await, |m| {
-                m.published = Some(date(at("2022-01-01T00:00:00Z")))
+                m.published = Some(date(at("2022-01-01T00:00:00Z")));
             });
             commit(dated).await;
         }

@@ -20,8 +20,10 @@ macro_rules! on_every_engine {
     };
 }
 
+mod backup;
 mod bench;
 mod commits;
+mod compaction;
 #[expect(
     clippy::print_stdout,
     reason = "the process to be killed says what was acknowledged"

@@ -106,6 +106,14 @@ impl Staged {
         Ok(())
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let stored = |stored: &Option<IVec>| stored.as_ref().map_or(0, |stored| stored.len());
+        self.entries
+            .iter()
+            .map(|(key, value)| key.len() + stored(value))
+            .sum()
+    }
+
     pub(super) fn batch(&self) -> Batch {
         let mut batch = Batch::default();
         for (key, stored) in &self.entries {
@@ -157,10 +165,21 @@ pub(super) fn inline(stored: &[u8]) -> Option<&[u8]> {
 
 /// The next entries within `bounds`, at most `limit`.
 pub(super) fn page(db: &Db, bounds: &Bounds, direction: Direction, limit: usize) -> Outcome<Page> {
+    page_of(db, bounds, direction, limit, PAGE_BYTES)
+}
+
+/// The same, ending at the entry that makes it this long.
+pub(super) fn page_of(
+    db: &Db,
+    bounds: &Bounds,
+    direction: Direction,
+    limit: usize,
+    bytes_limit: usize,
+) -> Outcome<Page> {
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut range = db.range::<IVec, _>(bounds.clone());
-    while entries.len() < limit && bytes < PAGE_BYTES {
+    while entries.len() < limit && bytes < bytes_limit {
         let next = match direction {
             Direction::Forward => range.next(),
             Direction::Backward => range.next_back(),

@@ -7,6 +7,7 @@
 //! | `lock` | held locked by the process that uses the directory, also while sled is reopened |
 //! | `db/` | sled's files; it appears complete and synced, or not at all |
 //! | `db.creating/` | a database that is being created; without meaning after a crash |
+//! | `new/`, `db.old/` | see `replace` |
 //! | `reserve` | space to give up before a reopen on a full volume |
 //!
 //! Nothing here waits without a limit, and no panic of sled passes through.
@@ -176,7 +177,7 @@ fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
     })
 }
 
-fn config(db_directory: &Path, cache_bytes: u64) -> ::sled::Config {
+pub(super) fn config(db_directory: &Path, cache_bytes: u64) -> ::sled::Config {
     ::sled::Config::new()
         .path(db_directory)
         .segment_size(SEGMENT_BYTES)
@@ -236,7 +237,7 @@ fn wait_until_released(log: &File) -> Outcome<()> {
 }
 
 /// Syncs a directory and all below it.
-fn sync_tree(path: &Path) -> io::Result<()> {
+pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             sync_tree(&entry?.path())?;
@@ -245,7 +246,7 @@ fn sync_tree(path: &Path) -> io::Result<()> {
     sync(path)
 }
 
-fn sync(path: &Path) -> io::Result<()> {
+pub(super) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

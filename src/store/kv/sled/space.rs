@@ -69,9 +69,7 @@ impl Space {
     /// Refuses below the floor. Two system calls at most, so it may be asked for every group of writes.
     pub(super) fn admit(&self, database_bytes: u64) -> io::Result<Result<(), StoreError>> {
         let available_bytes = self.available_bytes()?;
-        let floor_bytes = self
-            .min_free_bytes
-            .unwrap_or(DEFAULT_FLOOR_BYTES.max(database_bytes / 10));
+        let floor_bytes = self.floor_bytes(database_bytes);
         if available_bytes < floor_bytes {
             return Ok(Err(StoreError::Full {
                 available_bytes,
@@ -84,6 +82,29 @@ impl Space {
             self.hold_reserve();
         }
         Ok(Ok(()))
+    }
+
+    /// Refuses if so many more bytes would take the volume below the floor.
+    pub(super) fn admit_more(
+        &self,
+        database_bytes: u64,
+        more_bytes: u64,
+    ) -> io::Result<Result<(), StoreError>> {
+        let available_bytes = self.available_bytes()?;
+        let floor_bytes = self.floor_bytes(database_bytes).saturating_add(more_bytes);
+        Ok(if available_bytes < floor_bytes {
+            Err(StoreError::Full {
+                available_bytes,
+                floor_bytes,
+            })
+        } else {
+            Ok(())
+        })
+    }
+
+    fn floor_bytes(&self, database_bytes: u64) -> u64 {
+        self.min_free_bytes
+            .unwrap_or(DEFAULT_FLOOR_BYTES.max(database_bytes / 10))
     }
 
     /// Gives up the reserve if the volume has not even that much left; asked before sled is opened.

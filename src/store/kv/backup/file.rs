@@ -1,0 +1,287 @@
+//! The file: lines, frames and checksum. Nothing here knows what the lines say.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{BackupError, Entity, Manifest};
+use crate::domain::time::{Stamp, Timestamp};
+use crate::store::EntitySink;
+use crate::store::kv::records::{self, backup_line::Line};
+
+/// What the header calls the file.
+const KIND: &str = "article-store backup";
+/// The format of the lines; grows when older versions could not read them.
+const FORMAT: u32 = 1;
+/// Bytes of lines in a frame.
+const FRAME_BYTES: usize = 4 << 20;
+/// What zstd does well at several times the speed of a disk.
+const LEVEL: i32 = 3;
+/// The longest line that is read. The longest entities are a slot of 100,000 segments and an article's body.
+const MAX_LINE_BYTES: usize = 1 << 30;
+
+/// Writes a backup.
+pub struct BackupWriter<W> {
+    out: W,
+    lines: Vec<u8>,
+    hasher: Sha256,
+    counts: BTreeMap<String, u64>,
+}
+
+impl<W: Write> BackupWriter<W> {
+    /// Begins a backup of the store with this epoch.
+    pub fn new(out: W, epoch: [u8; 16], now: Timestamp) -> io::Result<Self> {
+        let mut writer = Self {
+            out,
+            lines: Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 4),
+            hasher: Sha256::new(),
+            counts: BTreeMap::new(),
+        };
+        writer.line(Line::Header(records::BackupHeader {
+            kind: KIND.to_owned(),
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            epoch: epoch.to_vec(),
+            created: now.as_micros(),
+        }))?;
+        Ok(writer)
+    }
+
+    fn line(&mut self, line: Line) -> io::Result<()> {
+        self.append(line)?;
+        if self.lines.len() >= FRAME_BYTES {
+            self.hash();
+            self.frame()?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, line: Line) -> io::Result<()> {
+        serde_json::to_writer(&mut self.lines, &records::BackupLine { line: Some(line) })?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    fn hash(&mut self) {
+        self.hasher.update(&self.lines);
+    }
+
+    fn frame(&mut self) -> io::Result<()> {
+        self.out.write_all(&zstd::bulk::compress(&self.lines, LEVEL)?)?;
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write + Send> EntitySink for BackupWriter<W> {
+    fn entity(&mut self, entity: Entity) -> io::Result<()> {
+        *self.counts.entry(entity.kind().to_owned()).or_default() += 1;
+        self.line(Line::Entity(entity.0))
+    }
+
+    fn end(&mut self, last: Stamp) -> io::Result<()> {
+        self.hash();
+        let line = records::BackupManifest {
+            seq: last.seq,
+            time: last.time.as_micros(),
+            counts: std::mem::take(&mut self.counts),
+            sha256: hex(&std::mem::take(&mut self.hasher).finalize()),
+        };
+        self.append(Line::Manifest(line))?;
+        self.frame()?;
+        self.out.flush()
+    }
+}
+
+/// A backup whose header, checksum and manifest were found to agree.
+#[derive(Debug)]
+pub struct BackupFile {
+    path: PathBuf,
+    /// The epoch of the store that it was made of.
+    pub epoch: [u8; 16],
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Lines of entities.
+    pub entities: u64,
+}
+
+impl BackupFile {
+    /// Reads a whole backup and compares it with its manifest.
+    pub fn verify(path: &Path) -> Result<Self, BackupError> {
+        let file = || path.display().to_string();
+        let mut lines = Lines::open(path)?;
+        let mut hasher = Sha256::new();
+        let foreign = |detail: &str| BackupError::Foreign {
+            file: file(),
+            detail: detail.to_owned(),
+        };
+        let first = match lines.next() {
+            Some(first) => first?,
+            None => return Err(foreign("it is empty")),
+        };
+        let header = match parse(&first) {
+            Ok(Line::Header(header)) if header.kind == KIND => header,
+            _ => return Err(foreign("it does not begin with the header of one")),
+        };
+        if header.format > FORMAT {
+            return Err(BackupError::Newer {
+                file: file(),
+                found: header.format,
+                supported: FORMAT,
+            });
+        }
+        let mut last = first;
+        let mut count: u64 = 1;
+        for line in lines {
+            hasher.update(&last);
+            last = line?;
+            count += 1;
+        }
+        let Ok(Line::Manifest(manifest)) = parse(&last) else {
+            return Err(BackupError::CutOff {
+                file: file(),
+                lines: count,
+            });
+        };
+        let altered = |detail: &str| BackupError::Altered {
+            file: file(),
+            detail: detail.to_owned(),
+        };
+        if hex(&hasher.finalize()) != manifest.sha256 {
+            return Err(altered(
+                "its lines do not have the checksum that its manifest names",
+            ));
+        }
+        let entities = count - 2;
+        if manifest.counts.values().sum::<u64>() != entities {
+            return Err(altered("it does not have as many lines as its manifest says"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            epoch: header
+                .epoch
+                .try_into()
+                .map_err(|_| altered("line 1: its epoch is not 16 bytes"))?,
+            manifest: Manifest {
+                seq: manifest.seq,
+                time: Timestamp::from_micros(manifest.time)
+                    .map_err(|_| altered("the time of its manifest cannot be"))?,
+                counts: manifest.counts,
+            },
+            entities,
+        })
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Its entities, each with the number of its line.
+    pub fn entities(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(u64, Entity), BackupError>> + use<>, BackupError> {
+        let name = self.name();
+        let lines = (1_u64..).zip(Lines::open(&self.path)?);
+        let entities = lines.filter_map(move |(number, line)| {
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            };
+            match parse(&line) {
+                Ok(Line::Entity(entity)) => Some(Ok((number, Entity(entity)))),
+                Ok(Line::Header(_) | Line::Manifest(_)) => None,
+                Err(detail) => Some(Err(BackupError::Altered {
+                    file: name.clone(),
+                    detail: format!("line {number}: {detail}"),
+                })),
+            }
+        });
+        Ok(entities)
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Line, String> {
+    let line: records::BackupLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    line.line.ok_or_else(|| "it is empty".to_owned())
+}
+
+/// The lines of a file, with their ends.
+struct Lines {
+    file: String,
+    read: u64,
+    reader: BufReader<zstd::stream::read::Decoder<'static, BufReader<File>>>,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self, BackupError> {
+        let failed = |error: io::Error| BackupError::Io {
+            file: path.display().to_string(),
+            detail: error.to_string(),
+        };
+        let file = File::open(path).map_err(failed)?;
+        let decoder = zstd::stream::read::Decoder::new(file).map_err(failed)?;
+        Ok(Self {
+            file: path.display().to_string(),
+            read: 0,
+            reader: BufReader::with_capacity(1 << 16, decoder),
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let available = self.reader.fill_buf()?;
+            if available.is_empty() {
+                return Ok(line);
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(available.len(), |end| end + 1);
+            line.extend_from_slice(available.get(..taken).unwrap_or(available));
+            self.reader.consume(taken);
+            if end.is_some() {
+                return Ok(line);
+            }
+            if line.len() > MAX_LINE_BYTES {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("a line is longer than {MAX_LINE_BYTES} bytes"),
+                ));
+            }
+        }
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Result<Vec<u8>, BackupError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read() {
+            Ok(line) if line.is_empty() => None,
+            Ok(line) => {
+                self.read += 1;
+                Some(Ok(line))
+            }
+            // What the decoder cannot read at all is no backup; what it cannot read later was one.
+            Err(error) if self.read == 0 => Some(Err(BackupError::Foreign {
+                file: self.file.clone(),
+                detail: error.to_string(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(Err(BackupError::CutOff {
+                file: self.file.clone(),
+                lines: self.read,
+            })),
+            Err(error) => Some(Err(BackupError::Altered {
+                file: self.file.clone(),
+                detail: format!("after line {}: {error}", self.read),
+            })),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,170 @@
+//! Compaction: sled's file never shrinks, so all entries are copied into a new database, which then takes the place of
+//! the old one.
+//!
+//! The copy is made in small steps by the thread that writes, between two groups: what was copied is kept equal by
+//! mirroring every batch into it, what was not yet is met by a later step. So the copy needs no lock and no second look
+//! at what changed. When all is copied, it is compared entry by entry in the same way, and then the next reopening of
+//! the engine takes it up. Until then the old database is the only one that counts: whatever fails here, and a process
+//! that ends, costs nothing but the copy.
+
+use std::fs::{self, File};
+use std::ops::Bound;
+use std::path::Path;
+
+use ::sled::{Db, IVec};
+
+use super::chunks::{self, Staged};
+use super::fault::{Fault, Outcome, contain};
+use super::{open, replace};
+use crate::store::kv::engine::{Direction, Progress};
+
+/// Bytes that a step copies, and entries that it copies or compares: a few milliseconds for the writes that wait.
+const STEP_BYTES: usize = 512 << 10;
+const STEP_ENTRIES: usize = 2_000;
+/// Bytes after which the copy is flushed, because sled keeps in memory what is not.
+const FLUSH_BYTES: usize = 8 << 20;
+
+/// A copy that is being made.
+pub(super) struct Compaction {
+    db: Db,
+    phase: Phase,
+    /// The last key that was copied, or compared; before all if there is none.
+    cursor: Bound<IVec>,
+    unflushed_bytes: usize,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Copying,
+    Comparing,
+    /// Equal, and kept so; to be taken up by the next reopening.
+    Ready,
+}
+
+impl Compaction {
+    /// Begins a copy of a database with so many bytes alive, in a directory without one.
+    pub(super) fn begin(directory: &Path, cache_bytes: u64, live_bytes: u64) -> Outcome<Self> {
+        replace::discard(directory)?;
+        let place = replace::place(directory);
+        fs::create_dir(&place)?;
+        let db = contain(|| open::config(&place.join("db"), cache_bytes).open())?;
+        Ok(Self {
+            db,
+            phase: Phase::Copying,
+            cursor: Bound::Unbounded,
+            unflushed_bytes: 0,
+            progress: Progress {
+                done_bytes: 0,
+                // It is copied and then compared.
+                total_bytes: 2 * live_bytes,
+            },
+        })
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Copies or compares the next entries of the database.
+    pub(super) fn step(&mut self, db: &Db) -> Outcome<()> {
+        let rest = match &self.cursor {
+            Bound::Included(key) | Bound::Excluded(key) => Bound::Excluded(key.clone()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let page = contain(|| {
+            let bounds = (rest.clone(), Bound::Unbounded);
+            chunks::page_of(db, &bounds, Direction::Forward, STEP_ENTRIES, STEP_BYTES)
+        })?;
+        let bytes: usize = page
+            .entries
+            .iter()
+            .map(|(key, stored)| key.len() + stored.len())
+            .sum();
+        match self.phase {
+            Phase::Copying => {
+                let mut copied = Staged::default();
+                for (key, stored) in &page.entries {
+                    copied.put(key, stored.clone());
+                }
+                self.apply(&copied)?;
+            }
+            Phase::Comparing => self.compare(rest, &page)?,
+            Phase::Ready => return Ok(()),
+        }
+        self.progress.done_bytes = (self.progress.done_bytes + bytes as u64).min(self.progress.total_bytes);
+        if let Some((last, _)) = page.entries.last() {
+            self.cursor = Bound::Included(last.clone());
+        }
+        if page.complete {
+            self.cursor = Bound::Unbounded;
+            self.phase = match self.phase {
+                Phase::Copying => Phase::Comparing,
+                _ => Phase::Ready,
+            };
+        }
+        Ok(())
+    }
+
+    /// Keeps equal what was copied already, given what was just applied to the database.
+    pub(super) fn mirror(&mut self, staged: &Staged) -> Outcome<()> {
+        let everything = self.phase != Phase::Copying;
+        let cursor = match &self.cursor {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        };
+        let copied = |key: &IVec| everything || cursor.is_some_and(|cursor| key <= cursor);
+        let entries: Vec<_> = staged
+            .entries
+            .iter()
+            .filter(|(key, _)| copied(key))
+            .cloned()
+            .collect();
+        self.apply(&Staged { entries })
+    }
+
+    /// Makes all of the copy durable and closes it.
+    pub(super) fn close(self, directory: &Path) -> Outcome<()> {
+        contain(|| self.db.flush())?;
+        let path = replace::place(directory).join("db").join("db");
+        contain::<_, Fault>(|| {
+            drop(self.db);
+            Ok(())
+        })?;
+        Ok(File::open(path)?.sync_all()?)
+    }
+
+    fn apply(&mut self, staged: &Staged) -> Outcome<()> {
+        if staged.entries.is_empty() {
+            return Ok(());
+        }
+        contain(|| self.db.apply_batch(staged.batch()))?;
+        self.unflushed_bytes += staged.bytes();
+        if self.unflushed_bytes >= FLUSH_BYTES {
+            contain(|| self.db.flush())?;
+            self.unflushed_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// The copy must have exactly these entries between the cursor and the last of them, or to its end.
+    fn compare(&self, rest: Bound<IVec>, page: &chunks::Page) -> Outcome<()> {
+        let end = match page.entries.last() {
+            Some((last, _)) if !page.complete => Bound::Included(last.clone()),
+            _ => Bound::Unbounded,
+        };
+        let copy = contain(|| {
+            let limit = page.entries.len() + 1;
+            chunks::page_of(&self.db, &(rest, end), Direction::Forward, limit, usize::MAX)
+        })?;
+        if copy.entries == page.entries {
+            Ok(())
+        } else {
+            Err(Fault::Damaged("the copy does not equal the database".to_owned()))
+        }
+    }
+}

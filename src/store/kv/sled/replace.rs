@@ -1,0 +1,106 @@
+//! Putting another database in the place of the one that is there: after a restore or a compaction.
+//!
+//! The new one is built as `new/db` below the store directory, and made durable. Then `db` becomes `db.old` and `new/db`
+//! becomes `db`. A process that is killed between the two leaves no `db`; the next open takes `db.old` back, and
+//! nothing has happened. What is left over of anything else is removed by that open.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::SledConfig;
+use super::open::{self, sync, sync_tree};
+use crate::store::error::{OpenError, Result, StoreError};
+
+const NEW: &str = "new";
+const OLD: &str = "db.old";
+
+/// Ends a replacement that was broken off. The directory is locked, and no database of it is open.
+pub(super) fn settle(directory: &Path) -> io::Result<()> {
+    let (db, old) = (directory.join("db"), directory.join(OLD));
+    if old.try_exists()? && !db.try_exists()? {
+        tracing::warn!("the database was being replaced when the process ended; the old one stays");
+        fs::rename(&old, &db)?;
+        sync(directory)?;
+    }
+    discard(directory)
+}
+
+/// Removes what a replacement leaves.
+pub(super) fn discard(directory: &Path) -> io::Result<()> {
+    for name in [NEW, OLD] {
+        let path = directory.join(name);
+        if path.try_exists()? {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The directory that the new database is built in.
+pub(super) fn place(directory: &Path) -> std::path::PathBuf {
+    directory.join(NEW)
+}
+
+/// Puts the closed new database in the place of the closed old one, if there is one.
+pub(super) fn switch(directory: &Path) -> io::Result<()> {
+    let (db, old) = (directory.join("db"), directory.join(OLD));
+    let new = place(directory).join("db");
+    sync_tree(&new)?;
+    if db.try_exists()? {
+        fs::rename(&db, &old)?;
+    }
+    fs::rename(&new, &db)?;
+    // Nothing may be acknowledged by the new one before it is sure to be found.
+    sync(directory)
+}
+
+/// Takes the switch back: the new database cannot be opened.
+pub(super) fn switch_back(directory: &Path) -> io::Result<()> {
+    let (db, old) = (directory.join("db"), directory.join(OLD));
+    fs::rename(&db, place(directory).join("db"))?;
+    fs::rename(&old, &db)?;
+    sync(directory)
+}
+
+/// A store directory that is held while a database is built for it from outside.
+pub struct Replacement {
+    config: SledConfig,
+    _lock: File,
+}
+
+impl Replacement {
+    /// Takes the directory. Without `replace` it must hold no store.
+    pub fn begin(config: &SledConfig, replace: bool) -> Result<Self> {
+        let directory = &config.directory;
+        let lock = open::lock(directory).map_err(StoreError::Open)?;
+        let refused = |error: io::Error| StoreError::Open(open::refused(directory, &error));
+        settle(directory).map_err(refused)?;
+        if !replace && directory.join("db").try_exists().map_err(refused)? {
+            return Err(StoreError::Open(OpenError::NotEmpty {
+                directory: directory.display().to_string(),
+            }));
+        }
+        Ok(Self {
+            config: config.clone(),
+            _lock: lock,
+        })
+    }
+
+    /// How to open the engine that is built.
+    pub fn config(&self) -> SledConfig {
+        SledConfig {
+            directory: place(&self.config.directory),
+            reserve_bytes: 0,
+            ..self.config.clone()
+        }
+    }
+
+    /// Puts the database that was built, and is closed, in its place.
+    pub fn put_in_place(self) -> Result<()> {
+        let directory = &self.config.directory;
+        switch(directory)
+            .and_then(|()| discard(directory))
+            .map_err(|error| StoreError::Open(open::refused(directory, &error)))
+    }
+}

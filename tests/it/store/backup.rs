@@ -1,0 +1,407 @@
+//! Backups: everything is in them, consistent while writes go on; what is not one, or no longer is, is refused by name
+//! and touches nothing.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use article_store::clock::SystemClock;
+use article_store::domain::time::Stamp;
+use article_store::store::kv::KvStore;
+use article_store::store::kv::backup::{BackupError, BackupFile, BackupWriter, Loader, restore};
+use article_store::store::kv::memory::MemoryEngine;
+use article_store::store::kv::sled::{SledConfig, SledEngine};
+use article_store::store::{ArticleState, Changes, Entity, EntitySink, OpenError, Store, StoreError};
+use futures::future::join_all;
+
+use super::bench::{Bench, Kind, at, within_limit};
+use super::fixtures::*;
+
+on_every_engine! {
+    a_backup_restores_to_the_same_store,
+    a_backup_under_writes_is_the_store_after_one_commit,
+    a_copy_is_the_same_store_with_its_epoch,
+    a_reader_that_goes_away_ends_the_backup_alone,
+}
+
+fn config(directory: &Path) -> SledConfig {
+    SledConfig {
+        min_free_bytes: Some(0),
+        reserve_bytes: 0,
+        ..SledConfig::new(directory)
+    }
+}
+
+/// Articles with revisions, translations into two languages, requests and long texts.
+async fn fill(bench: &Bench) {
+    let long = "سطر طويل ".repeat(20_000);
+    join_all((0..40).map(|number| {
+        let long = &long;
+        async move {
+            let article = id(&format!("a{number}"));
+            let text = if number == 7 { long } else { "p" };
+            let new = create(
+                &article,
+                metadata_at(&format!("https://e.test/{number}")),
+                content("t", &[text]),
+            );
+            bench.store.commit(with_request(new, number)).await.unwrap();
+            for tag in ["fr", "en"] {
+                let state = bench.article(&article).await.unwrap();
+                let slot = attach(&*bench.store, &state, &language(tag), &texts("x", 1)).await;
+                bench.store.commit(slot.unwrap()).await.unwrap();
+            }
+            if number % 3 == 0 {
+                revise_once(bench, number, "q").await;
+            }
+        }
+    }))
+    .await;
+}
+
+async fn revise_once(bench: &Bench, number: u64, text: &str) {
+    let article = id(&format!("a{number}"));
+    let state = bench.article(&article).await.unwrap();
+    let history = bench.store.segment_history(&article).await.unwrap();
+    let revised = revise(&state, history, content("t", &[text]));
+    bench.store.commit(revised).await.unwrap();
+}
+
+async fn back_up(store: &KvStore, file: &Path) -> Stamp {
+    let epoch = store.status().await.unwrap().epoch;
+    let out = fs::File::create(file).unwrap();
+    let writer = BackupWriter::new(out, epoch, at("2022-05-11T00:00:00Z")).unwrap();
+    store.dump(Box::new(writer)).await.unwrap()
+}
+
+async fn restored(file: &Path, directory: &Path) -> KvStore {
+    let done = restore(
+        file,
+        &config(directory),
+        false,
+        Arc::new(SystemClock),
+        &mut |_, _, _| {},
+    )
+    .await;
+    done.unwrap();
+    open(directory)
+}
+
+fn open(directory: &Path) -> KvStore {
+    KvStore::open(
+        SledEngine::open(config(directory)).unwrap(),
+        Arc::new(SystemClock),
+        8 << 20,
+    )
+    .unwrap()
+}
+
+async fn states(store: &KvStore) -> Vec<Arc<ArticleState>> {
+    store.scan(None, 10_000).await.unwrap()
+}
+
+async fn log(store: &KvStore) -> Changes {
+    store.changes(0, 1_000_000).await.unwrap()
+}
+
+async fn is_the_same(store: &KvStore, other: &KvStore) {
+    assert_eq!(other.check().await.unwrap(), []);
+    let all = states(store).await;
+    assert_eq!(states(other).await, all);
+    assert_eq!(log(other).await, log(store).await);
+    let (status, other_status) = (store.status().await.unwrap(), other.status().await.unwrap());
+    assert_eq!(other_status.counts, status.counts);
+    for state in &all {
+        let refs = [
+            state.head.current.history.newest.body(),
+            state.head.revisions.newest.body(),
+        ];
+        assert_eq!(
+            other.bodies(&refs).await.unwrap(),
+            store.bodies(&refs).await.unwrap()
+        );
+        let id = &state.head.id;
+        assert_eq!(
+            other.segment_history(id).await.unwrap(),
+            store.segment_history(id).await.unwrap()
+        );
+        let aliases = &state.head.aliases;
+        assert_eq!(
+            other.lookup(aliases).await.unwrap(),
+            store.lookup(aliases).await.unwrap()
+        );
+    }
+    for number in 0..40 {
+        let key = request_key(number);
+        assert_eq!(
+            other.request(&key).await.unwrap(),
+            store.request(&key).await.unwrap()
+        );
+    }
+}
+
+async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
+    fill(bench).await;
+    let (file, target) = (
+        bench.directory.path().join("backup"),
+        tempfile::tempdir().unwrap(),
+    );
+    let last = back_up(&bench.store, &file).await;
+    let backup = BackupFile::verify(&file).unwrap();
+    assert_eq!(backup.manifest.seq, last.seq);
+    assert_eq!(backup.manifest.counts["articles"], 40);
+    let other = restored(&file, target.path()).await;
+    is_the_same(&bench.store, &other).await;
+    let (status, other_status) = (bench.store.status().await.unwrap(), other.status().await.unwrap());
+    assert_ne!(other_status.epoch, status.epoch, "its future is another one");
+    // It goes on where the backup ended.
+    let stamp = other.commit(simple(&id("new"))).await.unwrap();
+    assert_eq!(stamp.seq, last.seq + 1);
+    assert_eq!(other.check().await.unwrap(), []);
+    other.close().await.unwrap();
+}
+
+async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) {
+    fill(bench).await;
+    let (file, target) = (
+        bench.directory.path().join("backup"),
+        tempfile::tempdir().unwrap(),
+    );
+    let (done, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    let bench = &*bench;
+    let writers = join_all((0..8_u64).map(|writer| {
+        let (done, written) = (&done, &written);
+        async move {
+            for round in 0.. {
+                if done.load(Ordering::Acquire) {
+                    break;
+                }
+                revise_once(bench, writer * 5, &format!("{writer} {round}")).await;
+                let new = simple(&id(&format!("w{writer}-{round}")));
+                bench
+                    .store
+                    .commit(with_request(new, 1_000 + writer * 1_000_000 + round))
+                    .await
+                    .unwrap();
+                written.fetch_add(2, Ordering::Relaxed);
+            }
+        }
+    }));
+    let backups = async {
+        for _ in 0..3 {
+            back_up(&bench.store, &file).await;
+        }
+        let last = back_up(&bench.store, &file).await;
+        done.store(true, Ordering::Release);
+        last
+    };
+    let (last, _) = futures::join!(backups, writers);
+    assert!(
+        written.load(Ordering::Relaxed) > 16,
+        "nothing was written meanwhile"
+    );
+    let other = restored(&file, target.path()).await;
+    assert_eq!(other.check().await.unwrap(), []);
+    let all = log(&bench.store).await;
+    let (before, after): (Vec<_>, Vec<_>) = all.commits.into_iter().partition(|c| c.stamp.seq <= last.seq);
+    assert_eq!(log(&other).await.commits, before);
+    let later: HashSet<_> = after
+        .iter()
+        .flat_map(|c| c.events.iter().map(|e| &e.article))
+        .collect();
+    let untouched = |states: Vec<Arc<ArticleState>>| {
+        let mut states = states;
+        states.retain(|state| !later.contains(&state.head.id));
+        states
+    };
+    let same = untouched(states(&bench.store).await);
+    assert!(same.len() >= 32);
+    assert_eq!(untouched(states(&other).await), same);
+    other.close().await.unwrap();
+}
+
+/// Hands everything to a loader.
+struct Copying(Option<Loader>, std::sync::mpsc::Sender<Loader>);
+
+impl EntitySink for Copying {
+    fn entity(&mut self, entity: Entity) -> io::Result<()> {
+        let loader = self.0.as_mut().unwrap();
+        loader.add(&entity).unwrap().unwrap();
+        Ok(())
+    }
+    fn end(&mut self, _: Stamp) -> io::Result<()> {
+        self.1.send(self.0.take().unwrap()).unwrap();
+        Ok(())
+    }
+}
+
+async fn a_copy_is_the_same_store_with_its_epoch(bench: &mut Bench) {
+    fill(bench).await;
+    let loader = Loader::new(MemoryEngine::new(), Arc::new(SystemClock), 8 << 20).unwrap();
+    let (sender, loaders) = std::sync::mpsc::channel();
+    let sink = Copying(Some(loader), sender);
+    bench.store.dump(Box::new(sink)).await.unwrap();
+    let epoch = bench.store.status().await.unwrap().epoch;
+    let copy = loaders.recv().unwrap().finish(Some(epoch)).unwrap();
+    is_the_same(&bench.store, &copy).await;
+    assert_eq!(copy.status().await.unwrap().epoch, epoch);
+    copy.close().await.unwrap();
+}
+
+/// Fails after some bytes.
+struct Broken(usize);
+
+impl Write for Broken {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Ok(taken)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn a_reader_that_goes_away_ends_the_backup_alone(bench: &mut Bench) {
+    fill(bench).await;
+    let writer = BackupWriter::new(Broken(100), [7; 16], at("2022-05-11T00:00:00Z")).unwrap();
+    let broken = bench.store.dump(Box::new(writer)).await;
+    assert!(
+        matches!(broken, Err(StoreError::Unavailable { .. })),
+        "{broken:?}"
+    );
+    let file = bench.directory.path().join("backup");
+    back_up(&bench.store, &file).await;
+    BackupFile::verify(&file).unwrap();
+}
+
+/// A backup of a small store, in pieces: its lines.
+fn with_backup<T>(test: impl AsyncFnOnce(&Bench, PathBuf) -> T) -> T {
+    within_limit(async {
+        let bench = Bench::new(Kind::Memory);
+        fill(&bench).await;
+        let file = bench.directory.path().join("backup");
+        back_up(&bench.store, &file).await;
+        test(&bench, file).await
+    })
+}
+
+#[test]
+fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
+    with_backup(async |bench, file| {
+        let target = tempfile::tempdir().unwrap();
+        let other = open(target.path());
+        other.commit(simple(&id("stays"))).await.unwrap();
+        other.close().await.unwrap();
+        let whole = fs::read(&file).unwrap();
+        let lines = zstd::decode_all(&whole[..]).unwrap();
+        let text = String::from_utf8(lines.clone()).unwrap();
+        let packed = |text: &str| zstd::encode_all(text.as_bytes(), 1).unwrap();
+        let without_last = &text[..text[..text.len() - 1].rfind('\n').unwrap() + 1];
+        let swapped = text.replacen("a11", "a12", 1);
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0x10;
+        let newer = text.replacen("\"format\":1", "\"format\":9", 1);
+        for (name, bytes, expected) in [
+            (
+                "a text",
+                b"not a backup".to_vec(),
+                "is not a backup of an article store",
+            ),
+            ("nothing", Vec::new(), "is not a backup of an article store"),
+            (
+                "another format",
+                packed("{\"id\":\"x\"}\n"),
+                "is not a backup of an article store",
+            ),
+            ("half", whole[..whole.len() / 2].to_vec(), "is cut off after"),
+            ("no manifest", packed(without_last), "is cut off after"),
+            ("another letter", packed(&swapped), "was altered"),
+            ("a flipped bit", flipped, "was altered"),
+            (
+                "newer",
+                packed(&newer),
+                "has backup format 9, and this version reads formats up to 1",
+            ),
+        ] {
+            let bad = bench.directory.path().join(name);
+            fs::write(&bad, bytes).unwrap();
+            let refused = restore(
+                &bad,
+                &config(target.path()),
+                true,
+                Arc::new(SystemClock),
+                &mut |_, _, _| {},
+            )
+            .await
+            .unwrap_err()
+            .to_string();
+            assert!(refused.contains(&bad.display().to_string()), "{name}: {refused}");
+            assert!(refused.contains(expected), "{name}: {refused}");
+            let still = open(target.path());
+            assert_eq!(states(&still).await.len(), 1, "{name}");
+            still.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_restore_replaces_a_store_only_when_told() {
+    with_backup(async |bench, file| {
+        let target = tempfile::tempdir().unwrap();
+        let other = open(target.path());
+        other.commit(simple(&id("goes"))).await.unwrap();
+        let restore = async |replace| {
+            restore(
+                &file,
+                &config(target.path()),
+                replace,
+                Arc::new(SystemClock),
+                &mut |_, _, _| {},
+            )
+            .await
+        };
+        assert!(matches!(
+            restore(true).await,
+            Err(BackupError::Store(StoreError::Open(OpenError::InUse { .. })))
+        ));
+        other.close().await.unwrap();
+        assert!(matches!(
+            restore(false).await,
+            Err(BackupError::Store(StoreError::Open(OpenError::NotEmpty { .. })))
+        ));
+        restore(true).await.unwrap();
+        let store = open(target.path());
+        is_the_same(&bench.store, &store).await;
+        store.close().await.unwrap();
+        let mut left: Vec<_> = fs::read_dir(target.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["db", "lock"]);
+    });
+}
+
+#[test]
+fn a_process_killed_between_the_renames_keeps_the_old_store() {
+    within_limit(async {
+        let target = tempfile::tempdir().unwrap();
+        let store = open(target.path());
+        store.commit(simple(&id("stays"))).await.unwrap();
+        store.close().await.unwrap();
+        fs::rename(target.path().join("db"), target.path().join("db.old")).unwrap();
+        fs::create_dir_all(target.path().join("new/db")).unwrap();
+        let store = open(target.path());
+        assert_eq!(states(&store).await.len(), 1);
+        assert!(!target.path().join("new").exists());
+        store.close().await.unwrap();
+    });
+}

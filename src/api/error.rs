@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::Violation;
+use crate::domain::access::Scope;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
 use crate::service::articles::Moment;
@@ -275,6 +276,16 @@ fn map(error: Error) -> Mapped {
         Error::ArticleDeleted(id) => (
             Code::FailedPrecondition,
             Reason::ArticleDeleted,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::MissingScope(_) => (
+            Code::PermissionDenied,
+            Reason::MissingScope,
+            vec![("scopes", Scope::ALL.map(Scope::name).join(","))],
+        ),
+        Error::SourceWithheld(id) => (
+            Code::FailedPrecondition,
+            Reason::SourceWithheld,
             vec![("article_id", id.to_string())],
         ),
         Error::EtagMismatch {

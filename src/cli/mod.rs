@@ -10,6 +10,7 @@ mod health;
 mod import;
 mod json;
 mod list;
+mod publication;
 mod serve;
 mod terminal;
 mod words;
@@ -59,6 +60,8 @@ enum Sub {
     List(list::List),
     /// Attach a translation to an article.
     Attach(attach::Attach),
+    /// Withhold an article, release it, or set its embargo.
+    Publication(publication::Publication),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Ask whether the server is serving.
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Sub::Get(get) => client(get.run()),
         Sub::List(list) => client(list.run()),
         Sub::Attach(attach) => client(attach.run()),
+        Sub::Publication(publication) => client(publication.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
     };

@@ -2,6 +2,7 @@
 
 use super::articles::Moment;
 use crate::domain::Violation;
+use crate::domain::access::MissingScope;
 use crate::domain::article::ArticleId;
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, TranslationId};
@@ -78,6 +79,12 @@ pub enum Error {
     /// The article is deleted.
     #[error("article \"{0}\" is deleted; undelete it first")]
     ArticleDeleted(ArticleId),
+    /// The caller asks for what its scopes do not reach.
+    #[error(transparent)]
+    MissingScope(#[from] MissingScope),
+    /// The article is withheld or cancelled, so nothing can be done about its translations.
+    #[error("article \"{0}\" is withheld; its translations cannot be changed")]
+    SourceWithheld(ArticleId),
     /// The etag is not the current one.
     #[error("{what} has the etag \"{current}\", not \"{}\"", .expected.as_str())]
     EtagMismatch {

@@ -82,6 +82,7 @@ impl Snapshot {
             &metadata.guid,
             &metadata.located,
             &metadata.dateline,
+            &metadata.status_reason,
         ];
         let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
         2_048 + fields + words + labels + texts + body + translations

@@ -229,6 +229,9 @@ pub trait Store: Send + Sync + 'static {
     /// Articles in the order of their ids, after an id.
     async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>>;
 
+    /// Articles whose embargo has ended at a time and was not lifted yet, those that ended first coming first.
+    async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>>;
+
     /// Applies a batch. The stamp is the commit's.
     async fn commit(&self, batch: Batch) -> Result<Stamp>;
 

@@ -23,7 +23,7 @@ use crate::pb;
 use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
-pub(super) use article::{Update, alias, article, significance, update};
+pub(super) use article::{Update, alias, article, significance, status_change, update};
 pub(super) use query::query;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 
@@ -101,6 +101,11 @@ impl Fields {
 
     pub(in crate::api) fn time(&mut self, field: &str, time: &PbTimestamp) -> Option<Timestamp> {
         self.check(field, Timestamp::from_seconds(time.seconds, time.nanos))
+    }
+
+    /// The end of an article's embargo; absent means none.
+    fn embargo(&mut self, time: Option<&PbTimestamp>) -> Option<Timestamp> {
+        self.time("article.embargo_time", time?)
     }
 
     /// How many items a page may have: 0 means 50, and more than 500 means 500.

@@ -6,6 +6,7 @@
 use prost::Message;
 
 use super::records as rec;
+use crate::domain::access::Visibility;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
     PublicationStatus, Revision, SegmentHistory, Significance,
@@ -80,6 +81,9 @@ codes!(role_code, role, Role, {
 codes!(precision_code, precision, Precision, { Precision::Day => 1, Precision::Minute => 2, Precision::Second => 3 });
 codes!(status_code, status, PublicationStatus, {
     PublicationStatus::Usable => 1, PublicationStatus::Withheld => 2, PublicationStatus::Canceled => 3,
+});
+codes!(visibility_code, visibility, Visibility, {
+    Visibility::Public => 0, Visibility::Embargoed => 1, Visibility::Withheld => 2, Visibility::Canceled => 3,
 });
 codes!(significance_code, significance, Significance, {
     Significance::Typo => 1, Significance::Minor => 2, Significance::Major => 3, Significance::Correction => 4,
@@ -321,6 +325,7 @@ fn metadata_record(metadata: &Metadata) -> rec::Metadata {
         updated: metadata.updated.as_ref().map(date_record),
         publication_status: status_code(metadata.publication_status),
         embargo_time: metadata.embargo_time.map(Timestamp::as_micros),
+        status_reason: metadata.status_reason.clone(),
     }
 }
 
@@ -341,6 +346,7 @@ fn metadata(record: rec::Metadata) -> Result<Metadata> {
         published: record.published.map(date).transpose()?,
         updated: record.updated.map(date).transpose()?,
         publication_status: status(record.publication_status)?,
+        status_reason: record.status_reason,
         embargo_time: record.embargo_time.map(time).transpose()?,
     })
 }
@@ -355,6 +361,7 @@ fn article_version_record(version: &ArticleVersion) -> rec::ArticleVersion {
         deleted: version.deleted.and_then(stamp_record),
         actor: actor_record(&version.actor),
         history: history_record(&version.history),
+        visibility: visibility_code(version.visibility),
     }
 }
 
@@ -370,6 +377,7 @@ fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVer
             .is_deleted
             .then(|| stamp(record.deleted, own))
             .transpose()?,
+        visibility: visibility(record.visibility)?,
         actor: actor(record.actor),
         history,
     })

@@ -10,6 +10,7 @@ use super::engine::Write;
 use super::envelope::Sealed;
 use super::keys;
 use super::prepared::Prepared;
+use crate::domain::access::embargo_end;
 use crate::domain::article::{Alias, ArticleId, Head};
 use crate::domain::query::IndexRow;
 use crate::domain::time::{Stamp, Timestamp};
@@ -166,6 +167,8 @@ impl<'a> Group<'a> {
         if let (Some(mut entity), Some((record, rows))) = (batch.head, head) {
             entity.resolve(stamp);
             put(keys::head(&batch.article), record);
+            self.writes
+                .extend(timer_writes(old.map(|old| &*old.head), &entity, stamp));
             for (axis, row) in rows {
                 self.writes
                     .extend(index_writes(old.map(|old| &*old.head), &entity, axis, row, stamp));
@@ -209,6 +212,16 @@ fn index_writes(
         .map(|old| Write::Remove(key(old)));
     let put = (old.as_ref() != Some(&row)).then(|| Write::Put(key(&row), record.stamped(stamp)));
     moved.into_iter().chain(put)
+}
+
+/// The timer of the new head's embargo, and the removal of the old one's.
+fn timer_writes(old: Option<&Head>, new: &Head, stamp: Stamp) -> impl Iterator<Item = Write> {
+    let key = |head: &Head| embargo_end(&head.current).map(|end| keys::embargo(end, head.id.as_str()));
+    let (old, new) = (old.and_then(key), key(new));
+    let is_moved = old != new;
+    let removed = old.map(Write::Remove);
+    let put = new.map(|key| Write::Put(key, Sealed::plain(&[]).stamped(stamp)));
+    removed.into_iter().chain(put).filter(move |_| is_moved)
 }
 
 /// Who holds an alias, with the alias as stored and the commit that claimed it.

@@ -3,6 +3,7 @@
 //! ```text
 //! a  sha-256(alias)[..16]                              the holder of an alias
 //! b  seq:8 part:2                                      an immutable body, in the order of writing
+//! e  instant:8 article-id                              the timer of an embargo that ends at the instant
 //! h  article-id                                        the head of an article
 //! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
 //! l  first-seq:8                                       the change log, one record a group
@@ -125,6 +126,12 @@ fn ordered(time: Timestamp) -> [u8; 8] {
     (time.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
+/// The time that [`ordered`] wrote.
+fn instant(bytes: &[u8]) -> Option<Timestamp> {
+    let micros = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
+    Timestamp::from_micros(micros.cast_signed()).ok()
+}
+
 /// The key of an index row.
 pub(super) fn index(axis: Axis, instant: Option<Timestamp>, id: &str) -> Vec<u8> {
     match instant {
@@ -140,8 +147,7 @@ pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
     match rest.split_first()? {
         (0, rest) => {
             let (instant, id) = rest.split_at_checked(8)?;
-            let micros = u64::from_be_bytes(instant.try_into().ok()?) ^ (1 << 63);
-            let instant = Some(Timestamp::from_micros(micros.cast_signed()).ok()?);
+            let instant = Some(self::instant(instant)?);
             Some((
                 axis,
                 Position {
@@ -159,6 +165,17 @@ pub(super) fn index_position(key: &[u8]) -> Option<(Axis, Position)> {
         )),
         _ => None,
     }
+}
+
+/// The key of an embargo's timer.
+pub(super) fn embargo(end: Timestamp, id: &str) -> Vec<u8> {
+    key(b'e', &[&ordered(end), id.as_bytes()])
+}
+
+/// The end and the article of an embargo's timer.
+pub(super) fn embargo_of(key: &[u8]) -> Option<(Timestamp, ArticleId)> {
+    let (end, id) = key.strip_prefix(b"e")?.split_at_checked(8)?;
+    Some((instant(end)?, id_of(id)?))
 }
 
 fn id_of(bytes: &[u8]) -> Option<ArticleId> {
@@ -181,6 +198,10 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'i', _)) => match index_position(key) {
             Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
             None => format!("index row {}", hex(key)),
+        },
+        Some((b'e', _)) => match embargo_of(key) {
+            Some((_, id)) => format!("embargo timer {id:?}"),
+            None => format!("embargo timer {}", hex(key)),
         },
         Some((b'a', digest)) => format!("alias {}", hex(digest)),
         Some((b'r', request)) => match request.split_at_checked(8) {
@@ -234,6 +255,15 @@ mod tests {
             prop_assert!(range.contains(&slot(&a, &french)));
             prop_assert_eq!(range.contains(&slot(&b, &french)), a == b);
             prop_assert_eq!(head(&a).cmp(&head(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn timers_are_in_the_order_of_their_ends(a in (instant(), id()), b in (instant(), id())) {
+            if let (Some(x), Some(y)) = (a.0, b.0) {
+                let key = |end, id: &ArticleId| embargo(end, id.as_str());
+                prop_assert_eq!((x, &a.1).cmp(&(y, &b.1)), key(x, &a.1).cmp(&key(y, &b.1)));
+                prop_assert_eq!(embargo_of(&key(x, &a.1)), Some((x, a.1)));
+            }
         }
 
         #[test]

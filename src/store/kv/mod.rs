@@ -283,6 +283,23 @@ impl Store for KvStore {
         .await
     }
 
+    async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+        self.durably(|| async {
+            self.blocking(move |core| {
+                let due = scan::due_embargoes(core, now, limit)?;
+                // Nothing due is nothing to wait for; what is due may be so by a commit of this moment.
+                let seq = if due.is_empty() {
+                    0
+                } else {
+                    core.applied.load(Ordering::Acquire)
+                };
+                Ok((due, seq))
+            })
+            .await
+        })
+        .await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Stamp> {
         self.core.check_open()?;
         let prepared = Box::new(Prepared::new(batch));

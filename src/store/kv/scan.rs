@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::{codec, envelope, keys, records};
+use crate::domain::article::ArticleId;
 use crate::domain::change::Commit;
 use crate::domain::query::{IndexRow, Order, Position, Query};
 use crate::domain::time::{Seq, Stamp, Timestamp};
@@ -141,6 +142,22 @@ fn log_after(
             Ok(ControlFlow::Continue(()))
         },
     )
+}
+
+/// Articles whose embargo has ended at a time, in the order of the ends.
+pub(super) fn due_embargoes(core: &Core, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+    let mut due = Vec::new();
+    let to = keys::above(&keys::embargo(now, ""));
+    core.engine
+        .scan(b"e".as_slice()..=&to, Direction::Forward, &mut |key, _| {
+            due.extend(keys::embargo_of(key).map(|(_, id)| id));
+            if due.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+    Ok(due)
 }
 
 /// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there

@@ -9,6 +9,7 @@ use super::core::{Core, corrupt};
 use super::engine::Direction;
 use super::group::holder_of;
 use super::{envelope, keys};
+use crate::domain::access::embargo_end;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::Event;
 use crate::domain::freshness::Freshness;
@@ -32,6 +33,7 @@ pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
     check.heads()?;
     check.slots()?;
     check.index()?;
+    check.timers()?;
     check.aliases()?;
     check.segment_histories()?;
     check.requests()?;
@@ -125,6 +127,12 @@ impl Check<'_> {
                     check.report(&name, format!("{alias} does not lead to it"));
                 }
             }
+            if let Some(end) = embargo_end(&head.current) {
+                let timer = keys::embargo(end, head.id.as_str());
+                if check.core.get(&timer)?.is_none() {
+                    check.report(keys::readable(&timer), "it is missing");
+                }
+            }
             Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
         })
     }
@@ -164,6 +172,22 @@ impl Check<'_> {
                 Some((axis, position)) => check
                     .head(&position.id)?
                     .is_some_and(|head| IndexRow::of(&head, axis).date.instant == position.instant),
+                None => false,
+            };
+            if !stands {
+                check.report(keys::readable(key), "it does not agree with its article");
+            }
+            Ok(())
+        })
+    }
+
+    /// No timer may stand for an article that is not under that embargo.
+    fn timers(&mut self) -> Result<()> {
+        self.walk(b"e", |check, key, _, _| {
+            let stands = match keys::embargo_of(key) {
+                Some((end, id)) => check
+                    .head(&id)?
+                    .is_some_and(|head| embargo_end(&head.current) == Some(end)),
                 None => false,
             };
             if !stands {

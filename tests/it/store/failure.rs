@@ -189,7 +189,7 @@ fn all() -> Query {
         language: None,
         section: None,
         publisher: None,
-        show_deleted: true,
+        shown: shown(true),
     }
 }
 

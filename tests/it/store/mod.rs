@@ -28,6 +28,7 @@ mod commits;
 )]
 mod crash;
 mod damage;
+mod embargoes;
 mod failure;
 mod fixtures;
 mod lifecycle;

@@ -240,6 +240,26 @@ impl ArticleService for Articles {
         }))
     }
 
+    async fn purge_article(
+        &self,
+        request: Request<pb::PurgeArticleRequest>,
+    ) -> Result<Response<pb::PurgeArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.article_id("article_id", &request.article_id);
+        let reason = fields.required_text("reason", request.reason);
+        let (id, reason) = fields.status(id.zip(reason))?;
+        let tombstone = self
+            .service
+            .purge_article(&call, &id, &reason, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(render::tombstone(tombstone)))
+    }
+
     async fn list_articles(
         &self,
         request: Request<pb::ListArticlesRequest>,

@@ -222,6 +222,20 @@ fn map(error: Error) -> Mapped {
             Reason::ArticleNotFound,
             vec![("article_id", id.to_string())],
         ),
+        Error::ArticlePurged(tombstone) => (
+            Code::NotFound,
+            Reason::ArticlePurged,
+            vec![
+                ("article_id", tombstone.article.to_string()),
+                ("purge_time", tombstone.stamp.time.to_string()),
+                ("reason", tombstone.reason),
+            ],
+        ),
+        Error::IdPurged(id) => (
+            Code::AlreadyExists,
+            Reason::IdPurged,
+            vec![("article_id", id.to_string())],
+        ),
         Error::AliasNotFound(alias) => (Code::NotFound, Reason::ArticleNotFound, vec![("alias", alias)]),
         Error::RevisionNotFound { id, wanted, head } => {
             let wanted = match wanted {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
-use crate::domain::article::{PublicationStatus, Revision, Significance};
+use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::freshness::{Freshness, Overall};
 use crate::domain::ids::SegmentId;
@@ -146,6 +146,16 @@ pub(crate) fn date(date: &ArticleDate) -> pb::ArticleDate {
         utc_offset_minutes: i32::from(date.utc_offset_minutes),
         precision: precision.into(),
         zone_assumed: date.zone_assumed,
+    }
+}
+
+/// What is left of a purged article.
+pub(super) fn tombstone(tombstone: Tombstone) -> pb::PurgeArticleResponse {
+    pb::PurgeArticleResponse {
+        article_id: tombstone.article.to_string(),
+        purge_time: time(tombstone.stamp.time),
+        reason: tombstone.reason,
+        principal: tombstone.actor.principal,
     }
 }
 

@@ -11,6 +11,7 @@ mod import;
 mod json;
 mod list;
 mod publication;
+mod purge;
 mod serve;
 mod terminal;
 mod words;
@@ -62,6 +63,8 @@ enum Sub {
     Attach(attach::Attach),
     /// Withhold an article, release it, or set its embargo.
     Publication(publication::Publication),
+    /// Erase an article for good.
+    Purge(purge::Purge),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Ask whether the server is serving.
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Sub::List(list) => client(list.run()),
         Sub::Attach(attach) => client(attach.run()),
         Sub::Publication(publication) => client(publication.run()),
+        Sub::Purge(purge) => client(purge.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
     };

@@ -294,6 +294,19 @@ impl Revision {
     }
 }
 
+/// What is left of an article that was purged. Its id is never given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The article.
+    pub article: ArticleId,
+    /// The commit that purged it.
+    pub stamp: Stamp,
+    /// Why.
+    pub reason: String,
+    /// Who purged it.
+    pub actor: Actor,
+}
+
 /// Another name of an article, with one holder in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Alias {

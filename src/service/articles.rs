@@ -86,8 +86,8 @@ impl Service {
         shown: Shown,
     ) -> Result<Snapshot> {
         let state = self.visible(id, shown).await?;
-        let state = self.at(&state, moment).await?;
-        self.snapshot(state, view).await
+        let read = async { self.snapshot(self.at(&state, moment).await?, view).await };
+        self.unless_purged(id, read.await).await
     }
 
     /// Reads many articles.
@@ -103,7 +103,13 @@ impl Service {
                     None => answer.missing.push(id.clone()),
                 }
             }
-            for snapshot in self.snapshots(found, view).await? {
+            let ids: Vec<_> = found.iter().map(|state| state.head.id.clone()).collect();
+            let snapshots = self.snapshots(found, view).await?;
+            answer.missing.extend(
+                ids.into_iter()
+                    .filter(|id| !snapshots.iter().any(|snapshot| snapshot.state.head.id == *id)),
+            );
+            for snapshot in snapshots {
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !answer.articles.is_empty() {
                     answer.unprocessed.push(snapshot.state.head.id.clone());
@@ -132,7 +138,8 @@ impl Service {
         if !shown.shows_version(&state.head.current) {
             return Err(not_found());
         }
-        self.snapshot(state, view).await
+        let id = state.head.id.clone();
+        self.unless_purged(&id, self.snapshot(state, view).await).await
     }
 
     /// Changes fields of an article, or creates it if there is none and `missing` has what to create.
@@ -207,7 +214,8 @@ impl Service {
         let mut last = after.cloned();
         for step in page.articles.chunks(STEP) {
             let states = step.iter().map(|(_, state)| state.clone()).collect();
-            for (snapshot, (position, _)) in self.snapshots(states, view).await?.into_iter().zip(step) {
+            let snapshots = self.snapshots(states, view).await?;
+            for (position, snapshot) in in_places(step, snapshots) {
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !listed.articles.is_empty() {
                     listed.next = last;
@@ -229,6 +237,16 @@ impl Service {
         page_size: usize,
     ) -> Result<(Vec<Revision>, Option<u32>)> {
         let state = self.visible(id, shown).await?;
+        let listed = self.revisions(&state, before, page_size).await;
+        self.unless_purged(id, listed).await
+    }
+
+    async fn revisions(
+        &self,
+        state: &ArticleState,
+        before: Option<u32>,
+        page_size: usize,
+    ) -> Result<(Vec<Revision>, Option<u32>)> {
         let newest = before.map_or(state.head.revision(), |before| {
             before.saturating_sub(1).min(state.head.revision())
         });
@@ -282,4 +300,16 @@ impl Service {
             }
         }
     }
+}
+
+/// Articles with their places in a list; one that was purged since the list was read has none.
+fn in_places(
+    listed: &[(Position, Arc<ArticleState>)],
+    snapshots: Vec<Snapshot>,
+) -> impl Iterator<Item = (&Position, Snapshot)> {
+    let mut places = listed.iter().map(|(position, _)| position);
+    snapshots.into_iter().filter_map(move |snapshot| {
+        let place = places.find(|position| position.id == snapshot.state.head.id)?;
+        Some((place, snapshot))
+    })
 }

@@ -76,7 +76,7 @@ impl Service {
         match self.try_change(call, rpc, id, view, edit).await {
             Err(error) => match self.carried_out(call, rpc).await {
                 Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
-                None => Err(error),
+                None => self.unless_purged(id, Err(error)).await,
             },
             changed => changed,
         }
@@ -116,6 +116,7 @@ impl Service {
                 Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
                     return Err(Error::AliasTaken { alias, holder });
                 }
+                Err(StoreError::Conflict(Conflict::Purged(id))) => return Err(Error::IdPurged(id)),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -154,7 +155,7 @@ impl Service {
                 },
                 None,
             ) => create(draft),
-            (_, None) => Err(Error::ArticleNotFound(id.clone())),
+            (_, None) => Err(self.absent(id).await),
             (Edit::Update { .. }, Some(state)) if state.head.current.deleted.is_some() => {
                 Err(Error::ArticleDeleted(id.clone()))
             }
@@ -333,7 +334,7 @@ fn metadata_step(
 }
 
 /// Whether the caller's etag is the article's.
-fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
+pub(super) fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
     let current = state.head.current.etag;
     match expected {
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {

@@ -21,6 +21,7 @@ pub mod error;
 pub mod export;
 pub mod import;
 pub mod publication;
+pub mod purge;
 mod requests;
 pub mod snapshot;
 pub mod translations;

@@ -85,7 +85,7 @@ impl Service {
         match self.try_attach(call, attachment).await {
             Err(error) => match self.carried_out(call, ATTACH).await {
                 Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
-                None => Err(error),
+                None => self.unless_purged(&attachment.article, Err(error)).await,
             },
             attached => attached,
         }
@@ -248,6 +248,16 @@ impl Service {
         shown: Shown,
     ) -> Result<TranslationSnapshot> {
         let present = self.visible(&name.article, shown).await?;
+        let read = self.translation_at(name, moment, present).await;
+        self.unless_purged(&name.article, read).await
+    }
+
+    async fn translation_at(
+        &self,
+        name: &TranslationName,
+        moment: Moment,
+        present: Arc<ArticleState>,
+    ) -> Result<TranslationSnapshot> {
         let state = match moment {
             Moment::Now | Moment::Time(_) => self.at(&present, moment).await?,
             Moment::Revision(number) if number == present.head.revision() => present,
@@ -285,7 +295,8 @@ impl Service {
         shown: Shown,
     ) -> Result<Vec<TranslationSnapshot>> {
         let state = self.visible(article, shown).await?;
-        let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await?;
+        let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await;
+        let state = self.unless_purged(article, state).await?;
         let mut listed = Vec::new();
         for slot in state
             .slots

@@ -152,6 +152,15 @@ impl Fields {
         text
     }
 
+    /// The same, not blank.
+    pub(in crate::api) fn required_text(&mut self, field: &str, text: String) -> Option<String> {
+        if text.trim().is_empty() {
+            self.wrong(field, "is required");
+            return None;
+        }
+        Some(self.text(field, text))
+    }
+
     fn texts(&mut self, field: &str, texts: Vec<String>) -> Vec<String> {
         if texts.len() > MAX_LIST {
             self.wrong(field, format!("{} entries are more than {MAX_LIST}", texts.len()));

@@ -9,7 +9,7 @@ use super::records as rec;
 use crate::domain::access::Visibility;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
-    PublicationStatus, Revision, SegmentHistory, Significance,
+    PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
 };
 use crate::domain::change::{Event, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -582,6 +582,25 @@ pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
             .map(|s| Ok((s.revision, significance(s.significance)?)))
             .collect::<Result<_>>()?,
         contents: record.contents.chunks(16).map(hash).collect::<Result<_>>()?,
+    })
+}
+
+pub(super) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
+    rec::Tombstone {
+        article: tombstone.article.as_str().to_owned(),
+        reason: tombstone.reason.clone(),
+        actor: actor_record(&tombstone.actor),
+    }
+    .encode_to_vec()
+}
+
+pub(super) fn decode_tombstone(payload: &[u8], own: Stamp) -> Result<Tombstone> {
+    let record: rec::Tombstone = message(payload)?;
+    Ok(Tombstone {
+        article: article_id(&record.article)?,
+        stamp: own,
+        reason: record.reason,
+        actor: actor(record.actor),
     })
 }
 

@@ -10,10 +10,12 @@ use super::engine::Write;
 use super::envelope::Sealed;
 use super::keys;
 use super::prepared::Prepared;
+use super::purge;
 use crate::domain::access::embargo_end;
 use crate::domain::article::{Alias, ArticleId, Head};
+use crate::domain::history::BodyRef;
 use crate::domain::query::IndexRow;
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::{ArticleState, Batch, Expect};
 
@@ -24,9 +26,14 @@ pub(super) struct Group<'a> {
     log: LogGroup,
     /// What to write, but for the log.
     pub(super) writes: Vec<Write>,
-    /// The articles as the group leaves them.
-    pub(super) articles: HashMap<ArticleId, Arc<ArticleState>>,
-    aliases: HashMap<Vec<u8>, ArticleId>,
+    /// The articles as the group leaves them; `None` for a purged one.
+    pub(super) articles: HashMap<ArticleId, Option<Arc<ArticleState>>>,
+    /// The bodies that the group removes.
+    pub(super) erased: Vec<BodyRef>,
+    /// The newest purge of the group.
+    purged: Option<Seq>,
+    /// The holders of aliases that the group changes; `None` for one that it frees.
+    aliases: HashMap<Vec<u8>, Option<ArticleId>>,
     requests: HashSet<Vec<u8>>,
 }
 
@@ -42,6 +49,8 @@ impl<'a> Group<'a> {
             },
             writes: Vec::new(),
             articles: HashMap::new(),
+            erased: Vec::new(),
+            purged: None,
             aliases: HashMap::new(),
             requests: HashSet::new(),
         }
@@ -56,6 +65,9 @@ impl<'a> Group<'a> {
     pub(super) fn add(&mut self, prepared: Prepared, now: Timestamp) -> Result<Stamp> {
         let old = self.current(&prepared.batch.article)?;
         check(&prepared.batch, old.as_deref())?;
+        if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
+            return Err(StoreError::Conflict(Conflict::Purged(prepared.batch.article)));
+        }
         let claims = self.claims(&prepared, old.as_deref())?;
         if let Some((key, _)) = &prepared.request
             && (self.requests.contains(key) || self.core.engine.get(key)?.is_some())
@@ -91,9 +103,20 @@ impl<'a> Group<'a> {
 
     fn current(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
         match self.articles.get(id) {
-            Some(state) => Ok(Some(state.clone())),
+            Some(state) => Ok(state.clone()),
             None => self.core.load(id),
         }
+    }
+
+    /// Whether an id without an article is that of a purged one.
+    fn is_purged(&self, id: &ArticleId) -> Result<bool> {
+        let in_group = self.articles.contains_key(id);
+        Ok(in_group || self.core.engine.get(&keys::tombstone(id))?.is_some())
+    }
+
+    /// The newest purge of the group.
+    pub(super) fn purged(&self) -> Option<Seq> {
+        self.purged
     }
 
     /// The keys of the aliases that the batch claims; all of them must be free.
@@ -105,7 +128,7 @@ impl<'a> Group<'a> {
             }
             let key = keys::alias(alias);
             let holder = match self.aliases.get(&key) {
-                Some(holder) => Some(holder.clone()),
+                Some(holder) => holder.clone(),
                 None => holder_of(self.core, &key)?.map(|(_, _, holder)| holder),
             };
             match holder {
@@ -136,9 +159,13 @@ impl<'a> Group<'a> {
             bodies,
             segment_history,
             aliases,
+            purge,
             request,
             events,
         } = prepared;
+        if let (Some((tombstone, bodies)), Some(old)) = (purge, old) {
+            self.purge(old, tombstone, bodies, stamp);
+        }
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for (part, body) in (0..).zip(bodies) {
             put(
@@ -148,7 +175,7 @@ impl<'a> Group<'a> {
         }
         for ((_, record), key) in aliases.into_iter().zip(claims) {
             if let Some(key) = key {
-                self.aliases.insert(key.clone(), batch.article.clone());
+                self.aliases.insert(key.clone(), Some(batch.article.clone()));
                 put(key, record);
             }
         }
@@ -180,18 +207,33 @@ impl<'a> Group<'a> {
             slot.stamp = stamp;
             new_slots.insert(slot.language.clone(), Arc::new(slot));
         }
-        if let Some(head) = new_head {
-            self.articles.insert(
-                batch.article,
-                Arc::new(ArticleState {
-                    head,
-                    slots: new_slots,
-                }),
-            );
+        if let Some(head) = new_head.filter(|_| batch.purge.is_none()) {
+            let state = ArticleState {
+                head,
+                slots: new_slots,
+            };
+            self.articles.insert(batch.article, Some(Arc::new(state)));
         }
         if let Some((_, logged)) = self.log.commits.last_mut() {
             *logged = events;
         }
+    }
+}
+
+impl Group<'_> {
+    /// Removes an article with all that belongs to it.
+    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, bodies: Vec<BodyRef>, stamp: Stamp) {
+        self.writes.extend(purge::removals(old, &bodies));
+        for alias in &old.head.aliases {
+            let key = keys::alias(alias);
+            self.aliases.insert(key.clone(), None);
+            self.writes.push(Write::Remove(key));
+        }
+        let key = keys::tombstone(&old.head.id);
+        self.writes.push(Write::Put(key, tombstone.stamped(stamp)));
+        self.articles.insert(old.head.id.clone(), None);
+        self.erased.extend(bodies);
+        self.purged = Some(stamp.seq);
     }
 }
 

@@ -11,6 +11,7 @@
 //! p  article-id                                        the segment history of an article
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
+//! x  article-id                                        the tombstone of a purged article
 //! ```
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
 //! at the end of its range (b, i, l) or belongs to the one article (h, s), because the engine's cost is by the leaf
@@ -70,6 +71,19 @@ pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
 /// The article of a segment history's key.
 pub(super) fn segment_history_id(key: &[u8]) -> Option<ArticleId> {
     id_of(key.strip_prefix(b"p")?)
+}
+
+pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
+    key(b'x', &[id.as_str().as_bytes()])
+}
+
+/// The place of a body's key.
+pub(super) fn body_of(key: &[u8]) -> Option<BodyRef> {
+    let (seq, part) = key.strip_prefix(b"b")?.split_at_checked(8)?;
+    Some(BodyRef {
+        seq: u64::from_be_bytes(seq.try_into().ok()?),
+        part: u16::from_be_bytes(part.try_into().ok()?),
+    })
 }
 
 pub(super) fn body(body: BodyRef) -> Vec<u8> {
@@ -188,6 +202,7 @@ pub(super) fn readable(key: &[u8]) -> String {
     match key.split_first() {
         Some((b'h', id)) => format!("head {}", text(id)),
         Some((b's', rest)) => format!("slot {}", text(rest)),
+        Some((b'x', id)) => format!("tombstone {}", text(id)),
         Some((b'p', id)) => format!("segment history {}", text(id)),
         Some((b'm', name)) => format!("store record {}", text(name)),
         Some((b'b', rest)) => match rest.split_at_checked(8) {
@@ -272,6 +287,7 @@ mod tests {
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
             prop_assert_eq!(log(a.0).cmp(&log(b.0)), a.0.cmp(&b.0));
             prop_assert_eq!(log_seq(&log(a.0)), Some(a.0));
+            prop_assert_eq!(body_of(&key(a)), Some(BodyRef { seq: a.0, part: a.1 }));
         }
     }
 }

@@ -5,6 +5,7 @@ use super::codec;
 use super::envelope::Sealed;
 use super::keys;
 use crate::domain::article::Alias;
+use crate::domain::history::BodyRef;
 use crate::domain::query::{Axis, IndexRow};
 use crate::store::Batch;
 
@@ -22,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) segment_history: Option<Sealed>,
     /// All aliases of the head with their holder records; the writer puts those that are new.
     pub(super) aliases: Vec<(Alias, Sealed)>,
+    /// The tombstone, and the bodies that go with the article.
+    pub(super) purge: Option<(Sealed, Vec<BodyRef>)>,
     /// The request record and its key.
     pub(super) request: Option<(Vec<u8>, Sealed)>,
     /// The encoded events.
@@ -29,8 +32,8 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes a batch.
-    pub(super) fn new(batch: Batch) -> Self {
+    /// Encodes a batch; `erased` are the bodies that a purge removes.
+    pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Self {
         let head = batch.head.as_ref();
         let request = batch.request.as_ref().map(|record| {
             (
@@ -72,6 +75,10 @@ impl Prepared {
                     )
                 })
                 .collect(),
+            purge: batch
+                .purge
+                .as_ref()
+                .map(|tombstone| (Sealed::new(&codec::encode_tombstone(tombstone)), erased)),
             events: codec::encode_events(&batch.events, request.as_ref().map(|(key, _)| key.clone())),
             request,
             batch,

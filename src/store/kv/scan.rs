@@ -113,7 +113,7 @@ pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Resul
 }
 
 /// Visits the commits of the log after a number, with their encoded events.
-fn log_after(
+pub(super) fn log_after(
     core: &Core,
     after: Seq,
     mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,

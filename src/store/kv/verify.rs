@@ -8,7 +8,7 @@ use super::codec::{self, Group};
 use super::core::{Core, corrupt};
 use super::engine::Direction;
 use super::group::holder_of;
-use super::{envelope, keys};
+use super::{envelope, keys, purge};
 use crate::domain::access::embargo_end;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::Event;
@@ -36,6 +36,7 @@ pub(super) fn check(core: &Core) -> Result<Vec<Finding>> {
     check.timers()?;
     check.aliases()?;
     check.segment_histories()?;
+    check.tombstones()?;
     check.requests()?;
     check.bodies()?;
     check.log()?;
@@ -270,6 +271,20 @@ impl Check<'_> {
         })
     }
 
+    /// Nothing may be left of a purged article; records that name their article are looked at where they are walked.
+    fn tombstones(&mut self) -> Result<()> {
+        self.walk(b"x", |check, key, stamp, payload| {
+            let tombstone = codec::decode_tombstone(payload, stamp).map_err(corrupt(key))?;
+            if keys::tombstone(&tombstone.article) != key {
+                check.report(keys::readable(key), MISPLACED);
+            }
+            if check.head(&tombstone.article)?.is_some() {
+                check.report(keys::readable(key), "its article is there");
+            }
+            Ok(())
+        })
+    }
+
     fn requests(&mut self) -> Result<()> {
         self.walk(b"r", |check, key, stamp, payload| {
             let request = codec::decode_request(payload, stamp).map_err(corrupt(key))?;
@@ -341,8 +356,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What a commit changed must still be there.
+    /// What a commit changed must still be there, unless the article was purged: then nothing that the commit wrote may.
     fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
+        let tombstone = keys::tombstone(&event.article);
+        if self.core.engine.get(&tombstone)?.is_some() {
+            for body in purge::bodies_in(self.core, seq)? {
+                let name = keys::readable(&keys::body(body));
+                self.report(name, format!("article {:?} was purged", event.article));
+            }
+            return Ok(());
+        }
         let head = keys::head(&event.article);
         let slot = event
             .language

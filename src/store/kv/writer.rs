@@ -4,7 +4,6 @@
 //! the writer. Under load a second thread syncs a group while the writer applies the next, and answers in order.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc as sync_mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -299,7 +298,7 @@ impl Writer {
                     self.reopen();
                 } else {
                     // Readers may wait for commits that do not come: they look again.
-                    self.core.applied.store(self.last.seq, Ordering::Release);
+                    self.core.roll_back(self.last.seq);
                     self.core.durable.send_modify(|durable| durable.generation += 1);
                 }
             }
@@ -311,11 +310,17 @@ impl Writer {
         let last = group.last();
         let writes = group.finish();
         {
-            let _locks = self.core.lock(group.articles.keys());
-            self.core.applied.store(last.seq, Ordering::Release);
+            let _locks = self.core.lock(group.articles.keys(), &group.erased);
+            self.core.show(last.seq, group.purged());
             self.core.engine.apply(writes)?;
             for (id, state) in group.articles.drain() {
-                self.core.articles.insert(id, state);
+                match state {
+                    Some(state) => self.core.articles.insert(id, state),
+                    None => drop(self.core.articles.remove(&id)),
+                }
+            }
+            for body in &group.erased {
+                self.core.bodies.remove(body);
             }
         }
         // What is applied and not flushed may survive or not.
@@ -356,7 +361,7 @@ impl Writer {
                     seq: last.seq,
                     time: last.time.max(self.last.time),
                 };
-                self.core.applied.store(last.seq, Ordering::Release);
+                self.core.roll_back(last.seq);
                 self.core.durable.send_modify(|durable| {
                     durable.seq = last.seq;
                     durable.generation += 1;

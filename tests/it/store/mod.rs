@@ -34,4 +34,5 @@ mod fixtures;
 mod lifecycle;
 mod lists;
 mod log;
+mod purge;
 mod reads;

@@ -58,7 +58,7 @@ impl ArticleService for Articles {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
         let draft = fields.status(draft)?;
         let snapshot = self
@@ -78,6 +78,7 @@ impl ArticleService for Articles {
         use pb::get_article_request::At;
         let request = request.into_inner();
         let mut fields = Fields::default();
+        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
         let id = fields.article_id("article_id", &request.article_id);
         let view = fields.view(request.view, View::Full);
         let moment = match request.at {
@@ -88,7 +89,7 @@ impl ArticleService for Articles {
         let (id, moment) = fields.status(id.zip(moment))?;
         let snapshot = self
             .service
-            .get_article(&id, view, moment, request.show_deleted)
+            .get_article(&id, view, moment, shown)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::GetArticleResponse {
@@ -102,6 +103,7 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::BatchGetArticlesResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
+        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Basic);
         if request.article_ids.len() > MAX_IDS {
             fields.wrong(
@@ -119,7 +121,7 @@ impl ArticleService for Articles {
         let ids = fields.status(Some(ids))?;
         let answer = self
             .service
-            .batch_get_articles(&ids, view, request.show_deleted)
+            .batch_get_articles(&ids, view, shown)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::BatchGetArticlesResponse {
@@ -135,6 +137,7 @@ impl ArticleService for Articles {
     ) -> Result<Response<pb::LookupArticleResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
+        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Full);
         let alias = fields
             .join(convert::alias(request.alias))
@@ -142,7 +145,7 @@ impl ArticleService for Articles {
         let alias = fields.status(alias)?;
         let snapshot = self
             .service
-            .lookup_article(&alias, view, request.show_deleted)
+            .lookup_article(&alias, view, shown)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::LookupArticleResponse {
@@ -157,7 +160,7 @@ impl ArticleService for Articles {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
         let update =
@@ -180,7 +183,7 @@ impl ArticleService for Articles {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -201,7 +204,7 @@ impl ArticleService for Articles {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -215,6 +218,48 @@ impl ArticleService for Articles {
         }))
     }
 
+    async fn set_publication_status(
+        &self,
+        request: Request<pb::SetPublicationStatusRequest>,
+    ) -> Result<Response<pb::SetPublicationStatusResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.article_id("article_id", &request.article_id);
+        let change = convert::status_change(request, &mut fields);
+        let (id, change) = fields.status(id.zip(change))?;
+        let snapshot = self
+            .service
+            .set_publication_status(&call, &id, &change, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::SetPublicationStatusResponse {
+            article: Some(render::article(&snapshot)),
+        }))
+    }
+
+    async fn purge_article(
+        &self,
+        request: Request<pb::PurgeArticleRequest>,
+    ) -> Result<Response<pb::PurgeArticleResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.article_id("article_id", &request.article_id);
+        let reason = fields.required_text("reason", request.reason);
+        let (id, reason) = fields.status(id.zip(reason))?;
+        let tombstone = self
+            .service
+            .purge_article(&call, &id, &reason, etag.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(render::tombstone(tombstone)))
+    }
+
     async fn list_articles(
         &self,
         request: Request<pb::ListArticlesRequest>,
@@ -223,7 +268,8 @@ impl ArticleService for Articles {
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let view = fields.view(request.view, View::Basic);
-        let query = convert::query(&request, self.clock.now(), &mut fields);
+        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
+        let query = convert::query(&request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
         // Where the future begins moves from page to page; that it is asked for does not.
         let range = match request.dating() {
@@ -257,10 +303,11 @@ impl ArticleService for Articles {
         let page_size = fields.page_size(request.page_size);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
+        let shown = self.limits.shown(false, request.show_hidden)?;
         let before = page_token::decode("page_token", &request.page_token, &request.article_id)?;
         let (revisions, next) = self
             .service
-            .list_revisions(&id, before, page_size)
+            .list_revisions(&id, shown, before, page_size)
             .await
             .map_err(error::status)?;
         let next = next.map(|next| page_token::encode(&request.article_id, &next));
@@ -289,7 +336,7 @@ impl ArticleService for Articles {
         let request = request.into_inner();
         let options = ExportOptions {
             translations: request.include_translations,
-            show_deleted: request.show_deleted,
+            shown: self.limits.shown(request.show_deleted, request.show_hidden)?,
         };
         let start: Option<ExportPosition> =
             page_token::decode("resume_token", &request.resume_token, &options)?;

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::Violation;
+use crate::domain::access::Scope;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
 use crate::service::articles::Moment;
@@ -221,6 +222,20 @@ fn map(error: Error) -> Mapped {
             Reason::ArticleNotFound,
             vec![("article_id", id.to_string())],
         ),
+        Error::ArticlePurged(tombstone) => (
+            Code::NotFound,
+            Reason::ArticlePurged,
+            vec![
+                ("article_id", tombstone.article.to_string()),
+                ("purge_time", tombstone.stamp.time.to_string()),
+                ("reason", tombstone.reason),
+            ],
+        ),
+        Error::IdPurged(id) => (
+            Code::AlreadyExists,
+            Reason::IdPurged,
+            vec![("article_id", id.to_string())],
+        ),
         Error::AliasNotFound(alias) => (Code::NotFound, Reason::ArticleNotFound, vec![("alias", alias)]),
         Error::RevisionNotFound { id, wanted, head } => {
             let wanted = match wanted {
@@ -275,6 +290,16 @@ fn map(error: Error) -> Mapped {
         Error::ArticleDeleted(id) => (
             Code::FailedPrecondition,
             Reason::ArticleDeleted,
+            vec![("article_id", id.to_string())],
+        ),
+        Error::MissingScope(_) => (
+            Code::PermissionDenied,
+            Reason::MissingScope,
+            vec![("scopes", Scope::ALL.map(Scope::name).join(","))],
+        ),
+        Error::SourceWithheld(id) => (
+            Code::FailedPrecondition,
+            Reason::SourceWithheld,
             vec![("article_id", id.to_string())],
         ),
         Error::EtagMismatch {

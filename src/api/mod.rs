@@ -14,20 +14,42 @@ pub mod translations;
 
 use sha2::{Digest, Sha256};
 
+use tonic::Status;
+
+use crate::domain::access::{Scopes, Shown};
 use crate::domain::ids::RequestId;
 use crate::service::{Call, Request};
 
-/// What the API accepts.
+/// What the API accepts, and from whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest article or translation, in bytes of its message.
     pub article_bytes: usize,
+    /// The rights of callers without credentials.
+    pub anonymous_scopes: Scopes,
+}
+
+impl Limits {
+    /// What a caller sees that asks for deleted or hidden articles.
+    fn shown(self, show_deleted: bool, show_hidden: bool) -> Result<Shown, Status> {
+        Shown::to(self.anonymous_scopes, show_deleted, show_hidden)
+            .map_err(|error| error::status(error.into()))
+    }
 }
 
 /// Who calls, and the request id with a digest of the request. `message` is the request without its id.
-fn call(request_id: &str, message: &impl prost::Message, fields: &mut convert::Fields) -> Call {
+fn call(
+    limits: Limits,
+    request_id: &str,
+    message: &impl prost::Message,
+    fields: &mut convert::Fields,
+) -> Call {
+    let call = Call {
+        scopes: limits.anonymous_scopes,
+        ..Call::default()
+    };
     if request_id.is_empty() {
-        return Call::default();
+        return call;
     }
     let request = fields
         .check("request_id", RequestId::parse(request_id))
@@ -35,8 +57,5 @@ fn call(request_id: &str, message: &impl prost::Message, fields: &mut convert::F
             id,
             digest: Sha256::digest(message.encode_to_vec()).into(),
         });
-    Call {
-        request,
-        ..Call::default()
-    }
+    Call { request, ..call }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
-use crate::domain::article::{Revision, Significance};
+use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::freshness::{Freshness, Overall};
 use crate::domain::ids::SegmentId;
@@ -64,6 +64,14 @@ pub(super) fn article(snapshot: &Snapshot) -> pb::Article {
         revise_time: time(current.revision.stamp.time),
         delete_time: current.deleted.and_then(|deleted| time(deleted.time)),
         translations: translations(snapshot),
+        publication_status: match metadata.publication_status {
+            PublicationStatus::Usable => pb::PublicationStatus::Usable,
+            PublicationStatus::Withheld => pb::PublicationStatus::Withheld,
+            PublicationStatus::Canceled => pb::PublicationStatus::Canceled,
+        }
+        .into(),
+        embargo_time: metadata.embargo_time.and_then(time),
+        status_reason: metadata.status_reason.clone(),
     }
 }
 
@@ -138,6 +146,16 @@ pub(crate) fn date(date: &ArticleDate) -> pb::ArticleDate {
         utc_offset_minutes: i32::from(date.utc_offset_minutes),
         precision: precision.into(),
         zone_assumed: date.zone_assumed,
+    }
+}
+
+/// What is left of a purged article.
+pub(super) fn tombstone(tombstone: Tombstone) -> pb::PurgeArticleResponse {
+    pb::PurgeArticleResponse {
+        article_id: tombstone.article.to_string(),
+        purge_time: time(tombstone.stamp.time),
+        reason: tombstone.reason,
+        principal: tombstone.actor.principal,
     }
 }
 

@@ -36,7 +36,7 @@ impl TranslationService for Translations {
         let request_id = std::mem::take(&mut request.request_id);
         convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         let attachment = attachment(request, &call, fields)?;
         let (translation, outcome) = self
             .service
@@ -56,6 +56,7 @@ impl TranslationService for Translations {
         use pb::get_translation_request::At;
         let request = request.into_inner();
         let mut fields = Fields::default();
+        let shown = self.limits.shown(false, request.show_hidden)?;
         let name = name(
             &request.article_id,
             &request.language,
@@ -70,7 +71,7 @@ impl TranslationService for Translations {
         let (name, moment) = fields.status(name.zip(moment))?;
         let translation = self
             .service
-            .get_translation(&name, moment)
+            .get_translation(&name, moment, shown)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::GetTranslationResponse {
@@ -84,6 +85,7 @@ impl TranslationService for Translations {
     ) -> Result<Response<pb::ListTranslationsResponse>, Status> {
         let mut request = request.into_inner();
         let mut fields = Fields::default();
+        let shown = self.limits.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(std::mem::take(&mut request.page_size));
         let token = std::mem::take(&mut request.page_token);
         let article = fields.article_id("article_id", &request.article_id);
@@ -95,11 +97,17 @@ impl TranslationService for Translations {
             .as_ref()
             .and_then(|time| fields.time("as_of_time", time));
         let article = fields.status(article)?;
-        let query = (&request.article_id, &language, request.show_withdrawn, as_of);
+        let query = (
+            &request.article_id,
+            &language,
+            request.show_withdrawn,
+            as_of,
+            shown,
+        );
         let after: Option<TranslationPlace> = page_token::decode("page_token", &token, &query)?;
         let mut listed = self
             .service
-            .list_translations(&article, language.as_ref(), request.show_withdrawn, as_of)
+            .list_translations(&article, language.as_ref(), request.show_withdrawn, as_of, shown)
             .await
             .map_err(error::status)?;
         let place = |t: &crate::service::snapshot::TranslationSnapshot| {
@@ -125,7 +133,7 @@ impl TranslationService for Translations {
         let mut request = request.into_inner();
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(&request_id, &request, &mut fields);
+        let call = call(self.limits, &request_id, &request, &mut fields);
         if request.translation_id.is_empty() {
             fields.wrong("translation_id", "is required");
         }

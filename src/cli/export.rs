@@ -24,6 +24,9 @@ pub(crate) struct Export {
     /// Stream deleted articles too.
     #[arg(long)]
     deleted: bool,
+    /// Stream embargoed, withheld and cancelled articles too, as far as the caller may see them.
+    #[arg(long)]
+    hidden: bool,
     /// Go on after the line that had this token; the other options must be the same.
     #[arg(long, value_name = "TOKEN")]
     resume: Option<String>,
@@ -39,6 +42,7 @@ impl Export {
             resume_token: self.resume.unwrap_or_default(),
             include_translations: self.translations,
             show_deleted: self.deleted,
+            show_hidden: self.hidden,
         };
         let mut items = client.export_articles(request).await?.into_inner();
         let mut printer = Printer::new();

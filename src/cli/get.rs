@@ -47,6 +47,9 @@ pub(crate) struct Get {
     /// Read a deleted article too.
     #[arg(long, conflicts_with = "translation")]
     deleted: bool,
+    /// Read an embargoed, withheld or cancelled article too, if the caller may see it.
+    #[arg(long)]
+    hidden: bool,
 }
 
 /// See [`pb::ArticleView`].
@@ -61,7 +64,7 @@ enum View {
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut printer = Printer::new();
-        let width = terminal_width().unwrap_or(LONGEST_LINE).min(LONGEST_LINE);
+        let width = page_width();
         if let Some(name) = &self.translation {
             let translation = self.translation(name).await?;
             match self.output.output {
@@ -88,6 +91,7 @@ impl Get {
             article_id: self.id.clone(),
             view: view.into(),
             show_deleted: self.deleted,
+            show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
         };
         let answer = self.server.articles().await?.get_article(request).await?;
@@ -101,6 +105,7 @@ impl Get {
             article_id: self.id.clone(),
             language: language.to_owned(),
             translation_id: id.to_owned(),
+            show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
         };
         let answer = self.server.translations().await?.get_translation(request).await?;
@@ -108,11 +113,16 @@ impl Get {
     }
 }
 
+/// How wide a page for a person is.
+pub(crate) fn page_width() -> usize {
+    terminal_width().unwrap_or(LONGEST_LINE).min(LONGEST_LINE)
+}
+
 pub(crate) fn without_content() -> Failure {
     Failure::failed("the server's answer is empty")
 }
 
-fn article_page(article: &pb::Article, width: usize) -> String {
+pub(crate) fn article_page(article: &pb::Article, width: usize) -> String {
     let mut page = Page::new(width);
     page.headline(article.title.as_ref().map(|title| title.text.as_str()));
     page.labelled("id", &article.article_id);
@@ -124,6 +134,22 @@ fn article_page(article: &pb::Article, width: usize) -> String {
         page.labelled(
             "deleted",
             &words::timestamp_in(article.delete_time.as_ref(), &jiff::tz::TimeZone::UTC),
+        );
+    }
+    if article.publication_status() != pb::PublicationStatus::Usable || !article.status_reason.is_empty() {
+        let reason = match article.status_reason.as_str() {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        page.labelled(
+            "status",
+            &format!("{}{reason}", words::publication_status(article)),
+        );
+    }
+    if article.embargo_time.is_some() {
+        page.labelled(
+            "embargo",
+            &words::timestamp_in(article.embargo_time.as_ref(), &jiff::tz::TimeZone::UTC),
         );
     }
     page.labelled("language", &article.language);

@@ -59,6 +59,9 @@ pub(crate) struct List {
     /// Deleted articles too.
     #[arg(long)]
     deleted: bool,
+    /// Embargoed, withheld and cancelled articles too, as far as the caller may see them.
+    #[arg(long)]
+    hidden: bool,
     /// How many articles to list at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -142,6 +145,7 @@ impl List {
             section: self.section.clone().unwrap_or_default(),
             publisher: self.publisher.clone().unwrap_or_default(),
             show_deleted: self.deleted,
+            show_hidden: self.hidden,
             view: pb::ArticleView::Basic.into(),
             page_size: self.page_size,
             page_token: String::new(),
@@ -201,10 +205,12 @@ impl Axis {
             Self::Revised => timestamp_in(article.revise_time.as_ref(), zone),
         };
         let title = article.title.as_ref().or(article.lead.as_ref());
-        let deleted = if article.delete_time.is_some() {
-            "(deleted) "
-        } else {
-            ""
+        let deleted = article.delete_time.map_or("", |_| "(deleted) ");
+        let status = match article.publication_status() {
+            pb::PublicationStatus::Withheld | pb::PublicationStatus::Canceled => {
+                format!("({}) ", words::publication_status(article))
+            }
+            _ => String::new(),
         };
         [
             article.article_id.clone(),
@@ -212,7 +218,7 @@ impl Axis {
             article.language.clone(),
             article.revision.to_string(),
             words::glance(&article.translations),
-            format!("{deleted}{}", title.map_or("", |segment| &segment.text)),
+            format!("{deleted}{status}{}", title.map_or("", |segment| &segment.text)),
         ]
     }
 }

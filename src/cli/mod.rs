@@ -10,6 +10,8 @@ mod health;
 mod import;
 mod json;
 mod list;
+mod publication;
+mod purge;
 mod serve;
 mod terminal;
 mod words;
@@ -59,6 +61,10 @@ enum Sub {
     List(list::List),
     /// Attach a translation to an article.
     Attach(attach::Attach),
+    /// Withhold an article, release it, or set its embargo.
+    Publication(publication::Publication),
+    /// Erase an article for good.
+    Purge(purge::Purge),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Ask whether the server is serving.
@@ -127,6 +133,8 @@ pub fn main() -> ExitCode {
         Sub::Get(get) => client(get.run()),
         Sub::List(list) => client(list.run()),
         Sub::Attach(attach) => client(attach.run()),
+        Sub::Publication(publication) => client(publication.run()),
+        Sub::Purge(purge) => client(purge.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
     };

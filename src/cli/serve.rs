@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::api::Limits;
 use crate::clock::{Clock, SystemClock};
+use crate::domain::access::{Scope, Scopes};
 use crate::server::location::{StoreLocation, StoreOptions};
 use crate::server::{self, Config, MAX_FRAME_BYTES};
 use crate::store::Store;
@@ -45,6 +46,11 @@ pub(crate) struct Serve {
     /// The largest article or translation, in bytes of its message.
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_FRAME_BYTES as i64))]
     max_article_bytes: u32,
+    /// What callers without credentials may do besides reading and writing what is public, a list of scopes: `embargoed`
+    /// shows embargoed articles, and lets translations be attached to them; `editorial` shows withheld and cancelled
+    /// articles too. None if not given.
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', value_parser = scope)]
+    anonymous_scopes: Vec<Scope>,
     /// How long running calls may go on after the signal to stop, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     grace_seconds: u32,
@@ -87,6 +93,7 @@ impl Serve {
             cache_mb = self.cache_mb,
             min_free_bytes = self.min_free_bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
             max_article_bytes = self.max_article_bytes,
+            anonymous_scopes = self.anonymous_scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(","),
             grace_seconds = self.grace_seconds,
             log = self.log,
             "configuration"
@@ -111,6 +118,7 @@ impl Serve {
         let config = Config {
             limits: Limits {
                 article_bytes: self.max_article_bytes as usize,
+                anonymous_scopes: self.anonymous_scopes.iter().copied().collect::<Scopes>(),
             },
             grace: Duration::from_secs(self.grace_seconds.into()),
         };
@@ -155,6 +163,18 @@ impl Serve {
         };
         started.map_err(|error| Failure::failed(format!("the log cannot start: {error}")))
     }
+}
+
+fn scope(name: &str) -> Result<Scope, String> {
+    Scope::ALL
+        .into_iter()
+        .find(|scope| scope.name() == name)
+        .ok_or_else(|| {
+            format!(
+                "{name:?} is not one of {}",
+                Scope::ALL.map(Scope::name).join(", ")
+            )
+        })
 }
 
 /// Changes at the first signal; the second one ends the process.

@@ -19,6 +19,11 @@ pub(crate) fn freshness(value: pb::Freshness) -> String {
     word(value.as_str_name(), "FRESHNESS_")
 }
 
+/// Whether an article may be published, in a word.
+pub(crate) fn publication_status(article: &pb::Article) -> String {
+    word(article.publication_status().as_str_name(), "PUBLICATION_STATUS_")
+}
+
 /// An instant of the command line: RFC 3339.
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let instant: jiff::Timestamp = text

@@ -8,6 +8,7 @@ use std::hash::Hash;
 
 use sha2::{Digest, Sha256};
 
+use super::access::Visibility;
 use super::date::ArticleDate;
 use super::etag::Etag;
 use super::history::{History, VersionRef};
@@ -36,7 +37,7 @@ pub enum PublicationStatus {
     Usable,
     /// Held back.
     Withheld,
-    /// Cancelled for good.
+    /// Held back, and not meant to come back.
     Canceled,
 }
 
@@ -71,7 +72,9 @@ pub struct Metadata {
     pub updated: Option<ArticleDate>,
     /// Whether it may be published.
     pub publication_status: PublicationStatus,
-    /// Until when it is embargoed.
+    /// Why that was said last.
+    pub status_reason: String,
+    /// Until when it is, or was, embargoed.
     pub embargo_time: Option<Timestamp>,
 }
 
@@ -208,6 +211,8 @@ pub struct ArticleVersion {
     pub created: Stamp,
     /// When it was deleted, if it is.
     pub deleted: Option<Stamp>,
+    /// How far it may be seen while this is the newest version.
+    pub visibility: Visibility,
     /// Who made this version.
     pub actor: Actor,
     /// This version and the way to earlier ones.
@@ -287,6 +292,19 @@ impl Revision {
         self.stamp.resolve(stamp);
         self.history.resolve(stamp);
     }
+}
+
+/// What is left of an article that was purged. Its id is never given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The article.
+    pub article: ArticleId,
+    /// The commit that purged it.
+    pub stamp: Stamp,
+    /// Why.
+    pub reason: String,
+    /// Who purged it.
+    pub actor: Actor,
 }
 
 /// Another name of an article, with one holder in the store.

@@ -20,6 +20,12 @@ pub enum Kind {
     ArticleDeleted,
     /// The article was undeleted.
     ArticleUndeleted,
+    /// The publication status of the article, or what was said about it, changed.
+    PublicationStatusChanged,
+    /// The embargo of the article ended.
+    EmbargoLifted,
+    /// The article was purged.
+    ArticlePurged,
     /// A translation was written.
     TranslationAttached(TranslationId),
     /// Another translation of the slot is served, or none.

@@ -2,11 +2,12 @@
 
 use super::Violation;
 use super::align::{Aligned, align};
-use super::article::{ArticleId, Content, DraftContent, Metadata, SegmentHistory};
+use super::article::{ArticleId, Content, DraftContent, Metadata, PublicationStatus, SegmentHistory};
 use super::date::ArticleDate;
 use super::ids::SegmentId;
 use super::language::Language;
 use super::segment::{DraftSegment, Segment};
+use super::time::Timestamp;
 use super::url::CanonicalUrl;
 
 /// A whole article as a caller sends it.
@@ -37,13 +38,14 @@ pub struct ArticlePatch {
     pub labels: Option<std::collections::BTreeMap<String, String>>,
     pub published: Option<Option<ArticleDate>>,
     pub updated: Option<Option<ArticleDate>>,
+    pub embargo_time: Option<Option<Timestamp>>,
     pub title: Option<DraftSegment>,
     pub lead: Option<DraftSegment>,
     pub body: Option<Vec<DraftSegment>>,
 }
 
 impl From<ArticleDraft> for ArticlePatch {
-    /// Replaces everything that a caller can set.
+    /// Replaces everything that a caller can set; but an embargo is not lifted by not naming it.
     fn from(draft: ArticleDraft) -> Self {
         let ArticleDraft {
             id: _,
@@ -64,6 +66,7 @@ impl From<ArticleDraft> for ArticlePatch {
             labels: Some(metadata.labels),
             published: Some(metadata.published),
             updated: Some(metadata.updated),
+            embargo_time: metadata.embargo_time.map(Some),
             title: Some(content.title),
             lead: Some(content.lead),
             body: Some(content.body),
@@ -97,7 +100,8 @@ impl ArticlePatch {
             published: pick(&self.published, &old.published),
             updated: pick(&self.updated, &old.updated),
             publication_status: old.publication_status,
-            embargo_time: old.embargo_time,
+            status_reason: old.status_reason.clone(),
+            embargo_time: pick(&self.embargo_time, &old.embargo_time),
         }
     }
 
@@ -117,6 +121,32 @@ impl ArticlePatch {
                 .clone()
                 .unwrap_or_else(|| old.body.iter().map(kept).collect()),
         }
+    }
+}
+
+/// What is said about the publication of an article.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusChange {
+    /// Whether it may be published.
+    pub status: PublicationStatus,
+    /// The end of its embargo, or that there is none; `None` leaves it as it is.
+    pub embargo: Option<Option<Timestamp>>,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+impl StatusChange {
+    /// The metadata after the change. Without a new reason what does not change keeps the old one.
+    pub fn metadata(&self, old: &Metadata) -> Metadata {
+        let mut new = Metadata {
+            publication_status: self.status,
+            embargo_time: self.embargo.unwrap_or(old.embargo_time),
+            ..old.clone()
+        };
+        if new != *old || !self.reason.is_empty() {
+            new.status_reason.clone_from(&self.reason);
+        }
+        new
     }
 }
 

@@ -5,6 +5,7 @@
 //! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold) and [`attach`]
 //! (who may replace whose text).
 
+pub mod access;
 pub mod align;
 pub mod article;
 pub mod attach;

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::Invalid;
+use super::access::{Shown, Visibility};
 use super::article::{ArticleId, Head};
 use super::date::{ArticleDate, Precision, civil_day};
 use super::freshness::{Freshness, Overall};
@@ -168,8 +169,8 @@ pub struct Query {
     pub section: Option<String>,
     /// Only this publisher.
     pub publisher: Option<String>,
-    /// Deleted articles too.
-    pub show_deleted: bool,
+    /// Which deleted and hidden articles too.
+    pub shown: Shown,
     /// Only articles whose translation into a language stands so.
     pub translation: Option<TranslationFilter>,
 }
@@ -272,6 +273,8 @@ pub struct IndexRow {
     pub publisher: String,
     /// Whether the article is deleted.
     pub deleted: bool,
+    /// How far it may be seen.
+    pub visibility: Visibility,
 }
 
 impl IndexRow {
@@ -306,6 +309,7 @@ impl IndexRow {
             section: metadata.section.clone(),
             publisher: metadata.publisher.clone(),
             deleted: head.current.deleted.is_some(),
+            visibility: head.current.visibility,
         }
     }
 }
@@ -315,7 +319,7 @@ impl Query {
     pub fn matches(&self, row: &IndexRow) -> bool {
         let is =
             |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        (self.show_deleted || !row.deleted)
+        self.shown.shows(row.deleted, row.visibility)
             && self
                 .language
                 .as_ref()

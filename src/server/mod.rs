@@ -35,6 +35,8 @@ pub mod location;
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// How often old requests are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often the store is asked for embargoes that have ended. They end at most a second late, the commit included.
+const LIFT_EVERY: Duration = Duration::from_millis(250);
 /// How often health asks the store.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The largest frame that is decoded. An article is far smaller; this bounds what one message can take in memory.
@@ -71,19 +73,16 @@ pub async fn run(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
-    let keeper = tokio::spawn(keep(store.clone(), clock.clone(), reporter.clone()));
+    let service = Service::new(store.clone(), clock.clone());
+    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone()));
+    let lifter = tokio::spawn(lift_embargoes(service.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = router(
-        Service::new(store.clone(), clock.clone()),
-        clock,
-        config.limits,
-        health,
-    )?
-    // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
-    .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-        // A dropped sender means the same.
-        drop(stopped.await);
-    });
+    let server = router(service, clock, config.limits, health)?
+        // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+            // A dropped sender means the same.
+            drop(stopped.await);
+        });
     let served = match select(Box::pin(server), Box::pin(shutdown)).await {
         Either::Left((served, _)) => served,
         Either::Right(((), server)) => {
@@ -95,6 +94,7 @@ pub async fn run(
         }
     };
     keeper.abort();
+    lifter.abort();
     store.close().await?;
     tracing::info!("stopped");
     Ok(served?)
@@ -152,8 +152,30 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
     }
 }
 
+/// Ends embargoes when it is time, those that ended while no server ran first of all.
+async fn lift_embargoes(service: Service) {
+    let mut tick = interval(LIFT_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_failing = false;
+    loop {
+        tick.tick().await;
+        let failed = loop {
+            match service.lift_embargoes().await {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        if let Some(error) = failed.as_ref().filter(|_| !was_failing) {
+            tracing::warn!(%error, "embargoes cannot be lifted now; it is tried again and again");
+        }
+        was_failing = failed.is_some();
+    }
+}
+
 /// Keeps health true to the store, and forgets old requests.
-async fn keep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, reporter: HealthReporter) {
+async fn keep(service: Service, clock: Arc<dyn Clock>, reporter: HealthReporter) {
+    let store = service.store();
     let mut probe = interval(PROBE_EVERY);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = interval(SWEEP_EVERY);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::edits::Edit;
 use super::snapshot::{Snapshot, View};
 use super::{Call, Error, Result, Service};
+use crate::domain::access::Shown;
 use crate::domain::article::{Alias, ArticleId, Revision, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
@@ -82,32 +83,33 @@ impl Service {
         id: &ArticleId,
         view: View,
         moment: Moment,
-        show_deleted: bool,
+        shown: Shown,
     ) -> Result<Snapshot> {
-        let state = self.visible(id, show_deleted).await?;
-        let state = self.at(&state, moment).await?;
-        self.snapshot(state, view).await
+        let state = self.visible(id, shown).await?;
+        let read = async { self.snapshot(self.at(&state, moment).await?, view).await };
+        self.unless_purged(id, read.await).await
     }
 
     /// Reads many articles.
-    pub async fn batch_get_articles(
-        &self,
-        ids: &[ArticleId],
-        view: View,
-        show_deleted: bool,
-    ) -> Result<Batched> {
+    pub async fn batch_get_articles(&self, ids: &[ArticleId], view: View, shown: Shown) -> Result<Batched> {
         let mut answer = Batched::default();
         let mut bytes = 0;
         let mut steps = ids.chunks(STEP);
         for step in steps.by_ref() {
             let mut found = Vec::with_capacity(step.len());
             for (id, state) in step.iter().zip(self.store.articles(step).await?) {
-                match state.filter(|state| show_deleted || state.head.current.deleted.is_none()) {
+                match state.filter(|state| shown.shows_version(&state.head.current)) {
                     Some(state) => found.push(state),
                     None => answer.missing.push(id.clone()),
                 }
             }
-            for snapshot in self.snapshots(found, view).await? {
+            let ids: Vec<_> = found.iter().map(|state| state.head.id.clone()).collect();
+            let snapshots = self.snapshots(found, view).await?;
+            answer.missing.extend(
+                ids.into_iter()
+                    .filter(|id| !snapshots.iter().any(|snapshot| snapshot.state.head.id == *id)),
+            );
+            for snapshot in snapshots {
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !answer.articles.is_empty() {
                     answer.unprocessed.push(snapshot.state.head.id.clone());
@@ -124,7 +126,7 @@ impl Service {
     }
 
     /// Finds an article by an alias.
-    pub async fn lookup_article(&self, alias: &Alias, view: View, show_deleted: bool) -> Result<Snapshot> {
+    pub async fn lookup_article(&self, alias: &Alias, view: View, shown: Shown) -> Result<Snapshot> {
         let holder = self
             .store
             .lookup(std::slice::from_ref(alias))
@@ -133,10 +135,11 @@ impl Service {
             .flatten();
         let not_found = || Error::AliasNotFound(alias.to_string());
         let state = self.existing(&holder.ok_or_else(not_found)?).await?;
-        if state.head.current.deleted.is_some() && !show_deleted {
+        if !shown.shows_version(&state.head.current) {
             return Err(not_found());
         }
-        self.snapshot(state, view).await
+        let id = state.head.id.clone();
+        self.unless_purged(&id, self.snapshot(state, view).await).await
     }
 
     /// Changes fields of an article, or creates it if there is none and `missing` has what to create.
@@ -211,7 +214,8 @@ impl Service {
         let mut last = after.cloned();
         for step in page.articles.chunks(STEP) {
             let states = step.iter().map(|(_, state)| state.clone()).collect();
-            for (snapshot, (position, _)) in self.snapshots(states, view).await?.into_iter().zip(step) {
+            let snapshots = self.snapshots(states, view).await?;
+            for (position, snapshot) in in_places(step, snapshots) {
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !listed.articles.is_empty() {
                     listed.next = last;
@@ -228,10 +232,21 @@ impl Service {
     pub async fn list_revisions(
         &self,
         id: &ArticleId,
+        shown: Shown,
         before: Option<u32>,
         page_size: usize,
     ) -> Result<(Vec<Revision>, Option<u32>)> {
-        let state = self.visible(id, false).await?;
+        let state = self.visible(id, shown).await?;
+        let listed = self.revisions(&state, before, page_size).await;
+        self.unless_purged(id, listed).await
+    }
+
+    async fn revisions(
+        &self,
+        state: &ArticleState,
+        before: Option<u32>,
+        page_size: usize,
+    ) -> Result<(Vec<Revision>, Option<u32>)> {
         let newest = before.map_or(state.head.revision(), |before| {
             before.saturating_sub(1).min(state.head.revision())
         });
@@ -249,12 +264,13 @@ impl Service {
     }
 
     /// An article that may be shown.
-    pub(super) async fn visible(&self, id: &ArticleId, show_deleted: bool) -> Result<Arc<ArticleState>> {
+    pub(super) async fn visible(&self, id: &ArticleId, shown: Shown) -> Result<Arc<ArticleState>> {
         let state = self.existing(id).await?;
-        if state.head.current.deleted.is_some() && !show_deleted {
-            return Err(Error::ArticleNotFound(id.clone()));
+        if shown.shows_version(&state.head.current) {
+            Ok(state)
+        } else {
+            Err(Error::ArticleNotFound(id.clone()))
         }
-        Ok(state)
     }
 
     /// The article at a moment.
@@ -284,4 +300,16 @@ impl Service {
             }
         }
     }
+}
+
+/// Articles with their places in a list; one that was purged since the list was read has none.
+fn in_places(
+    listed: &[(Position, Arc<ArticleState>)],
+    snapshots: Vec<Snapshot>,
+) -> impl Iterator<Item = (&Position, Snapshot)> {
+    let mut places = listed.iter().map(|(position, _)| position);
+    snapshots.into_iter().filter_map(move |snapshot| {
+        let place = places.find(|position| position.id == snapshot.state.head.id)?;
+        Some((place, snapshot))
+    })
 }

@@ -5,21 +5,21 @@
 use std::sync::Arc;
 
 use super::articles::Moment;
+use super::batches::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
 use super::snapshot::{Snapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::access::Visibility;
 use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
+    ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
 };
-use crate::domain::change::{Event, Kind, Scope};
-use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, assign};
-use crate::domain::etag::{Etag, ExpectedEtag};
-use crate::domain::freshness::Freshness;
-use crate::domain::history::{At, History};
+use crate::domain::change::Kind;
+use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, StatusChange, assign};
+use crate::domain::etag::ExpectedEtag;
+use crate::domain::history::At;
 use crate::domain::provenance::Actor;
 use crate::domain::request::{Outcome, RequestRecord};
-use crate::domain::time::Stamp;
-use crate::domain::translation::Slot;
-use crate::store::{ArticleState, Batch, Body, Conflict, Expect, StoreError};
+use crate::domain::time::{Stamp, Timestamp};
+use crate::store::{ArticleState, Batch, Body, Conflict, StoreError};
 
 /// What is asked of an article.
 #[derive(Clone, Copy)]
@@ -44,6 +44,15 @@ pub(super) enum Edit<'a> {
         /// The etag that it must have.
         expected: Option<&'a ExpectedEtag>,
     },
+    /// That it is published, or not, or later.
+    SetStatus {
+        /// What is said about it.
+        change: &'a StatusChange,
+        /// The etag that it must have.
+        expected: Option<&'a ExpectedEtag>,
+    },
+    /// That it appears if its embargo has ended.
+    LiftEmbargo,
 }
 
 /// What an edit comes to.
@@ -67,7 +76,7 @@ impl Service {
         match self.try_change(call, rpc, id, view, edit).await {
             Err(error) => match self.carried_out(call, rpc).await {
                 Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
-                None => Err(error),
+                None => self.unless_purged(id, Err(error)).await,
             },
             changed => changed,
         }
@@ -107,6 +116,7 @@ impl Service {
                 Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
                     return Err(Error::AliasTaken { alias, holder });
                 }
+                Err(StoreError::Conflict(Conflict::Purged(id))) => return Err(Error::IdPurged(id)),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -122,8 +132,16 @@ impl Service {
         state: Option<&Arc<ArticleState>>,
         edit: Edit<'_>,
     ) -> Result<(Step, Outcome)> {
+        let now = self.clock.now();
         let create = |draft: &ArticleDraft| {
-            let batch = new_article(id, draft.clone(), &call.actor)?;
+            let ArticleDraft {
+                id: _,
+                metadata,
+                content,
+            } = draft.clone();
+            let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
+            check_not_empty(&assigned.content)?;
+            let batch = new_article(id, metadata, assigned, &call.actor, now);
             Ok((Step::Commit(Box::new(batch)), Outcome::Created))
         };
         match (edit, state) {
@@ -137,7 +155,7 @@ impl Service {
                 },
                 None,
             ) => create(draft),
-            (_, None) => Err(Error::ArticleNotFound(id.clone())),
+            (_, None) => Err(self.absent(id).await),
             (Edit::Update { .. }, Some(state)) if state.head.current.deleted.is_some() => {
                 Err(Error::ArticleDeleted(id.clone()))
             }
@@ -163,25 +181,21 @@ impl Service {
             }
             (Edit::SetDeleted { deleted, expected }, Some(state)) => {
                 check_etag(state, expected)?;
-                let kind = if deleted {
-                    Kind::ArticleDeleted
-                } else {
-                    Kind::ArticleUndeleted
-                };
-                let current = ArticleVersion {
-                    deleted: deleted.then_some(Stamp::PENDING),
-                    actor: call.actor.clone(),
-                    ..next_version(&state.head, &state.head.current.metadata, deleted)
-                };
-                let head = Head {
-                    current,
-                    ..(*state.head).clone()
-                };
-                Ok((
-                    Step::Commit(Box::new(rewrite(state, head, kind))),
-                    Outcome::Changed,
-                ))
+                Ok(committing(set_deleted(state, deleted, &call.actor, now)))
             }
+            (Edit::SetStatus { change, expected }, Some(state)) => {
+                let metadata = change.metadata(&state.head.current.metadata);
+                if metadata == state.head.current.metadata {
+                    return Ok((Step::Unchanged, Outcome::Unchanged));
+                }
+                check_etag(state, expected)?;
+                let batch = set_metadata(state, &metadata, Kind::PublicationStatusChanged, &call.actor, now);
+                Ok(committing(batch))
+            }
+            (Edit::LiftEmbargo, Some(state)) => Ok(match lifted(state, now) {
+                Some(batch) => committing(batch),
+                None => (Step::Unchanged, Outcome::Unchanged),
+            }),
         }
     }
 
@@ -240,42 +254,35 @@ impl Service {
         actor: &Actor,
     ) -> Result<(Step, Outcome)> {
         let head = &state.head;
+        let now = self.clock.now();
         let metadata = patch.metadata(&head.current.metadata);
         if state.slots.contains_key(&metadata.language) {
             let description = format!("the article has translations into \"{}\"", metadata.language);
             return Err(Error::invalid("article.language", description));
         }
         if !patch.touches_content() {
-            return Ok(self.metadata_step(state, &metadata, actor));
+            return Ok(metadata_step(state, &metadata, actor, now));
         }
         let old = self.revision(&head.current.revision).await?;
         let history = self.store.segment_history(&head.id).await?;
         let assigned = self.assign(patch, &old, head, &history).await?;
         if assigned.content == old.content {
-            return Ok(self.metadata_step(state, &metadata, actor));
+            return Ok(metadata_step(state, &metadata, actor, now));
         }
         check_not_empty(&assigned.content)?;
-        let batch = revised(state, metadata, assigned, history, significance, actor);
-        Ok((Step::Commit(Box::new(batch)), Outcome::Changed))
-    }
-
-    fn metadata_step(&self, state: &ArticleState, metadata: &Metadata, actor: &Actor) -> (Step, Outcome) {
-        if *metadata == state.head.current.metadata {
-            return (Step::Unchanged, Outcome::Unchanged);
-        }
         let current = ArticleVersion {
+            visibility: Visibility::at(&metadata, now),
+            metadata,
             actor: actor.clone(),
-            ..next_version(&state.head, metadata, false)
+            ..head.current.clone()
         };
-        let head = Head {
+        Ok(committing(revised(
+            state,
             current,
-            aliases: all_aliases(&state.head, metadata),
-            ..(*state.head).clone()
-        };
-        (
-            Step::Commit(Box::new(rewrite(state, head, Kind::ArticleMetadataChanged))),
-            Outcome::Changed,
-        )
+            assigned,
+            history,
+            significance,
+        )))
     }
 
     /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's.
@@ -304,8 +311,30 @@ impl Service {
     }
 }
 
+fn committing(batch: Batch) -> (Step, Outcome) {
+    (Step::Commit(Box::new(batch)), Outcome::Changed)
+}
+
+fn metadata_step(
+    state: &ArticleState,
+    metadata: &Metadata,
+    actor: &Actor,
+    now: Timestamp,
+) -> (Step, Outcome) {
+    if *metadata == state.head.current.metadata {
+        return (Step::Unchanged, Outcome::Unchanged);
+    }
+    committing(set_metadata(
+        state,
+        metadata,
+        Kind::ArticleMetadataChanged,
+        actor,
+        now,
+    ))
+}
+
 /// Whether the caller's etag is the article's.
-fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
+pub(super) fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
     let current = state.head.current.etag;
     match expected {
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {
@@ -324,192 +353,5 @@ fn check_not_empty(content: &Content) -> Result<()> {
             "article.title",
             "is required where there is neither a lead nor a body",
         )),
-    }
-}
-
-/// A batch that only records a request, on the state that it found.
-fn unchanged(id: &ArticleId, state: Option<&ArticleState>) -> Batch {
-    Batch {
-        expect: vec![Expect::Head(state.map(|state| state.head.version()))],
-        ..Batch::new(id.clone())
-    }
-}
-
-/// Everything of a new article.
-fn new_article(id: &ArticleId, draft: ArticleDraft, actor: &Actor) -> Result<Batch> {
-    let ArticleDraft {
-        id: _,
-        metadata,
-        content,
-    } = draft;
-    let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
-    check_not_empty(&assigned.content)?;
-    let history = History::first(0);
-    let revisions = History::first(1);
-    let current = ArticleVersion {
-        stamp: Stamp::PENDING,
-        etag: Etag::of(1, &(&metadata, &assigned.content, false)),
-        revision: revisions.newest,
-        created: Stamp::PENDING,
-        deleted: None,
-        actor: actor.clone(),
-        history,
-        metadata,
-    };
-    let head = head_of(id.clone(), current, &assigned, revisions, Vec::new());
-    let head = Head {
-        aliases: all_aliases(&head, &head.current.metadata),
-        ..head
-    };
-    let revision = Revision {
-        stamp: Stamp::PENDING,
-        content: assigned.content,
-        significance: None,
-        actor: actor.clone(),
-        history: head.revisions.clone(),
-    };
-    Ok(Batch {
-        expect: vec![Expect::Head(None)],
-        events: vec![event(&head, Kind::ArticleCreated, None)],
-        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
-        head: Some(head),
-        ..Batch::new(id.clone())
-    })
-}
-
-fn head_of(
-    id: ArticleId,
-    current: ArticleVersion,
-    assigned: &Assigned,
-    revisions: History,
-    aliases: Vec<Alias>,
-) -> Head {
-    Head {
-        id,
-        current,
-        title: assigned.content.title.clone(),
-        lead: assigned.content.lead.clone(),
-        manifest: assigned.content.manifest(),
-        next_segment: assigned.next_segment,
-        aliases,
-        revisions,
-    }
-}
-
-/// The aliases that an article holds with new metadata: it never gives one up.
-fn all_aliases(head: &Head, metadata: &Metadata) -> Vec<Alias> {
-    let mut aliases = head.aliases.clone();
-    aliases.extend(
-        metadata
-            .aliases()
-            .into_iter()
-            .filter(|alias| !head.aliases.contains(alias)),
-    );
-    aliases
-}
-
-/// The version after a head's, with the same content.
-fn next_version(head: &Head, metadata: &Metadata, deleted: bool) -> ArticleVersion {
-    let history = head.current.history.next(0);
-    let digest = (metadata, head.current.etag.digest, deleted);
-    ArticleVersion {
-        stamp: Stamp::PENDING,
-        etag: Etag::of(history.newest.number, &digest),
-        metadata: metadata.clone(),
-        history,
-        ..head.current.clone()
-    }
-}
-
-/// A commit that changes an article without touching its content.
-fn rewrite(state: &ArticleState, head: Head, kind: Kind) -> Batch {
-    Batch {
-        expect: vec![Expect::Head(Some(state.head.version()))],
-        events: vec![event(&head, kind, Some(&state.head))],
-        bodies: vec![Body::Article(head.current.clone())],
-        head: Some(head),
-        ..Batch::new(state.head.id.clone())
-    }
-}
-
-/// A commit that gives an article new content.
-fn revised(
-    state: &ArticleState,
-    metadata: Metadata,
-    assigned: Assigned,
-    mut history: SegmentHistory,
-    significance: Option<Significance>,
-    actor: &Actor,
-) -> Batch {
-    let old = &state.head;
-    let versions = old.current.history.next(0);
-    let revisions = old.revisions.next(1);
-    let current = ArticleVersion {
-        stamp: Stamp::PENDING,
-        etag: Etag::of(versions.newest.number, &(&metadata, &assigned.content, false)),
-        revision: revisions.newest,
-        actor: actor.clone(),
-        history: versions,
-        metadata,
-        ..old.current.clone()
-    };
-    let aliases = all_aliases(old, &current.metadata);
-    let head = head_of(old.id.clone(), current, &assigned, revisions, aliases);
-    history.advance(&old.manifest, old.revision(), &head.manifest, significance);
-    let revision = Revision {
-        stamp: Stamp::PENDING,
-        content: assigned.content,
-        significance,
-        actor: actor.clone(),
-        history: head.revisions.clone(),
-    };
-    let versions = state
-        .slots
-        .iter()
-        .map(|(language, slot)| (language.clone(), slot.version))
-        .collect();
-    let mut events = vec![event(&head, Kind::ArticleRevised, Some(old))];
-    events.extend(
-        state
-            .slots
-            .values()
-            .filter_map(|slot| freshness_event(&head, old, slot)),
-    );
-    Batch {
-        expect: vec![Expect::Head(Some(old.version())), Expect::Slots(versions)],
-        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
-        segment_history: Some(history),
-        events,
-        head: Some(head),
-        ..Batch::new(old.id.clone())
-    }
-}
-
-/// What a new revision does to the translation that is served in a language.
-fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
-    let active = slot.active()?;
-    let from = Freshness::of_translation(active, &old.manifest).overall;
-    let to = Freshness::of_translation(active, &head.manifest).overall;
-    (from != to).then(|| Event {
-        language: Some(slot.language.clone()),
-        etag: Some(active.etag),
-        ..event(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
-    })
-}
-
-/// An event about an article.
-pub(super) fn event(head: &Head, kind: Kind, old: Option<&Head>) -> Event {
-    let scope = Scope::from(&head.current.metadata);
-    let previous = old
-        .map(|old| Scope::from(&old.current.metadata))
-        .filter(|previous| *previous != scope);
-    Event {
-        kind,
-        article: head.id.clone(),
-        revision: head.revision(),
-        language: None,
-        etag: Some(head.current.etag),
-        scope,
-        previous,
     }
 }

@@ -2,7 +2,8 @@
 
 use super::articles::Moment;
 use crate::domain::Violation;
-use crate::domain::article::ArticleId;
+use crate::domain::access::MissingScope;
+use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, TranslationId};
 use crate::domain::language::Language;
@@ -33,6 +34,12 @@ pub enum Error {
     /// There is no such article.
     #[error("there is no article \"{0}\"")]
     ArticleNotFound(ArticleId),
+    /// The article was purged.
+    #[error("article \"{}\" was purged at {}", .0.article, .0.stamp.time)]
+    ArticlePurged(Box<Tombstone>),
+    /// The id to create an article under is that of a purged one.
+    #[error("article \"{0}\" was purged, and its id is not given again")]
+    IdPurged(ArticleId),
     /// No article holds the alias.
     #[error("no article has {0}")]
     AliasNotFound(String),
@@ -78,6 +85,12 @@ pub enum Error {
     /// The article is deleted.
     #[error("article \"{0}\" is deleted; undelete it first")]
     ArticleDeleted(ArticleId),
+    /// The caller asks for what its scopes do not reach.
+    #[error(transparent)]
+    MissingScope(#[from] MissingScope),
+    /// The article is withheld or cancelled, so nothing can be done about its translations.
+    #[error("article \"{0}\" is withheld; its translations cannot be changed")]
+    SourceWithheld(ArticleId),
     /// The etag is not the current one.
     #[error("{what} has the etag \"{current}\", not \"{}\"", .expected.as_str())]
     EtagMismatch {

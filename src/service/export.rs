@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::snapshot::{Snapshot, TranslationSnapshot, View};
 use super::{Result, Service};
+use crate::domain::access::Shown;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
@@ -18,8 +19,8 @@ const STEP: usize = 16;
 pub struct ExportOptions {
     /// Translations too, each after its article.
     pub translations: bool,
-    /// Deleted articles too.
-    pub show_deleted: bool,
+    /// Which deleted and hidden articles too.
+    pub shown: Shown,
 }
 
 /// An item of an export.
@@ -52,13 +53,12 @@ impl Service {
             self.export_translations(options, after, &mut items).await?;
         }
         let mut last = after.map(|after| after.article.clone());
-        // Deleted articles may fill whole steps.
+        // Articles that are not shown may fill whole steps.
         while items.is_empty() {
             let states = self.store.scan(last.as_ref(), STEP).await?;
             let Some(end) = states.last() else { break };
             last = Some(end.head.id.clone());
-            let shown =
-                |state: &Arc<ArticleState>| options.show_deleted || state.head.current.deleted.is_none();
+            let shown = |state: &Arc<ArticleState>| options.shown.shows_version(&state.head.current);
             let states = states.into_iter().filter(shown).collect();
             for snapshot in self.snapshots(states, View::Full).await? {
                 let position = ExportPosition {
@@ -84,7 +84,7 @@ impl Service {
         let Some(state) = self.state(&after.article).await? else {
             return Ok(());
         };
-        if state.head.current.deleted.is_some() && !options.show_deleted {
+        if !options.shown.shows_version(&state.head.current) {
             return Ok(());
         }
         for slot in state.slots.values() {

@@ -8,16 +8,20 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::domain::access::Scopes;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::RequestId;
 use crate::domain::provenance::Actor;
 use crate::store::Store;
 
 pub mod articles;
+mod batches;
 mod edits;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod publication;
+pub mod purge;
 mod requests;
 pub mod snapshot;
 pub mod translations;
@@ -32,6 +36,8 @@ const ATTEMPTS: usize = 16;
 pub struct Call {
     /// Who calls.
     pub actor: Actor,
+    /// What the caller may see and do.
+    pub scopes: Scopes,
     /// The request id, if the caller gave one.
     pub request: Option<Request>,
 }

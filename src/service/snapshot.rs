@@ -82,6 +82,7 @@ impl Snapshot {
             &metadata.guid,
             &metadata.located,
             &metadata.dateline,
+            &metadata.status_reason,
         ];
         let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
         2_048 + fields + words + labels + texts + body + translations
@@ -137,9 +138,10 @@ impl Service {
 
     /// The present state of an article that must be there, deleted or not.
     pub(super) async fn existing(&self, id: &ArticleId) -> Result<Arc<ArticleState>> {
-        self.state(id)
-            .await?
-            .ok_or_else(|| Error::ArticleNotFound(id.clone()))
+        match self.state(id).await? {
+            Some(state) => Ok(state),
+            None => Err(self.absent(id).await),
+        }
     }
 
     /// A body.
@@ -209,12 +211,24 @@ impl Service {
         Ok(Snapshot { state, revision })
     }
 
-    /// Several articles, their contents read at once.
+    /// Several articles, their contents read at once, without those that are purged meanwhile.
     pub(super) async fn snapshots(
         &self,
         states: Vec<Arc<ArticleState>>,
         view: View,
     ) -> Result<Vec<Snapshot>> {
+        match self.all_snapshots(states.clone(), view).await {
+            Err(Error::Store(StoreError::Corrupt { .. })) => {}
+            done => return done,
+        }
+        let ids: Vec<_> = states.iter().map(|state| state.head.id.clone()).collect();
+        let now = self.store.articles(&ids).await?;
+        let left = states.into_iter().zip(now).filter(|(_, now)| now.is_some());
+        self.all_snapshots(left.map(|(state, _)| state).collect(), view)
+            .await
+    }
+
+    async fn all_snapshots(&self, states: Vec<Arc<ArticleState>>, view: View) -> Result<Vec<Snapshot>> {
         if view == View::Basic {
             return Ok(states
                 .into_iter()

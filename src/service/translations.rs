@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::articles::Moment;
-use super::edits::event;
+use super::batches::event;
 use super::snapshot::TranslationSnapshot;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
+use crate::domain::access::{Shown, Visibility};
 use crate::domain::article::{ArticleId, Head, Manifest};
 use crate::domain::attach::{self, Attach, Decision, Material, Refusal, Target, TargetTexts, Written};
 use crate::domain::change::{Event, Kind};
@@ -84,7 +85,7 @@ impl Service {
         match self.try_attach(call, attachment).await {
             Err(error) => match self.carried_out(call, ATTACH).await {
                 Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
-                None => Err(error),
+                None => self.unless_purged(&attachment.article, Err(error)).await,
             },
             attached => attached,
         }
@@ -100,7 +101,7 @@ impl Service {
             if let Some(record) = self.earlier(call, ATTACH).await? {
                 return Ok((self.attached_before(&record).await?, record.outcome));
             }
-            let state = self.existing(id).await?;
+            let state = self.translatable(call, id).await?;
             let slot = state.slots.get(&attachment.language);
             let decision = self
                 .decide_attach(attachment, &state, slot.map(Arc::as_ref))
@@ -214,6 +215,16 @@ impl Service {
         Ok(plan.write(&attach, &versions.iter().collect::<Vec<_>>()))
     }
 
+    /// An article whose translations the caller may change, deleted or not.
+    pub(super) async fn translatable(&self, call: &Call, id: &ArticleId) -> Result<Arc<ArticleState>> {
+        let state = self.existing(id).await?;
+        match state.head.current.visibility {
+            Visibility::Embargoed if !call.scopes.embargoed => Err(Error::ArticleNotFound(id.clone())),
+            Visibility::Withheld | Visibility::Canceled => Err(Error::SourceWithheld(id.clone())),
+            Visibility::Public | Visibility::Embargoed => Ok(state),
+        }
+    }
+
     /// The segments of an earlier revision.
     async fn manifest(&self, head: &Head, revision: u32) -> Result<Manifest> {
         let missing = || Error::RevisionNotFound {
@@ -234,8 +245,19 @@ impl Service {
         &self,
         name: &TranslationName,
         moment: Moment,
+        shown: Shown,
     ) -> Result<TranslationSnapshot> {
-        let present = self.visible(&name.article, false).await?;
+        let present = self.visible(&name.article, shown).await?;
+        let read = self.translation_at(name, moment, present).await;
+        self.unless_purged(&name.article, read).await
+    }
+
+    async fn translation_at(
+        &self,
+        name: &TranslationName,
+        moment: Moment,
+        present: Arc<ArticleState>,
+    ) -> Result<TranslationSnapshot> {
         let state = match moment {
             Moment::Now | Moment::Time(_) => self.at(&present, moment).await?,
             Moment::Revision(number) if number == present.head.revision() => present,
@@ -270,9 +292,11 @@ impl Service {
         language: Option<&Language>,
         show_withdrawn: bool,
         as_of: Option<Timestamp>,
+        shown: Shown,
     ) -> Result<Vec<TranslationSnapshot>> {
-        let state = self.visible(article, false).await?;
-        let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await?;
+        let state = self.visible(article, shown).await?;
+        let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await;
+        let state = self.unless_purged(article, state).await?;
         let mut listed = Vec::new();
         for slot in state
             .slots
@@ -319,7 +343,10 @@ impl Service {
             if let Some(record) = self.earlier(call, DETACH).await? {
                 return self.attached_before(&record).await;
             }
-            let state = self.visible(&name.article, false).await?;
+            let state = self.translatable(call, &name.article).await?;
+            if state.head.current.deleted.is_some() {
+                return Err(Error::ArticleNotFound(name.article.clone()));
+            }
             let slot = state.slots.get(&name.language).ok_or_else(missing)?;
             let id = name
                 .id

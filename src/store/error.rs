@@ -72,6 +72,8 @@ pub enum Conflict {
         /// The article that holds it.
         holder: ArticleId,
     },
+    /// The id of the article to create is that of a purged one.
+    Purged(ArticleId),
     /// The request was already recorded (by a concurrent call with the same id).
     Request,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for Conflict {
                 write!(f, "the {language} translations of article \"{id}\" have changed")
             }
             Self::Alias { alias, holder } => write!(f, "{alias} belongs to article \"{holder}\""),
+            Self::Purged(id) => write!(f, "article \"{id}\" was purged"),
             Self::Request => write!(f, "the request was recorded meanwhile"),
         }
     }

@@ -7,8 +7,10 @@
 //!    found.
 //! 4. No answer holds state that is not yet durable: a read that meets it waits.
 //! 5. What is read of one article is consistent: its head and all its slots are of one moment.
-//! 6. A body never changes, and a reference to one that a read returned stays good.
-//! 7. After [`Store::close`] every call answers [`StoreError::Closed`].
+//! 6. A body never changes, and a reference to one that a read returned stays good until its article is purged.
+//! 7. A purge removes everything that is stored of an article but the log, recorded requests and a tombstone, frees its
+//!    aliases, and keeps its id from being given again.
+//! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
 //!
 //! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and joins the
 //! conformance suite.
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, SegmentHistory};
+use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, SegmentHistory, Tombstone};
 use crate::domain::change::{Commit, Event};
 use crate::domain::history::{BodyRef, History};
 use crate::domain::language::Language;
@@ -111,8 +113,8 @@ pub enum Expect {
 
 /// The writes of one decision about one article, with their preconditions.
 ///
-/// Two more preconditions are implied: aliases of `head` that the stored head does not hold must be free, and `request`
-/// must not be recorded yet. Stamps in the entities are pending; the commit puts its own.
+/// More preconditions are implied: aliases of `head` that the stored head does not hold must be free, the id of a new
+/// article must not be that of a purged one, and `request` must not be recorded yet. Stamps in the entities are pending; the commit puts its own.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The article that all of it is about.
@@ -127,6 +129,8 @@ pub struct Batch {
     pub bodies: Vec<Body>,
     /// The article's new segment history.
     pub segment_history: Option<SegmentHistory>,
+    /// Removes the article with all that belongs to it and leaves this. It goes together with a request and events only.
+    pub purge: Option<Tombstone>,
     /// The request to record.
     pub request: Option<RequestRecord>,
     /// What changed, for the change log.
@@ -143,6 +147,7 @@ impl Batch {
             slots: Vec::new(),
             bodies: Vec::new(),
             segment_history: None,
+            purge: None,
             request: None,
             events: Vec::new(),
         }
@@ -281,6 +286,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Articles in the order of their ids, after an id.
     async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>>;
+
+    /// Articles whose embargo has ended at a time and was not lifted yet, those that ended first coming first.
+    async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>>;
+
+    /// What is left of an article that was purged.
+    async fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>>;
 
     /// Applies a batch. The stamp is the commit's.
     async fn commit(&self, batch: Batch) -> Result<Stamp>;

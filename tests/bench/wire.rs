@@ -70,6 +70,7 @@ fn serve(directory: &Path) {
         println!("{}", listener.local_addr().unwrap());
         let config = Config {
             limits: Limits {
+                anonymous_scopes: article_store::domain::access::Scopes::default(),
                 article_bytes: 2 << 20,
             },
             grace: Duration::from_secs(5),

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use article_store::api::Limits;
-use article_store::clock::SystemClock;
+use article_store::clock::{Clock, SystemClock};
+use article_store::domain::access::{Scope, Scopes};
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
@@ -41,12 +42,46 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// The largest article that the servers of the tests take.
 pub(crate) const ARTICLE_BYTES: usize = 2 << 20;
 
+/// What a server is started with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    location: StoreLocation,
+    clock: Arc<dyn Clock>,
+    anonymous_scopes: Scopes,
+}
+
+impl Setup {
+    fn over(location: StoreLocation) -> Self {
+        Self {
+            location,
+            clock: Arc::new(SystemClock),
+            anonymous_scopes: Scopes::default(),
+        }
+    }
+
+    /// With this clock.
+    pub(crate) fn clock(self, clock: impl Clock) -> Self {
+        Self {
+            clock: Arc::new(clock),
+            ..self
+        }
+    }
+
+    /// With these rights for everybody.
+    pub(crate) fn scopes(self, scopes: &[Scope]) -> Self {
+        Self {
+            anonymous_scopes: scopes.iter().copied().collect(),
+            ..self
+        }
+    }
+}
+
 /// A server that runs.
 pub(crate) struct Server {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) address: SocketAddr,
     channel: Channel,
-    location: StoreLocation,
+    setup: Setup,
     directory: Option<TempDir>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), String>>,
@@ -55,29 +90,38 @@ pub(crate) struct Server {
 impl Server {
     /// Over memory.
     pub(crate) async fn memory() -> Self {
-        Self::start(StoreLocation::Memory, None).await
+        Self::start(Setup::over(StoreLocation::Memory), None).await
     }
 
     /// Over sled in a new directory.
     pub(crate) async fn sled() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let location = StoreLocation::Sled(directory.path().join("data"));
-        Self::start(location, Some(directory)).await
+        Self::sled_with(|setup| setup).await
     }
 
-    async fn start(location: StoreLocation, directory: Option<TempDir>) -> Self {
+    /// The same, started with something else.
+    pub(crate) async fn sled_with(setup: impl FnOnce(Setup) -> Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = StoreLocation::Sled(directory.path().join("data"));
+        Self::start(setup(Setup::over(location)), Some(directory)).await
+    }
+
+    async fn start(setup: Setup, directory: Option<TempDir>) -> Self {
         let options = StoreOptions {
             cache_bytes: 16 << 20,
             min_free_bytes: Some(0),
         };
-        let clock = Arc::new(SystemClock);
-        let store = location.open(options, clock.clone()).expect("the store opens");
+        let clock = setup.clock.clone();
+        let store = setup
+            .location
+            .open(options, clock.clone())
+            .expect("the store opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = server::Config {
             limits: Limits {
                 article_bytes: ARTICLE_BYTES,
+                anonymous_scopes: setup.anonymous_scopes,
             },
             grace: Duration::from_secs(1),
         };
@@ -92,7 +136,7 @@ impl Server {
             store,
             address,
             channel,
-            location,
+            setup,
             directory,
             stop,
             running,
@@ -101,8 +145,13 @@ impl Server {
 
     /// Stops in order, and starts again on the same directory and another port.
     pub(crate) async fn restart(self) -> Self {
-        let (location, directory) = self.halt().await;
-        Self::start(location, directory).await
+        self.restart_with(|setup| setup).await
+    }
+
+    /// The same, with something else.
+    pub(crate) async fn restart_with(self, other: impl FnOnce(Setup) -> Setup) -> Self {
+        let (setup, directory) = self.halt().await;
+        Self::start(other(setup), directory).await
     }
 
     /// Stops in order.
@@ -110,7 +159,7 @@ impl Server {
         drop(self.halt().await);
     }
 
-    async fn halt(self) -> (StoreLocation, Option<TempDir>) {
+    async fn halt(self) -> (Setup, Option<TempDir>) {
         drop((self.channel, self.store));
         self.stop.send(()).expect("the server runs");
         let ended = tokio::time::timeout(LIMIT, self.running)
@@ -119,7 +168,7 @@ impl Server {
         ended
             .expect("the server does not panic")
             .expect("the server stops well");
-        (self.location, self.directory)
+        (self.setup, self.directory)
     }
 
     pub(crate) fn channel(&self) -> Channel {

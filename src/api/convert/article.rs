@@ -2,7 +2,7 @@
 
 use super::{Fields, check_size, required};
 use crate::domain::article::{Alias, ArticleId, DraftContent, Metadata, PublicationStatus, Significance};
-use crate::domain::draft::{ArticleDraft, ArticlePatch};
+use crate::domain::draft::{ArticleDraft, ArticlePatch, StatusChange};
 use crate::domain::url::CanonicalUrl;
 use crate::pb;
 use crate::service::Result;
@@ -30,6 +30,7 @@ pub(in crate::api) fn article(article: pb::Article) -> Result<ArticleDraft> {
     let keywords = fields.texts("article.keywords", article.keywords);
     let published = fields.date("article.published", article.published);
     let updated = fields.date("article.updated", article.updated);
+    let embargo_time = fields.embargo(article.embargo_time.as_ref());
     let draft = language
         .zip(title)
         .zip(lead)
@@ -50,7 +51,8 @@ pub(in crate::api) fn article(article: pb::Article) -> Result<ArticleDraft> {
                 published,
                 updated,
                 publication_status: PublicationStatus::Usable,
-                embargo_time: None,
+                status_reason: String::new(),
+                embargo_time,
             },
             content: DraftContent { title, lead, body },
         });
@@ -58,7 +60,7 @@ pub(in crate::api) fn article(article: pb::Article) -> Result<ArticleDraft> {
 }
 
 /// The fields that an update mask can name.
-const MASK_FIELDS: [&str; 16] = [
+const MASK_FIELDS: [&str; 17] = [
     "language",
     "title",
     "lead",
@@ -75,6 +77,7 @@ const MASK_FIELDS: [&str; 16] = [
     "labels",
     "published",
     "updated",
+    "embargo_time",
 ];
 
 /// The fields that a mask names; an empty mask names those that are set.
@@ -122,7 +125,8 @@ fn mask(
         "keywords" => !article.keywords.is_empty(),
         "labels" => !article.labels.is_empty(),
         "published" => article.published.is_some(),
-        _ => article.updated.is_some(),
+        "updated" => article.updated.is_some(),
+        _ => article.embargo_time.is_some(),
     };
     MASK_FIELDS.into_iter().filter(is_set).collect()
 }
@@ -164,6 +168,10 @@ pub(in crate::api) fn patch(
     }
     patch.published = has("published").then(|| fields.date("article.published", article.published));
     patch.updated = has("updated").then(|| fields.date("article.updated", article.updated));
+    // The mask `*` replaces what the article says about itself; an embargo is lifted by name only.
+    let names_embargo =
+        has("embargo_time") && (mask.len() < MASK_FIELDS.len() || article.embargo_time.is_some());
+    patch.embargo_time = names_embargo.then(|| fields.embargo(article.embargo_time.as_ref()));
     fields.finish(Some(patch))
 }
 
@@ -208,6 +216,42 @@ pub(in crate::api) fn significance(fields: &mut Fields, number: i32) -> Option<S
         pb::Significance::Correction => Some(Significance::Correction),
         pb::Significance::Retraction => Some(Significance::Retraction),
     }
+}
+
+/// What is said about the publication of an article.
+pub(in crate::api) fn status_change(
+    request: pb::SetPublicationStatusRequest,
+    fields: &mut Fields,
+) -> Option<StatusChange> {
+    let status = fields.choice(
+        "publication_status",
+        request.publication_status,
+        pb::PublicationStatus::try_from,
+    );
+    let embargo = match (&request.embargo_time, request.lift_embargo) {
+        (None, false) => Some(None),
+        (None, true) => Some(Some(None)),
+        (Some(time), false) => fields.time("embargo_time", time).map(|time| Some(Some(time))),
+        (Some(_), true) => {
+            fields.wrong("lift_embargo", "does not go together with embargo_time");
+            None
+        }
+    };
+    let reason = fields.text("reason", request.reason);
+    let status = match status? {
+        pb::PublicationStatus::Usable => PublicationStatus::Usable,
+        pb::PublicationStatus::Withheld => PublicationStatus::Withheld,
+        pb::PublicationStatus::Canceled => PublicationStatus::Canceled,
+        pb::PublicationStatus::Unspecified => {
+            fields.wrong("publication_status", "is required");
+            return None;
+        }
+    };
+    Some(StatusChange {
+        status,
+        embargo: embargo?,
+        reason,
+    })
 }
 
 /// What a lookup names.

@@ -23,7 +23,7 @@ use crate::pb;
 use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
-pub(super) use article::{Update, alias, article, significance, update};
+pub(super) use article::{Update, alias, article, significance, status_change, update};
 pub(super) use query::query;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 
@@ -103,6 +103,11 @@ impl Fields {
         self.check(field, Timestamp::from_seconds(time.seconds, time.nanos))
     }
 
+    /// The end of an article's embargo; absent means none.
+    fn embargo(&mut self, time: Option<&PbTimestamp>) -> Option<Timestamp> {
+        self.time("article.embargo_time", time?)
+    }
+
     /// How many items a page may have: 0 means 50, and more than 500 means 500.
     pub(in crate::api) fn page_size(&mut self, size: i32) -> usize {
         match usize::try_from(size) {
@@ -145,6 +150,15 @@ impl Fields {
             self.check(field, check_text(&text));
         }
         text
+    }
+
+    /// The same, not blank.
+    pub(in crate::api) fn required_text(&mut self, field: &str, text: String) -> Option<String> {
+        if text.trim().is_empty() {
+            self.wrong(field, "is required");
+            return None;
+        }
+        Some(self.text(field, text))
     }
 
     fn texts(&mut self, field: &str, texts: Vec<String>) -> Vec<String> {

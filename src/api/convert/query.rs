@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::Fields;
 use crate::domain::Invalid;
+use crate::domain::access::Shown;
 use crate::domain::query::{Axis, Order, Query, Range};
 use crate::domain::time::Timestamp;
 use crate::pb;
@@ -12,6 +13,7 @@ use crate::pb;
 /// A list by date. `now` is where the future begins.
 pub(in crate::api) fn query(
     request: &pb::ListArticlesRequest,
+    shown: Shown,
     now: Timestamp,
     fields: &mut Fields,
 ) -> Option<Query> {
@@ -50,7 +52,7 @@ pub(in crate::api) fn query(
         language,
         section: filter(&request.section),
         publisher: filter(&request.publisher),
-        show_deleted: request.show_deleted,
+        shown,
         translation: None,
     })
 }

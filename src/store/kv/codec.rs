@@ -6,9 +6,10 @@
 use prost::Message;
 
 use super::records as rec;
+use crate::domain::access::Visibility;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
-    PublicationStatus, Revision, SegmentHistory, Significance,
+    PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
 };
 use crate::domain::change::{Event, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -81,6 +82,9 @@ codes!(role_code, role, Role, {
 codes!(precision_code, precision, Precision, { Precision::Day => 1, Precision::Minute => 2, Precision::Second => 3 });
 codes!(status_code, status, PublicationStatus, {
     PublicationStatus::Usable => 1, PublicationStatus::Withheld => 2, PublicationStatus::Canceled => 3,
+});
+codes!(visibility_code, visibility, Visibility, {
+    Visibility::Public => 0, Visibility::Embargoed => 1, Visibility::Withheld => 2, Visibility::Canceled => 3,
 });
 codes!(significance_code, significance, Significance, {
     Significance::Typo => 1, Significance::Minor => 2, Significance::Major => 3, Significance::Correction => 4,
@@ -326,6 +330,7 @@ fn metadata_record(metadata: &Metadata) -> rec::Metadata {
         updated: metadata.updated.as_ref().map(date_record),
         publication_status: status_code(metadata.publication_status),
         embargo_time: metadata.embargo_time.map(Timestamp::as_micros),
+        status_reason: metadata.status_reason.clone(),
     }
 }
 
@@ -346,6 +351,7 @@ fn metadata(record: rec::Metadata) -> Result<Metadata> {
         published: record.published.map(date).transpose()?,
         updated: record.updated.map(date).transpose()?,
         publication_status: status(record.publication_status)?,
+        status_reason: record.status_reason,
         embargo_time: record.embargo_time.map(time).transpose()?,
     })
 }
@@ -360,6 +366,7 @@ fn article_version_record(version: &ArticleVersion) -> rec::ArticleVersion {
         deleted: version.deleted.and_then(stamp_record),
         actor: actor_record(&version.actor),
         history: history_record(&version.history),
+        visibility: visibility_code(version.visibility),
     }
 }
 
@@ -375,6 +382,7 @@ fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVer
             .is_deleted
             .then(|| stamp(record.deleted, own))
             .transpose()?,
+        visibility: visibility(record.visibility)?,
         actor: actor(record.actor),
         history,
     })
@@ -579,6 +587,25 @@ pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
             .map(|s| Ok((s.revision, significance(s.significance)?)))
             .collect::<Result<_>>()?,
         contents: record.contents.chunks(16).map(hash).collect::<Result<_>>()?,
+    })
+}
+
+pub(super) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
+    rec::Tombstone {
+        article: tombstone.article.as_str().to_owned(),
+        reason: tombstone.reason.clone(),
+        actor: actor_record(&tombstone.actor),
+    }
+    .encode_to_vec()
+}
+
+pub(super) fn decode_tombstone(payload: &[u8], own: Stamp) -> Result<Tombstone> {
+    let record: rec::Tombstone = message(payload)?;
+    Ok(Tombstone {
+        article: article_id(&record.article)?,
+        stamp: own,
+        reason: record.reason,
+        actor: actor(record.actor),
     })
 }
 

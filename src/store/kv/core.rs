@@ -91,6 +91,8 @@ pub(super) struct Core {
     pub(super) failures: AtomicU64,
     /// The newest commit that was applied, durable or not.
     pub(super) applied: AtomicU64,
+    /// The newest purge that was applied, durable or not: what is absent may be so because of it.
+    purged: AtomicU64,
     pub(super) durable: watch::Sender<Durable>,
     pub(super) closed: AtomicBool,
 }
@@ -121,6 +123,7 @@ impl Core {
             compaction: Mutex::default(),
             failures: AtomicU64::new(0),
             applied: AtomicU64::new(seq),
+            purged: AtomicU64::new(0),
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
             closed: AtomicBool::new(false),
         }
@@ -142,9 +145,15 @@ impl Core {
         self.stripes.get(self.stripe_number(of))
     }
 
-    /// Locks the articles of a group against readers, in one order, so that nobody waits in a circle.
-    pub(super) fn lock<'a>(&self, ids: impl Iterator<Item = &'a ArticleId>) -> Vec<RwLockWriteGuard<'_, ()>> {
+    /// Locks the articles of a group, and the bodies that it removes, against readers, in one order, so that nobody waits
+    /// in a circle.
+    pub(super) fn lock<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a ArticleId>,
+        erased: &[BodyRef],
+    ) -> Vec<RwLockWriteGuard<'_, ()>> {
         let mut numbers: Vec<usize> = ids.map(|id| self.stripe_number(id)).collect();
+        numbers.extend(erased.iter().map(|body| self.stripe_number(body)));
         numbers.sort_unstable();
         numbers.dedup();
         numbers
@@ -152,6 +161,29 @@ impl Core {
             .filter_map(|number| self.stripes.get(number))
             .map(RwLock::write)
             .collect()
+    }
+
+    /// Notes that a group with these commits is about to be seen.
+    pub(super) fn show(&self, last: Seq, purged: Option<Seq>) {
+        self.applied.store(last, Ordering::Release);
+        if let Some(purged) = purged {
+            self.purged.store(purged, Ordering::Release);
+        }
+    }
+
+    /// Notes that commits after this one did not come to be.
+    pub(super) fn roll_back(&self, last: Seq) {
+        self.applied.store(last, Ordering::Release);
+        self.purged.fetch_min(last, Ordering::AcqRel);
+    }
+
+    /// The newest commit that an answer shows, if something is absent from it.
+    pub(super) fn absence(&self, is_absent: bool) -> Seq {
+        if is_absent {
+            self.purged.load(Ordering::Acquire)
+        } else {
+            0
+        }
     }
 
     /// Empties the caches: what they hold may not have survived a reopening.

@@ -1,5 +1,5 @@
-//! What is derived from articles and kept beside them: who holds an alias, where an article stands in the indexes, how its
-//! translations stand, and how much there is by language.
+//! What is derived from articles and kept beside them: who holds an alias, where an article stands in the indexes, when
+//! its embargo ends, how its translations stand, and how much there is by language.
 //!
 //! The writer keeps it in the batch of the entities that it comes from, `recovery` makes it for stores that were written
 //! without it, `verify` proves it.
@@ -12,6 +12,7 @@ use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::envelope::Sealed;
 use super::{codec, keys};
+use crate::domain::access::embargo_end;
 use crate::domain::article::{Alias, Head};
 use crate::domain::freshness::Overall;
 use crate::domain::language::Language;
@@ -35,6 +36,11 @@ pub(super) fn index_key(head: &Head, axis: Axis) -> Vec<u8> {
     keys::place(&keys::index(axis), instant, head.id.as_str())
 }
 
+/// The key of the timer of a head's embargo, if it has one.
+pub(super) fn timer_key(head: &Head) -> Option<Vec<u8>> {
+    embargo_end(&head.current).map(|end| keys::embargo(end, head.id.as_str()))
+}
+
 /// The aliases of a head with the records that lead to it.
 pub(super) fn alias_holders(head: &Head) -> Vec<(Alias, Sealed)> {
     let holder = |alias: &Alias| {
@@ -53,7 +59,10 @@ pub(super) fn all(state: &ArticleState) -> Vec<Write> {
     let holders = alias_holders(&state.head)
         .into_iter()
         .map(|(alias, holder)| Write::Put(keys::alias(&alias), holder.stamped(stamp)));
-    rows.chain(holders).chain(writes(None, state, stamp)).collect()
+    rows.chain(holders)
+        .chain(timer_key(&state.head).map(|key| Write::Put(key, Sealed::plain(&[]).stamped(stamp))))
+        .chain(writes(None, Some(state), stamp))
+        .collect()
 }
 
 /// The entries about a slot: key and payload.
@@ -74,35 +83,35 @@ pub(super) fn entries(head: &Head, slot: &Slot) -> BTreeMap<Vec<u8>, Vec<u8>> {
     entries
 }
 
-/// The slots that differ between two states of an article, before and after.
+/// The slots that differ between two states of an article, before and after. `None` is an article that is not there.
 fn changed_slots<'a>(
     old: Option<&'a ArticleState>,
-    new: &'a ArticleState,
+    new: Option<&'a ArticleState>,
 ) -> impl Iterator<Item = (Option<&'a Slot>, Option<&'a Slot>)> {
-    let before = move |language| old.and_then(|old| old.slots.get(language));
-    let gone = old
-        .into_iter()
-        .flat_map(|old| &old.slots)
-        .filter(|(language, _)| !new.slots.contains_key(*language))
+    let same_head = old
+        .zip(new)
+        .is_some_and(|(old, new)| Arc::ptr_eq(&old.head, &new.head));
+    let slots = |state: Option<&'a ArticleState>| state.into_iter().flat_map(|state| &state.slots);
+    let of = |state: Option<&'a ArticleState>, language| state.and_then(|state| state.slots.get(language));
+    let gone = slots(old)
+        .filter(move |(language, _)| of(new, language).is_none())
         .map(|(_, slot)| (Some(&**slot), None));
-    let same_head = old.is_some_and(|old| Arc::ptr_eq(&old.head, &new.head));
-    new.slots
-        .iter()
-        .map(move |(language, slot)| (before(language), slot))
+    slots(new)
+        .map(move |(language, slot)| (of(old, language), slot))
         .filter(move |(before, slot)| !(same_head && before.is_some_and(|before| Arc::ptr_eq(before, slot))))
         .map(|(before, slot)| (before.map(|slot| &**slot), Some(&**slot)))
         .chain(gone)
 }
 
 /// The writes that bring the entries about an article's slots from one state to the next.
-pub(super) fn writes(old: Option<&ArticleState>, new: &ArticleState, stamp: Stamp) -> Vec<Write> {
+pub(super) fn writes(old: Option<&ArticleState>, new: Option<&ArticleState>, stamp: Stamp) -> Vec<Write> {
     let mut writes = Vec::new();
     for (before, after) in changed_slots(old, new) {
         let entries_of = |state: Option<&ArticleState>, slot| match (state, slot) {
             (Some(state), Some(slot)) => entries(&state.head, slot),
             _ => BTreeMap::new(),
         };
-        let (before, after) = (entries_of(old, before), entries_of(Some(new), after));
+        let (before, after) = (entries_of(old, before), entries_of(new, after));
         let gone = before.keys().filter(|key| !after.contains_key(*key));
         writes.extend(gone.cloned().map(Write::Remove));
         for (key, payload) in after {
@@ -120,10 +129,13 @@ pub(super) struct Tally(HashMap<Language, [i64; 4]>);
 
 impl Tally {
     /// Counts what changes between two states of an article.
-    pub(super) fn change(&mut self, old: Option<&ArticleState>, new: &ArticleState) {
-        if old.is_none_or(|old| !Arc::ptr_eq(&old.head, &new.head)) {
+    pub(super) fn change(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>) {
+        let same_head = old
+            .zip(new)
+            .is_some_and(|(old, new)| Arc::ptr_eq(&old.head, &new.head));
+        if !same_head {
             old.into_iter().for_each(|old| self.head(&old.head, -1));
-            self.head(&new.head, 1);
+            new.into_iter().for_each(|new| self.head(&new.head, 1));
         }
         for (before, after) in changed_slots(old, new) {
             before.into_iter().for_each(|slot| self.slot(slot, -1));

@@ -11,10 +11,12 @@ use super::engine::Write;
 use super::envelope::Sealed;
 use super::keys;
 use super::prepared::Prepared;
+use super::purge;
 use crate::domain::article::{Alias, ArticleId, Head};
+use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::IndexRow;
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::{ArticleState, Batch, Counts, Expect};
 
@@ -25,9 +27,14 @@ pub(super) struct Group<'a> {
     log: LogGroup,
     /// What to write, but for the log.
     pub(super) writes: Vec<Write>,
-    /// The articles as the group leaves them.
-    pub(super) articles: HashMap<ArticleId, Arc<ArticleState>>,
-    aliases: HashMap<Vec<u8>, ArticleId>,
+    /// The articles as the group leaves them; `None` for a purged one.
+    pub(super) articles: HashMap<ArticleId, Option<Arc<ArticleState>>>,
+    /// The bodies that the group removes.
+    pub(super) erased: Vec<BodyRef>,
+    /// The newest purge of the group.
+    purged: Option<Seq>,
+    /// The holders of aliases that the group changes; `None` for one that it frees.
+    aliases: HashMap<Vec<u8>, Option<ArticleId>>,
     requests: HashSet<Vec<u8>>,
     tally: Tally,
     /// The counts that the group changes, as they are afterwards; known when it is finished.
@@ -46,6 +53,8 @@ impl<'a> Group<'a> {
             },
             writes: Vec::new(),
             articles: HashMap::new(),
+            erased: Vec::new(),
+            purged: None,
             aliases: HashMap::new(),
             requests: HashSet::new(),
             tally: Tally::default(),
@@ -62,6 +71,9 @@ impl<'a> Group<'a> {
     pub(super) fn add(&mut self, prepared: Prepared, now: Timestamp) -> Result<Stamp> {
         let old = self.current(&prepared.batch.article)?;
         check(&prepared.batch, old.as_deref())?;
+        if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
+            return Err(StoreError::Conflict(Conflict::Purged(prepared.batch.article)));
+        }
         let claims = self.claims(&prepared, old.as_deref())?;
         if let Some((key, _)) = &prepared.request
             && (self.requests.contains(key) || self.core.engine.get(key)?.is_some())
@@ -102,9 +114,20 @@ impl<'a> Group<'a> {
 
     fn current(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
         match self.articles.get(id) {
-            Some(state) => Ok(Some(state.clone())),
+            Some(state) => Ok(state.clone()),
             None => self.core.load(id),
         }
+    }
+
+    /// Whether an id without an article is that of a purged one.
+    fn is_purged(&self, id: &ArticleId) -> Result<bool> {
+        let in_group = self.articles.contains_key(id);
+        Ok(in_group || self.core.engine.get(&keys::tombstone(id))?.is_some())
+    }
+
+    /// The newest purge of the group.
+    pub(super) fn purged(&self) -> Option<Seq> {
+        self.purged
     }
 
     /// The keys of the aliases that the batch claims; all of them must be free.
@@ -116,7 +139,7 @@ impl<'a> Group<'a> {
             }
             let key = keys::alias(alias);
             let holder = match self.aliases.get(&key) {
-                Some(holder) => Some(holder.clone()),
+                Some(holder) => holder.clone(),
                 None => holder_of(self.core, &key)?.map(|(_, _, holder)| holder),
             };
             match holder {
@@ -147,9 +170,13 @@ impl<'a> Group<'a> {
             bodies,
             segment_history,
             aliases,
+            purge,
             request,
             events,
         } = prepared;
+        if let (Some((tombstone, bodies)), Some(old)) = (purge, old) {
+            self.purge(old, tombstone, bodies, stamp);
+        }
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for (part, body) in (0..).zip(bodies) {
             put(
@@ -159,7 +186,7 @@ impl<'a> Group<'a> {
         }
         for ((_, record), key) in aliases.into_iter().zip(claims) {
             if let Some(key) = key {
-                self.aliases.insert(key.clone(), batch.article.clone());
+                self.aliases.insert(key.clone(), Some(batch.article.clone()));
                 put(key, record);
             }
         }
@@ -178,6 +205,8 @@ impl<'a> Group<'a> {
         if let (Some(mut entity), Some((record, rows))) = (batch.head, head) {
             entity.resolve(stamp);
             put(keys::head(&batch.article), record);
+            self.writes
+                .extend(timer_writes(old.map(|old| &*old.head), &entity, stamp));
             for (axis, row) in rows {
                 self.writes
                     .extend(index_writes(old.map(|old| &*old.head), &entity, axis, row, stamp));
@@ -189,18 +218,37 @@ impl<'a> Group<'a> {
             slot.stamp = stamp;
             new_slots.insert(slot.language.clone(), Arc::new(slot));
         }
-        if let Some(head) = new_head {
+        if let Some(head) = new_head.filter(|_| batch.purge.is_none()) {
             let new = ArticleState {
                 head,
                 slots: new_slots,
             };
-            self.writes.extend(derived::writes(old, &new, stamp));
-            self.tally.change(old, &new);
-            self.articles.insert(batch.article, Arc::new(new));
+            self.writes.extend(derived::writes(old, Some(&new), stamp));
+            self.tally.change(old, Some(&new));
+            self.articles.insert(batch.article, Some(Arc::new(new)));
         }
         if let Some((_, logged)) = self.log.commits.last_mut() {
             *logged = events;
         }
+    }
+}
+
+impl Group<'_> {
+    /// Removes an article with all that belongs to it.
+    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, bodies: Vec<BodyRef>, stamp: Stamp) {
+        self.writes.extend(purge::removals(old, &bodies));
+        self.writes.extend(derived::writes(Some(old), None, stamp));
+        self.tally.change(Some(old), None);
+        for alias in &old.head.aliases {
+            let key = keys::alias(alias);
+            self.aliases.insert(key.clone(), None);
+            self.writes.push(Write::Remove(key));
+        }
+        let key = keys::tombstone(&old.head.id);
+        self.writes.push(Write::Put(key, tombstone.stamped(stamp)));
+        self.articles.insert(old.head.id.clone(), None);
+        self.erased.extend(bodies);
+        self.purged = Some(stamp.seq);
     }
 }
 
@@ -221,6 +269,15 @@ fn index_writes(
         .map(|old| Write::Remove(key(old)));
     let put = (old.as_ref() != Some(&row)).then(|| Write::Put(key(&row), record.stamped(stamp)));
     moved.into_iter().chain(put)
+}
+
+/// The timer of the new head's embargo, and the removal of the old one's.
+fn timer_writes(old: Option<&Head>, new: &Head, stamp: Stamp) -> impl Iterator<Item = Write> {
+    let (old, new) = (old.and_then(derived::timer_key), derived::timer_key(new));
+    let is_moved = old != new;
+    let removed = old.map(Write::Remove);
+    let put = new.map(|key| Write::Put(key, Sealed::plain(&[]).stamped(stamp)));
+    removed.into_iter().chain(put).filter(move |_| is_moved)
 }
 
 /// Who holds an alias, with the alias as stored and the commit that claimed it.

@@ -4,6 +4,7 @@
 //! a  sha-256(alias)[..16]                              the holder of an alias
 //! b  seq:8 part:2                                      an immutable body, in the order of writing
 //! c  language                                          the counts of a language
+//! e  instant:8 article-id                              the timer of an embargo that ends at the instant
 //! h  article-id                                        the head of an article
 //! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
 //! l  first-seq:8                                       the change log, one record a group
@@ -13,6 +14,7 @@
 //! s  article-id 00 language                            a slot
 //! t  language 00 article-id                            how the active translation stands at the head
 //! w  language 00 overall:1 axis:1 marker:1 [instant:8] article-id    an active translation that does not hold
+//! x  article-id                                        the tombstone of a purged article
 //! ```
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
 //! at the end of its range (b, i, l) or belongs to the one article (h, s, t), because the engine's cost is by the leaf
@@ -73,6 +75,19 @@ pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
 /// The article of a segment history's key.
 pub(super) fn segment_history_id(key: &[u8]) -> Option<ArticleId> {
     id_of(key.strip_prefix(b"p")?)
+}
+
+pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
+    key(b'x', &[id.as_str().as_bytes()])
+}
+
+/// The place of a body's key.
+pub(super) fn body_of(key: &[u8]) -> Option<BodyRef> {
+    let (seq, part) = key.strip_prefix(b"b")?.split_at_checked(8)?;
+    Some(BodyRef {
+        seq: u64::from_be_bytes(seq.try_into().ok()?),
+        part: u16::from_be_bytes(part.try_into().ok()?),
+    })
 }
 
 pub(super) fn body(body: BodyRef) -> Vec<u8> {
@@ -144,6 +159,12 @@ fn ordered(time: Timestamp) -> [u8; 8] {
     (time.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
+/// The time that [`ordered`] wrote.
+fn instant(bytes: &[u8]) -> Option<Timestamp> {
+    let micros = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
+    Timestamp::from_micros(micros.cast_signed()).ok()
+}
+
 /// The prefix of an index, whose keys go on with a place in it.
 pub(super) fn index(axis: Axis) -> Vec<u8> {
     key(b'i', &[&[axis_code(axis)]])
@@ -174,9 +195,8 @@ pub(super) fn position(prefix: &[u8], key: &[u8]) -> Option<Position> {
     match key.strip_prefix(prefix)?.split_first()? {
         (0, rest) => {
             let (instant, id) = rest.split_at_checked(8)?;
-            let micros = u64::from_be_bytes(instant.try_into().ok()?) ^ (1 << 63);
             Some(Position {
-                instant: Some(Timestamp::from_micros(micros.cast_signed()).ok()?),
+                instant: Some(self::instant(instant)?),
                 id: id_of(id)?,
             })
         }
@@ -234,6 +254,17 @@ fn split_at_zero(bytes: &[u8]) -> Option<(Language, &[u8])> {
     Some((language, rest.get(1..)?))
 }
 
+/// The key of an embargo's timer.
+pub(super) fn embargo(end: Timestamp, id: &str) -> Vec<u8> {
+    key(b'e', &[&ordered(end), id.as_bytes()])
+}
+
+/// The end and the article of an embargo's timer.
+pub(super) fn embargo_of(key: &[u8]) -> Option<(Timestamp, ArticleId)> {
+    let (end, id) = key.strip_prefix(b"e")?.split_at_checked(8)?;
+    Some((instant(end)?, id_of(id)?))
+}
+
 fn id_of(bytes: &[u8]) -> Option<ArticleId> {
     ArticleId::parse(std::str::from_utf8(bytes).ok()?).ok()
 }
@@ -244,6 +275,7 @@ pub(super) fn readable(key: &[u8]) -> String {
     match key.split_first() {
         Some((b'h', id)) => format!("head {}", text(id)),
         Some((b's', rest)) => format!("slot {}", text(rest)),
+        Some((b'x', id)) => format!("tombstone {}", text(id)),
         Some((b'p', id)) => format!("segment history {}", text(id)),
         Some((b'm', name)) => format!("store record {}", text(name)),
         Some((b'b', rest)) => match rest.split_at_checked(8) {
@@ -254,6 +286,10 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'i', _)) => match index_position(key) {
             Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
             None => format!("index row {}", hex(key)),
+        },
+        Some((b'e', _)) => match embargo_of(key) {
+            Some((_, id)) => format!("embargo timer {id:?}"),
+            None => format!("embargo timer {}", hex(key)),
         },
         Some((b't', rest)) => format!("standing {}", text(rest)),
         Some((b'c', language)) => format!("counts {}", text(language)),
@@ -316,6 +352,15 @@ mod tests {
         }
 
         #[test]
+        fn timers_are_in_the_order_of_their_ends(a in (instant(), id()), b in (instant(), id())) {
+            if let (Some(x), Some(y)) = (a.0, b.0) {
+                let key = |end, id: &ArticleId| embargo(end, id.as_str());
+                prop_assert_eq!((x, &a.1).cmp(&(y, &b.1)), key(x, &a.1).cmp(&key(y, &b.1)));
+                prop_assert_eq!(embargo_of(&key(x, &a.1)), Some((x, a.1)));
+            }
+        }
+
+        #[test]
         fn translations_are_found_by_language_and_place(a in (instant(), id()), axis in 0usize..4) {
             let french = Language::parse("fr").unwrap();
             let prefix = work(&french, Overall::Stale, Axis::ALL[axis]);
@@ -332,6 +377,7 @@ mod tests {
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
             prop_assert_eq!(log(a.0).cmp(&log(b.0)), a.0.cmp(&b.0));
             prop_assert_eq!(log_seq(&log(a.0)), Some(a.0));
+            prop_assert_eq!(body_of(&key(a)), Some(BodyRef { seq: a.0, part: a.1 }));
         }
     }
 }

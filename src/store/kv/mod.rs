@@ -14,14 +14,15 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
 use crate::clock::Clock;
-use crate::domain::article::{Alias, ArticleId, SegmentHistory};
+use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
 use crate::domain::history::BodyRef;
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Durable, EntitySink, Page, Store, StoreStatus,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Durable, EntitySink, Expect, Page, Store,
+    StoreStatus,
 };
 
 use self::core::{Core, corrupt};
@@ -42,6 +43,7 @@ mod group;
 mod keys;
 pub mod memory;
 mod prepared;
+mod purge;
 mod records;
 mod recovery;
 mod scan;
@@ -143,6 +145,25 @@ impl KvStore {
         }
     }
 
+    /// The bodies that a purge removes; the batch is bound to the state that they were found in.
+    async fn to_erase(&self, batch: &mut Batch) -> Result<Vec<BodyRef>> {
+        let id = batch.article.clone();
+        let (state, erased) = self
+            .blocking(move |core| {
+                let gone = || StoreError::Conflict(Conflict::Article(id.clone()));
+                let state = core.read(&id)?.ok_or_else(gone)?;
+                let erased = purge::bodies_of(core, &state)?;
+                Ok((state, erased))
+            })
+            .await?;
+        let slots = state.slots.values();
+        let slots = slots.map(|slot| (slot.language.clone(), slot.version)).collect();
+        batch
+            .expect
+            .extend([Expect::Head(Some(state.head.version())), Expect::Slots(slots)]);
+        Ok(erased)
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.writer
@@ -174,7 +195,8 @@ impl Store for KvStore {
                 .map(|state| state.seq())
                 .max()
                 .unwrap_or_default();
-            Ok((states, seq))
+            let is_missing = states.iter().any(Option::is_none);
+            Ok((states, seq.max(self.core.absence(is_missing))))
         })
         .await
     }
@@ -199,7 +221,7 @@ impl Store for KvStore {
                     codec::decode_segment_history(&payload).map_err(corrupt(&key))?,
                     stamp.seq,
                 )),
-                None => Ok((SegmentHistory::default(), 0)),
+                None => Ok((SegmentHistory::default(), core.absence(true))),
             })
             .await
         })
@@ -237,6 +259,7 @@ impl Store for KvStore {
                     .map(|(stamp, _, _)| stamp.seq)
                     .max()
                     .unwrap_or_default();
+                let seq = seq.max(core.absence(found.iter().any(Option::is_none)));
                 Ok((
                     found
                         .into_iter()
@@ -288,16 +311,53 @@ impl Store for KvStore {
                     .filter_map(|id| core.read(id).transpose())
                     .collect::<Result<Vec<_>>>()?;
                 let seq = states.iter().map(|state| state.seq()).max().unwrap_or_default();
-                Ok((states, seq))
+                Ok((states, seq.max(core.absence(true))))
             })
             .await
         })
         .await
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Stamp> {
+    async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+        self.durably(|| async {
+            self.blocking(move |core| {
+                let due = scan::due_embargoes(core, now, limit)?;
+                // Nothing due is nothing to wait for; what is due may be so by a commit of this moment.
+                let seq = if due.is_empty() {
+                    0
+                } else {
+                    core.applied.load(Ordering::Acquire)
+                };
+                Ok((due, seq))
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>> {
+        let key = keys::tombstone(id);
+        self.durably(|| async {
+            let key = key.clone();
+            self.blocking(move |core| match core.get(&key)? {
+                Some((stamp, payload)) => Ok((
+                    Some(codec::decode_tombstone(&payload, stamp).map_err(corrupt(&key))?),
+                    stamp.seq,
+                )),
+                None => Ok((None, 0)),
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn commit(&self, mut batch: Batch) -> Result<Stamp> {
         self.core.check_open()?;
-        let prepared = Box::new(Prepared::new(batch));
+        let erased = match batch.purge {
+            Some(_) => self.to_erase(&mut batch).await?,
+            None => Vec::new(),
+        };
+        let prepared = Box::new(Prepared::new(batch, erased));
         self.ask(|reply| Job::Commit(prepared, reply)).await
     }
 

@@ -6,6 +6,7 @@ use super::derived;
 use super::envelope::Sealed;
 use super::keys;
 use crate::domain::article::Alias;
+use crate::domain::history::BodyRef;
 use crate::domain::query::Axis;
 use crate::store::Batch;
 
@@ -23,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) segment_history: Option<Sealed>,
     /// All aliases of the head with their holder records; the writer puts those that are new.
     pub(super) aliases: Vec<(Alias, Sealed)>,
+    /// The tombstone, and the bodies that go with the article.
+    pub(super) purge: Option<(Sealed, Vec<BodyRef>)>,
     /// The request record and its key.
     pub(super) request: Option<(Vec<u8>, Sealed)>,
     /// The encoded events.
@@ -30,8 +33,8 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes a batch.
-    pub(super) fn new(batch: Batch) -> Self {
+    /// Encodes a batch; `erased` are the bodies that a purge removes.
+    pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Self {
         let head = batch.head.as_ref();
         let request = batch.request.as_ref().map(|record| {
             (
@@ -56,6 +59,10 @@ impl Prepared {
                 .as_ref()
                 .map(|history| Sealed::new(&codec::encode_segment_history(history))),
             aliases: head.map(derived::alias_holders).unwrap_or_default(),
+            purge: batch
+                .purge
+                .as_ref()
+                .map(|tombstone| (Sealed::new(&codec::encode_tombstone(tombstone)), erased)),
             events: codec::encode_events(&batch.events, request.as_ref().map(|(key, _)| key.clone())),
             request,
             batch,

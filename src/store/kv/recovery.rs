@@ -152,7 +152,7 @@ pub(super) fn derive(core: &Core) -> Result<()> {
                 }
                 Err(error) => return Err(error),
             };
-            tally.change(None, &state);
+            tally.change(None, Some(&state));
             let derived = derived::all(&state);
             bytes += derived.len() * DERIVED_ENTRY_BYTES;
             writes.extend(derived);
@@ -235,6 +235,10 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
                 }
                 Err(error) => return Err(error),
             };
+            let is_purged = || core.engine.get(&keys::tombstone(&event.article));
+            if revision.is_none() && is_purged()?.is_some() {
+                continue;
+            }
             if revision.is_none_or(|revision| revision < event.revision) {
                 return damaged(format!(
                     "it names revision {} of article {:?}, and the store has {revision:?}",

@@ -196,7 +196,7 @@ pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Resul
 }
 
 /// Visits the commits of the log after a number, with their encoded events.
-fn log_after(
+pub(super) fn log_after(
     core: &Core,
     after: Seq,
     mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,
@@ -225,6 +225,22 @@ fn log_after(
             Ok(ControlFlow::Continue(()))
         },
     )
+}
+
+/// Articles whose embargo has ended at a time, in the order of the ends.
+pub(super) fn due_embargoes(core: &Core, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+    let mut due = Vec::new();
+    let to = keys::above(&keys::embargo(now, ""));
+    core.engine
+        .scan(b"e".as_slice()..=&to, Direction::Forward, &mut |key, _| {
+            due.extend(keys::embargo_of(key).map(|(_, id)| id));
+            if due.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+    Ok(due)
 }
 
 /// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there

@@ -13,7 +13,7 @@ use super::core::{Core, corrupt};
 use super::derived::{self, Tally};
 use super::engine::Direction;
 use super::group::holder_of;
-use super::{envelope, keys};
+use super::{envelope, keys, purge};
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::Event;
 use crate::domain::freshness::Freshness;
@@ -83,8 +83,10 @@ impl<'a> Check<'a> {
         self.heads()?;
         self.slots()?;
         self.index()?;
+        self.timers()?;
         self.aliases()?;
         self.segment_histories()?;
+        self.tombstones()?;
         self.requests()?;
         self.bodies()?;
         self.standings()?;
@@ -188,6 +190,11 @@ impl Check<'_> {
                     check.report(&name, format!("{alias} does not lead to it"));
                 }
             }
+            if let Some(timer) = derived::timer_key(&head) {
+                if check.core.get(&timer)?.is_none() {
+                    check.report(keys::readable(&timer), "it is missing");
+                }
+            }
             Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
         })
     }
@@ -227,6 +234,22 @@ impl Check<'_> {
                 Some((axis, position)) => check
                     .head(&position.id)?
                     .is_some_and(|head| IndexRow::of(&head, axis).date.instant == position.instant),
+                None => false,
+            };
+            if !stands {
+                check.report(keys::readable(key), "it does not agree with its article");
+            }
+            Ok(())
+        })
+    }
+
+    /// No timer may stand for an article that is not under that embargo.
+    fn timers(&mut self) -> Result<()> {
+        self.walk(b"e", |check, key, _, _| {
+            let stands = match keys::embargo_of(key) {
+                Some((_, id)) => check
+                    .head(&id)?
+                    .is_some_and(|head| derived::timer_key(&head).as_deref() == Some(key)),
                 None => false,
             };
             if !stands {
@@ -382,6 +405,20 @@ impl Check<'_> {
         })
     }
 
+    /// Nothing may be left of a purged article; records that name their article are looked at where they are walked.
+    fn tombstones(&mut self) -> Result<()> {
+        self.walk(b"x", |check, key, stamp, payload| {
+            let tombstone = codec::decode_tombstone(payload, stamp).map_err(corrupt(key))?;
+            if keys::tombstone(&tombstone.article) != key {
+                check.report(keys::readable(key), MISPLACED);
+            }
+            if check.head(&tombstone.article)?.is_some() {
+                check.report(keys::readable(key), "its article is there");
+            }
+            Ok(())
+        })
+    }
+
     fn requests(&mut self) -> Result<()> {
         self.walk(b"r", |check, key, stamp, payload| {
             let request = codec::decode_request(payload, stamp).map_err(corrupt(key))?;
@@ -453,8 +490,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What a commit changed must still be there.
+    /// What a commit changed must still be there, unless the article was purged: then nothing that the commit wrote may.
     fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
+        let tombstone = keys::tombstone(&event.article);
+        if self.core.engine.get(&tombstone)?.is_some() {
+            for body in purge::bodies_in(self.core, seq)? {
+                let name = keys::readable(&keys::body(body));
+                self.report(name, format!("article {:?} was purged", event.article));
+            }
+            return Ok(());
+        }
         let head = keys::head(&event.article);
         let slot = event
             .language

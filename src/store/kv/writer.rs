@@ -19,6 +19,7 @@ use super::group::Group;
 use super::prepared::Prepared;
 use super::recovery;
 use crate::domain::time::Stamp;
+use crate::store::Counts;
 use crate::store::error::{Result, StoreError};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
@@ -378,7 +379,7 @@ impl Writer {
                     self.reopen();
                 } else {
                     // Readers may wait for commits that do not come: they look again.
-                    self.core.applied.store(self.last.seq, Ordering::Release);
+                    self.core.roll_back(self.last.seq);
                     self.core.durable.send_modify(|durable| durable.generation += 1);
                 }
             }
@@ -389,16 +390,27 @@ impl Writer {
     fn apply(&self, mut group: Group<'_>) -> Result<()> {
         let last = group.last();
         let writes = group.finish();
-        if let Some(tracker) = self.core.tracker.lock().as_mut() {
-            tracker.note(&writes, self.last.seq);
-        }
         {
-            let _locks = self.core.lock(group.articles.keys());
-            self.core.applied.store(last.seq, Ordering::Release);
+            // Held until the group is applied: a dump must not read again between the note and the change.
+            let mut tracker = self.core.tracker.lock();
+            if let Some(tracker) = tracker.as_mut() {
+                tracker.note(&writes, self.last.seq);
+            }
+            let _locks = self.core.lock(group.articles.keys(), &group.erased);
+            self.core.show(last.seq, group.purged());
             self.core.engine.apply(writes)?;
-            self.core.counts.lock().extend(group.counts.drain(..));
+            let mut counts = self.core.counts.lock();
+            counts.extend(group.counts.drain(..));
+            counts.retain(|_, counts| *counts != Counts::default());
+            drop(counts);
             for (id, state) in group.articles.drain() {
-                self.core.articles.insert(id, state);
+                match state {
+                    Some(state) => self.core.articles.insert(id, state),
+                    None => drop(self.core.articles.remove(&id)),
+                }
+            }
+            for body in &group.erased {
+                self.core.bodies.remove(body);
             }
         }
         // What is applied and not flushed may survive or not.
@@ -453,7 +465,7 @@ impl Writer {
                     seq: last.seq,
                     time: last.time.max(self.last.time),
                 };
-                self.core.applied.store(last.seq, Ordering::Release);
+                self.core.roll_back(last.seq);
                 self.core.durable.send_modify(|durable| {
                     durable.seq = last.seq;
                     durable.generation += 1;

@@ -802,6 +802,7 @@ async fn revisions_are_listed_newest_first_page_by_page() {
     let mut token = String::new();
     loop {
         let request = pb::ListRevisionsRequest {
+            show_hidden: false,
             article_id: "a".into(),
             page_size: 3,
             page_token: token,
@@ -814,6 +815,7 @@ async fn revisions_are_listed_newest_first_page_by_page() {
             break;
         }
         let other = pb::ListRevisionsRequest {
+            show_hidden: false,
             article_id: "b".into(),
             page_size: 3,
             page_token: token.clone(),

@@ -575,6 +575,7 @@ async fn reads_name_what_is_wrong_with_them() {
         &["page_size", "article_id"],
     );
     let get = pb::GetTranslationRequest {
+        show_hidden: false,
         article_id: "a/".into(),
         language: "x-".into(),
         translation_id: "t0".into(),

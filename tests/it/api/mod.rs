@@ -20,10 +20,12 @@ mod histories;
 mod listing;
 mod ntrex;
 mod past;
+mod purge;
 mod retries;
 mod standard;
 mod streams;
 mod translations;
+mod visibility;
 
 /// A text as a segment.
 fn segment(text: &str) -> pb::Segment {
@@ -122,6 +124,8 @@ fn settable(article: &pb::Article) -> pb::Article {
         revise_time: None,
         delete_time: None,
         translations: vec![],
+        publication_status: 0,
+        status_reason: String::new(),
         ..article.clone()
     }
 }
@@ -254,6 +258,7 @@ async fn attach(
 /// A translation with its texts; the active one without an id.
 async fn translation(server: &Server, article: &str, language: &str, id: &str) -> pb::Translation {
     let request = pb::GetTranslationRequest {
+        show_hidden: false,
         article_id: article.into(),
         language: language.into(),
         translation_id: id.into(),

@@ -37,6 +37,7 @@ async fn see(server: &Server, at: Option<Timestamp>) -> Seen {
     let mut translations = BTreeMap::new();
     for summary in &summaries {
         let request = pb::GetTranslationRequest {
+            show_hidden: false,
             article_id: "a".into(),
             language: summary.language.clone(),
             translation_id: summary.translation_id.clone(),

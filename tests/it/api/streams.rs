@@ -346,6 +346,7 @@ async fn an_export_goes_on_from_every_token() {
             let mut client = server.articles();
             async move {
                 let request = pb::ExportArticlesRequest {
+                    show_hidden: false,
                     resume_token,
                     include_translations,
                     show_deleted,
@@ -383,6 +384,7 @@ async fn an_export_goes_on_from_every_token() {
         }
         // A token of the other kind of export is refused.
         let request = pb::ExportArticlesRequest {
+            show_hidden: false,
             resume_token: all[3].resume_token.clone(),
             include_translations: !include_translations,
             show_deleted,

@@ -51,6 +51,7 @@ impl Client {
             self.revision(story, Some(revision)).await.unwrap();
         }
         let lookup = pb::LookupArticleRequest {
+            show_hidden: false,
             alias: Some(pb::lookup_article_request::Alias::CanonicalUrl(story.url())),
             view: pb::ArticleView::Basic.into(),
             show_deleted: true,
@@ -111,6 +112,7 @@ impl Client {
         let listed = self.translations.list_translations(request).await.unwrap();
         for summary in listed.into_inner().translations {
             let request = pb::GetTranslationRequest {
+                show_hidden: false,
                 article_id: story.name.clone(),
                 language: summary.language.clone(),
                 translation_id: summary.translation_id.clone(),

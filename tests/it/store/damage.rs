@@ -1,7 +1,9 @@
 //! The check finds what is broken and names the record; reads of it fail, and of nothing else.
 
+use article_store::domain::access::Visibility;
 use article_store::domain::history::BodyRef;
 use article_store::domain::query::{Axis, Order, Query, Range};
+use article_store::domain::time::Timestamp;
 use article_store::store::kv::engine::{Engine, Write};
 use article_store::store::{Budget, Finding, Store, StoreError};
 
@@ -32,7 +34,17 @@ async fn filled(kind: Kind) -> Bench {
         let state = bench.article(&id(name)).await.unwrap();
         bench
             .store
-            .commit(edit(&state, |m| m.section = "new".into()))
+            .commit(change(
+                &state,
+                article_store::domain::change::Kind::ArticleMetadataChanged,
+                |version| {
+                    version.metadata.section = "new".into();
+                    if name == "b" {
+                        version.metadata.embargo_time = Some(Timestamp::MAX);
+                        version.visibility = Visibility::Embargoed;
+                    }
+                },
+            ))
             .await
             .unwrap();
     }
@@ -152,6 +164,14 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         "body 65/0",
         "another place",
     ),
+    (removed, Target::Nth(b'e', 0), "embargo timer \"b\"", "missing"),
+    (
+        |bench, target| copied(bench, target, |key| key[8] ^= 1),
+        Target::Nth(b'e', 0),
+        "embargo timer \"b\"",
+        "does not agree with its article",
+    ),
+    (flipped, Target::Nth(b'e', 0), "embargo timer \"b\"", "checksum"),
     (flipped, Target::Nth(b'r', 0), "request ", "checksum"),
     (flipped, Target::Nth(b'p', 0), "segment history a", "checksum"),
     (
@@ -242,7 +262,7 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
             language: None,
             section: None,
             publisher: None,
-            show_deleted: true,
+            shown: shown(true),
             translation: None,
         };
         let budget = Budget {

@@ -195,7 +195,7 @@ fn all() -> Query {
         language: None,
         section: None,
         publisher: None,
-        show_deleted: true,
+        shown: shown(true),
         translation: None,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use article_store::domain::access::{Shown, Visibility};
 use article_store::domain::article::{
     Alias, ArticleId, ArticleVersion, Content, Head, Metadata, PublicationStatus, Revision, SegmentHistory,
 };
@@ -31,6 +32,14 @@ pub(crate) fn language(tag: &str) -> Language {
     Language::parse(tag).unwrap()
 }
 
+/// Public articles, and deleted ones too.
+pub(crate) fn shown(deleted: bool) -> Shown {
+    Shown {
+        deleted,
+        ..Shown::default()
+    }
+}
+
 pub(crate) fn url(text: &str) -> Alias {
     Alias::Url(CanonicalUrl::parse(text).unwrap())
 }
@@ -52,6 +61,7 @@ pub(crate) fn metadata() -> Metadata {
         published: None,
         updated: None,
         publication_status: PublicationStatus::Usable,
+        status_reason: String::new(),
         embargo_time: None,
     }
 }
@@ -95,6 +105,7 @@ pub(crate) fn create(article: &ArticleId, metadata: Metadata, content: Content) 
         revision: revisions.newest,
         created: Stamp::PENDING,
         deleted: None,
+        visibility: Visibility::default(),
         actor: Actor::default(),
         history: History::first(0),
     };

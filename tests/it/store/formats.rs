@@ -34,7 +34,7 @@ fn query(presence: Presence) -> Query {
         language: None,
         section: None,
         publisher: None,
-        show_deleted: false,
+        shown: shown(false),
         translation: Some(TranslationFilter {
             language: language("fr"),
             presence,

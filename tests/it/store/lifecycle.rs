@@ -63,7 +63,7 @@ async fn reopening_gives_the_same_answers(bench: &mut Bench) {
             language: None,
             section: None,
             publisher: None,
-            show_deleted: true,
+            shown: shown(true),
             translation: None,
         };
         let budget = Budget {
@@ -98,7 +98,7 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         language: None,
         section: None,
         publisher: None,
-        show_deleted: true,
+        shown: shown(true),
         translation: None,
     };
     let budget = Budget { articles: 1, rows: 1 };

@@ -42,7 +42,7 @@ fn query(axis: Axis, range: Range) -> Query {
         language: None,
         section: None,
         publisher: None,
-        show_deleted: false,
+        shown: shown(false),
         translation: None,
     }
 }
@@ -250,7 +250,7 @@ async fn filters_select(bench: &mut Bench) {
     bench.store.commit(delete(&state)).await.unwrap();
     assert_eq!(names(bench, &all).await, ["c", "b", "a"]);
     let with_deleted = Query {
-        show_deleted: true,
+        shown: shown(true),
         ..all
     };
     assert_eq!(names(bench, &with_deleted).await, ["d", "c", "b", "a"]);
@@ -418,7 +418,7 @@ fn queries() -> impl Strategy<Value = Query> {
             language: tag.map(language),
             section: section.map(Into::into),
             publisher: publisher.map(Into::into),
-            show_deleted,
+            shown: shown(show_deleted),
             translation,
         },
     )

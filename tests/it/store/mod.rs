@@ -30,10 +30,12 @@ mod compaction;
 )]
 mod crash;
 mod damage;
+mod embargoes;
 mod failure;
 mod fixtures;
 mod formats;
 mod lifecycle;
 mod lists;
 mod log;
+mod purge;
 mod reads;

@@ -43,7 +43,7 @@ impl Tracker {
         for write in writes {
             match write {
                 Write::Put(key, _) => match key.first() {
-                    Some(b'h' | b's' | b'p' | b'r') => drop(self.changed.insert(key.clone())),
+                    Some(b'h' | b's' | b'x' | b'p' | b'r') => drop(self.changed.insert(key.clone())),
                     Some(b'b') => self.erased |= *key <= keys::bodies_up_to(last),
                     _ => {}
                 },

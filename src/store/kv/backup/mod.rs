@@ -103,7 +103,7 @@ pub enum BackupError {
 pub struct Entity(records::Entity);
 
 /// The prefixes whose records are entities. Bodies and log come last: what is written meanwhile is at their ends.
-const PREFIXES: [u8; 6] = *b"hsprbl";
+const PREFIXES: [u8; 7] = *b"hsxprbl";
 
 impl Entity {
     /// The entity in a record of the engine.
@@ -112,6 +112,7 @@ impl Entity {
             Some(b'h') => Kind::Head(codec::message(payload)?),
             Some(b's') => Kind::Slot(codec::message(payload)?),
             Some(b'b') => Kind::Body(codec::message(payload)?),
+            Some(b'x') => Kind::Tombstone(codec::message(payload)?),
             Some(b'r') => Kind::Request(codec::message(payload)?),
             Some(b'l') => Kind::Log(codec::message(payload)?),
             Some(b'p') => {
@@ -165,6 +166,11 @@ impl Entity {
                 let article = ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?;
                 (keys::segment_history(&article), Sealed::new(&payload))
             }
+            Kind::Tombstone(tombstone) => {
+                let payload = tombstone.encode_to_vec();
+                let tombstone = codec::decode_tombstone(&payload, stamp)?;
+                (keys::tombstone(&tombstone.article), Sealed::new(&payload))
+            }
             Kind::Request(request) => {
                 let payload = request.encode_to_vec();
                 let request = codec::decode_request(&payload, stamp)?;
@@ -187,6 +193,7 @@ impl Entity {
         match self.0.entity {
             Some(Kind::Head(_)) => "articles",
             Some(Kind::Slot(_)) => "slots",
+            Some(Kind::Tombstone(_)) => "tombstones",
             Some(Kind::Body(_)) => "bodies",
             Some(Kind::SegmentHistory(_)) => "segment_histories",
             Some(Kind::Request(_)) => "requests",

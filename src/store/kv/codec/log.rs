@@ -48,6 +48,7 @@ pub(in crate::store::kv) fn encode_index_row(row: &IndexRow) -> Vec<u8> {
         deleted: row.deleted,
         precision: precision_code(row.date.precision),
         utc_offset_minutes: i32::from(row.date.utc_offset_minutes),
+        visibility: visibility_code(row.visibility),
     }
     .encode_to_vec()
 }
@@ -64,6 +65,7 @@ pub(in crate::store::kv) fn decode_index_row(payload: &[u8], instant: Option<Tim
         section: record.section,
         publisher: record.publisher,
         deleted: record.deleted,
+        visibility: visibility(record.visibility)?,
     })
 }
 
@@ -117,6 +119,9 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::TranslationSelected(_) => 7,
         Kind::TranslationDetached(_) => 8,
         Kind::TranslationFreshnessChanged { .. } => 9,
+        Kind::PublicationStatusChanged => 20,
+        Kind::EmbargoLifted => 21,
+        Kind::ArticlePurged => 22,
     }
 }
 
@@ -187,6 +192,9 @@ fn event(record: rec::Event) -> Result<Event> {
                 to: overall(change.to)?,
             }
         }
+        20 => Kind::PublicationStatusChanged,
+        21 => Kind::EmbargoLifted,
+        22 => Kind::ArticlePurged,
         _ => return Err(malformed("event kind")),
     };
     Ok(Event {

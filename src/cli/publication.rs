@@ -1,0 +1,83 @@
+//! `publication`: an article is withheld, cancelled or released, or its embargo moved.
+
+use clap::{Args, ValueEnum};
+use prost_types::Timestamp;
+
+use super::Failure;
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::get::{article_page, page_width, without_content};
+use super::words;
+use crate::pb;
+
+/// The arguments of `publication`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A withheld article disappears with all its translations from reads, lists and exports, and comes back as it was.
+
+Examples:
+  article-store publication harbour --status withheld --reason 'a source asked for it'
+  article-store publication harbour --status usable
+  article-store publication harbour --status usable --embargo 2022-05-11T06:00:00Z
+  article-store publication harbour --status usable --lift-embargo")]
+pub(crate) struct Publication {
+    /// The article's id.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Whether the article may be published.
+    #[arg(long, value_enum)]
+    status: Status,
+    /// Hide it until this time; it then appears by itself.
+    #[arg(long, value_name = "TIME", value_parser = words::instant, conflicts_with = "lift_embargo")]
+    embargo: Option<Timestamp>,
+    /// End its embargo now.
+    #[arg(long)]
+    lift_embargo: bool,
+    /// Why.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Only if the article has this etag.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+}
+
+/// See [`pb::PublicationStatus`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    /// Free to use.
+    Usable,
+    /// Held back.
+    Withheld,
+    /// Held back, and not meant to come back.
+    Canceled,
+}
+
+impl Publication {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let status = match self.status {
+            Status::Usable => pb::PublicationStatus::Usable,
+            Status::Withheld => pb::PublicationStatus::Withheld,
+            Status::Canceled => pb::PublicationStatus::Canceled,
+        };
+        let request = pb::SetPublicationStatusRequest {
+            article_id: self.id,
+            publication_status: status.into(),
+            embargo_time: self.embargo,
+            lift_embargo: self.lift_embargo,
+            reason: self.reason,
+            etag: self.etag,
+            request_id: String::new(),
+        };
+        let mut client = self.server.articles().await?;
+        let answer = client.set_publication_status(request).await?.into_inner();
+        let article = answer.article.ok_or_else(without_content)?;
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("Article", &article)?,
+            Output::Table => printer.text(&article_page(&article, page_width()))?,
+        }
+        printer.flush()
+    }
+}

@@ -1,0 +1,54 @@
+//! `purge`: an article is erased for good.
+
+use clap::Args;
+
+use super::Failure;
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::terminal;
+use super::words::timestamp_in;
+use crate::pb;
+
+/// The arguments of `purge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+There is no way back: the text, its history and all translations are erased. The id is never given again.
+
+Example:
+  article-store purge harbour --reason 'court order 17/2026'")]
+pub(crate) struct Purge {
+    /// The article's id.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Why. It stays, so it must not repeat what is to be erased.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Only if the article has this etag.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+}
+
+impl Purge {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let request = pb::PurgeArticleRequest {
+            article_id: self.id,
+            reason: self.reason,
+            etag: self.etag,
+            request_id: String::new(),
+        };
+        let mut client = self.server.articles().await?;
+        let purged = client.purge_article(request).await?.into_inner();
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("PurgeArticleResponse", &purged)?,
+            Output::Table => {
+                let time = timestamp_in(purged.purge_time.as_ref(), &jiff::tz::TimeZone::UTC);
+                let line = format!("{} purged at {time} UTC: {}", purged.article_id, purged.reason);
+                printer.line(&terminal::line(&line))?;
+            }
+        }
+        printer.flush()
+    }
+}

@@ -1,0 +1,314 @@
+//! A purge leaves no text of the article anywhere in the engine, frees its aliases, and keeps its id.
+
+use std::ops::ControlFlow;
+
+use article_store::domain::access::Visibility;
+use article_store::domain::article::{ArticleId, Tombstone};
+use article_store::domain::change::{Event, Kind};
+use article_store::domain::provenance::Actor;
+use article_store::domain::time::{Stamp, Timestamp};
+use article_store::store::kv::engine::{Direction, Engine, Write};
+use article_store::store::{Batch, Body, Conflict, Expect, Store, StoreError};
+
+use super::bench::{self, Bench, run, within_limit};
+use super::fixtures::*;
+
+on_every_engine!(
+    a_purge_leaves_no_text,
+    a_purge_frees_the_aliases_and_keeps_the_id,
+    a_purge_forgets_what_was_cached,
+    a_damaged_article_can_be_purged,
+    a_purge_of_another_state_is_refused,
+);
+
+/// What stands in texts and metadata of the article to purge and nowhere else.
+const SECRETS: [&str; 12] = [
+    "لن يقرأها أحد",
+    "المتن السري الأول",
+    "المتن السري الثاني",
+    "traduction confidentielle",
+    "secret-translation",
+    "secret-engine",
+    "secret.test",
+    "secret-guid",
+    "secret-keyword",
+    "secret-label",
+    "secret-status-reason",
+    "secret-author",
+];
+
+/// An article with many versions of everything that an article has.
+async fn secret_article(bench: &Bench) -> ArticleId {
+    let article = id("secret-id");
+    let mut metadata = metadata_at("https://secret.test/page");
+    metadata.guid = SECRETS[7].into();
+    metadata.keywords = vec![SECRETS[8].into()];
+    metadata.labels = [("desk".to_owned(), SECRETS[9].to_owned())].into();
+    metadata.authors = vec![SECRETS[11].into()];
+    // Long texts are compressed, short ones are not.
+    let long = format!("{} {}", SECRETS[1], "نص طويل ".repeat(200));
+    let new = create(&article, metadata, content(SECRETS[0], &[&long, "short"]));
+    bench.store.commit(with_request(new, 1)).await.unwrap();
+    for round in 0..6 {
+        let state = bench.article(&article).await.unwrap();
+        let history = bench.store.segment_history(&article).await.unwrap();
+        let paragraph = format!("{} {round}", SECRETS[2]);
+        let batch = revise(&state, history, content(SECRETS[0], &[&long, &paragraph]));
+        bench.store.commit(batch).await.unwrap();
+        let state = bench.article(&article).await.unwrap();
+        for (tag, secret) in [("fr", SECRETS[3]), ("en", SECRETS[4])] {
+            let texts = texts(&format!("{secret} {round}"), 2);
+            let mut batch = attach(&*bench.store, &state, &language(tag), &texts)
+                .await
+                .unwrap();
+            for body in &mut batch.bodies {
+                if let Body::Translation(version) = body {
+                    version.provenance.agent.engine = SECRETS[5].into();
+                }
+            }
+            bench.store.commit(batch).await.unwrap();
+        }
+    }
+    let state = bench.article(&article).await.unwrap();
+    let embargo = change(&state, Kind::PublicationStatusChanged, |version| {
+        version.visibility = Visibility::Embargoed;
+        version.metadata.embargo_time = Some(Timestamp::MAX);
+        version.metadata.status_reason = SECRETS[10].into();
+    });
+    bench.store.commit(with_request(embargo, 2)).await.unwrap();
+    article
+}
+
+fn purge(article: &ArticleId, version: u32) -> Batch {
+    let event = Event {
+        kind: Kind::ArticlePurged,
+        article: article.clone(),
+        revision: 7,
+        language: None,
+        etag: None,
+        scope: (&metadata()).into(),
+        previous: None,
+    };
+    Batch {
+        expect: vec![Expect::Head(Some(version))],
+        events: vec![event],
+        purge: Some(Tombstone {
+            article: article.clone(),
+            stamp: Stamp::PENDING,
+            reason: "court order 17".into(),
+            actor: Actor::default(),
+        }),
+        ..Batch::new(article.clone())
+    }
+}
+
+async fn purge_now(bench: &Bench, article: &ArticleId) -> Stamp {
+    let version = bench.article(article).await.unwrap().head.version();
+    bench.store.commit(purge(article, version)).await.unwrap()
+}
+
+/// Every record of the engine: its key, its bytes as stored, and its payload without frame and compression.
+fn everything(bench: &Bench) -> Vec<[Vec<u8>; 3]> {
+    let mut all = Vec::new();
+    let mut visit = |key: &[u8], record: &[u8]| {
+        all.push([key.to_vec(), record.to_vec(), payload(record)]);
+        ControlFlow::Continue(())
+    };
+    bench
+        .engine
+        .scan(&[0]..=&[0xFE], Direction::Forward, &mut visit)
+        .unwrap();
+    all
+}
+
+/// What the envelope of a record holds, by the description of its format.
+fn payload(record: &[u8]) -> Vec<u8> {
+    let payload = &record[26..];
+    match record[1] {
+        0 => payload.to_vec(),
+        _ => {
+            let length = u32::from_be_bytes(payload[..4].try_into().unwrap());
+            zstd::bulk::decompress(&payload[4..], length as usize).unwrap()
+        }
+    }
+}
+
+/// The secrets that are to be found in the engine.
+fn found(bench: &Bench) -> Vec<&'static str> {
+    let everything = everything(bench);
+    let holds = |secret: &&str| {
+        everything
+            .iter()
+            .flatten()
+            .any(|bytes| bytes.windows(secret.len()).any(|part| part == secret.as_bytes()))
+    };
+    SECRETS.into_iter().filter(holds).collect()
+}
+
+async fn a_purge_leaves_no_text(bench: &mut Bench) {
+    bench.store.commit(simple(&id("other"))).await.unwrap();
+    let before: Vec<_> = everything(bench)
+        .into_iter()
+        .filter(|[key, ..]| !matches!(key[0], b'c' | b'l'))
+        .collect();
+    let counts = bench.store.status().await.unwrap().counts;
+    let article = secret_article(bench).await;
+    assert_eq!(found(bench), SECRETS);
+    assert_eq!(bench.store.check().await.unwrap(), []);
+    let stamp = purge_now(bench, &article).await;
+    assert_eq!(found(bench), Vec::<&str>::new());
+    // Of the article nothing is there but the log, the recorded requests and the tombstone.
+    let mut after = everything(bench);
+    after.retain(|[key, ..]| !matches!(key[0], b'c' | b'l' | b'r' | b'x'));
+    assert!(after == before, "something is left, or gone, beside the article");
+    assert_eq!(bench.store.status().await.unwrap().counts, counts);
+    assert_eq!(bench.records(b'x').len(), 1);
+    bench.reopen().await;
+    assert_eq!(found(bench), Vec::<&str>::new());
+    assert_eq!(bench.article(&article).await, None);
+    let tombstone = bench.store.tombstone(&article).await.unwrap().unwrap();
+    assert_eq!(
+        (tombstone.stamp, tombstone.reason.as_str()),
+        (stamp, "court order 17")
+    );
+    assert_eq!(bench.store.tombstone(&id("other")).await.unwrap(), None);
+    let request = bench.store.request(&request_key(1)).await.unwrap().unwrap();
+    assert_eq!(request.article, article);
+}
+
+async fn a_purge_frees_the_aliases_and_keeps_the_id(bench: &mut Bench) {
+    let article = secret_article(bench).await;
+    let address = url("https://secret.test/page");
+    purge_now(bench, &article).await;
+    assert_eq!(
+        bench.store.lookup(std::slice::from_ref(&address)).await.unwrap(),
+        [None]
+    );
+    let again = bench.store.commit(simple(&article)).await;
+    let refused = StoreError::Conflict(Conflict::Purged(article.clone()));
+    assert_eq!(again, Err(refused.clone()));
+    let heir = create(
+        &id("heir"),
+        metadata_at("https://secret.test/page"),
+        content("t", &["p"]),
+    );
+    bench.store.commit(heir).await.unwrap();
+    assert_eq!(bench.store.lookup(&[address]).await.unwrap(), [Some(id("heir"))]);
+    bench.reopen().await;
+    assert_eq!(bench.store.commit(simple(&article)).await, Err(refused));
+    // A request about it can be recorded all the same.
+    let recorded = with_request(Batch::new(article), 9);
+    bench.store.commit(recorded).await.unwrap();
+}
+
+async fn a_purge_forgets_what_was_cached(bench: &mut Bench) {
+    let article = secret_article(bench).await;
+    let state = bench.article(&article).await.unwrap();
+    let bodies = [
+        state.head.current.revision.body(),
+        state.slots[&language("fr")].translations[0].history.newest.body(),
+    ];
+    bench.store.bodies(&bodies).await.unwrap();
+    purge_now(bench, &article).await;
+    assert_eq!(bench.article(&article).await, None);
+    for body in bodies {
+        let gone = bench.store.bodies(&[body]).await;
+        assert!(matches!(gone, Err(StoreError::Corrupt { .. })), "{gone:?}");
+    }
+    assert_eq!(
+        bench.store.segment_history(&article).await.unwrap(),
+        Default::default()
+    );
+    assert_eq!(bench.store.scan(None, 10).await.unwrap(), []);
+    assert_eq!(
+        bench.store.due_embargoes(Timestamp::MAX, 10).await.unwrap(),
+        Vec::<ArticleId>::new()
+    );
+}
+
+async fn a_damaged_article_can_be_purged(bench: &mut Bench) {
+    let article = secret_article(bench).await;
+    let bodies = bench.records(b'b');
+    for at in [3, bodies.len() / 2] {
+        let (key, mut record) = bodies[at].clone();
+        *record.last_mut().unwrap() ^= 0x10;
+        bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+    }
+    bench.reopen_with_cache(0).await;
+    purge_now(bench, &article).await;
+    assert_eq!(bench.records(b'b'), []);
+    assert_eq!(found(bench), Vec::<&str>::new());
+}
+
+async fn a_purge_of_another_state_is_refused(bench: &mut Bench) {
+    let article = secret_article(bench).await;
+    let version = bench.article(&article).await.unwrap().head.version();
+    let conflict = StoreError::Conflict(Conflict::Article(article.clone()));
+    let refused = bench.store.commit(purge(&article, version - 1)).await;
+    assert_eq!(refused, Err(conflict));
+    let missing = bench.store.commit(purge(&id("none"), 1)).await;
+    assert_eq!(missing, Err(StoreError::Conflict(Conflict::Article(id("none")))));
+    assert_eq!(found(bench), SECRETS);
+}
+
+#[test]
+fn the_check_finds_what_is_left_of_a_purged_article() {
+    within_limit(async {
+        let bench = Bench::new(bench::Kind::Memory);
+        let article = secret_article(&bench).await;
+        let before = everything(&bench);
+        purge_now(&bench, &article).await;
+        assert_eq!(bench.store.check().await.unwrap(), []);
+        // Whatever a purge would forget is found, one record after the other.
+        for [key, record, _] in before
+            .into_iter()
+            .filter(|[key, ..]| !matches!(key[0], b'l' | b'm' | b'r'))
+        {
+            bench.engine.apply(vec![Write::Put(key.clone(), record)]).unwrap();
+            let findings = bench.store.check().await.unwrap();
+            assert!(!findings.is_empty(), "{}", String::from_utf8_lossy(&key));
+            bench.engine.apply(vec![Write::Remove(key)]).unwrap();
+        }
+        let (key, mut record) = bench.records(b'x').remove(0);
+        *record.last_mut().unwrap() ^= 1;
+        bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+        let findings = bench.store.check().await.unwrap();
+        assert!(
+            findings
+                .iter()
+                .any(|finding| finding.record == "tombstone secret-id"),
+            "{findings:?}"
+        );
+        bench.store.close().await.unwrap();
+    });
+}
+
+/// What a file of the store holds, whatever the engine makes of it.
+fn file_holds(bench: &Bench, record: &[u8]) -> bool {
+    let file = std::fs::read(bench.directory.path().join("db/db")).unwrap();
+    file.windows(record.len()).any(|part| part == record)
+}
+
+#[test]
+fn after_a_compaction_the_file_holds_no_record_of_a_purged_article() {
+    run(bench::Kind::Sled, async |bench: &mut Bench| {
+        bench.store.commit(simple(&id("other"))).await.unwrap();
+        let other = bench.records(b'b').pop().unwrap().1;
+        let article = secret_article(bench).await;
+        let mut records = bench.records(b'b');
+        records.retain(|(_, record)| *record != other && record.len() > 200);
+        assert!(records.len() > 3);
+        purge_now(bench, &article).await;
+        bench.store.compact().await.unwrap();
+        bench.reopen().await;
+        assert!(
+            file_holds(bench, &other),
+            "the test does not see records in the file"
+        );
+        for (key, record) in records {
+            // Chunks and pages hold a value in pieces; each piece is found by a part of it.
+            let part = &record[30..record.len().min(150)];
+            assert!(!file_holds(bench, part), "{key:?}");
+        }
+    });
+}

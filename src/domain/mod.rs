@@ -17,6 +17,7 @@ pub mod history;
 pub mod ids;
 pub mod language;
 pub mod provenance;
+pub mod quality;
 pub mod query;
 pub mod request;
 pub mod segment;

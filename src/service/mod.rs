@@ -18,6 +18,7 @@ mod edits;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod quality;
 mod requests;
 pub mod snapshot;
 pub mod translations;

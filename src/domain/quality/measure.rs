@@ -226,6 +226,16 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 impl MachineShare {
+    /// The share of unmodified machine output among all segments, 0 to 1; 0 of nothing.
+    pub fn segment_ratio(&self) -> f64 {
+        ratio(self.unmodified.segments, self.all.segments)
+    }
+
+    /// The same among all code points.
+    pub fn code_point_ratio(&self) -> f64 {
+        ratio(self.unmodified.code_points, self.all.code_points)
+    }
+
     fn count(&mut self, binding: &Binding, measures: &SegmentMeasures) {
         self.all.add(measures);
         match binding.origin {
@@ -238,6 +248,14 @@ impl MachineShare {
             SegmentOrigin::Imported => self.unknown.add(measures),
             SegmentOrigin::Human | SegmentOrigin::Postedited => {}
         }
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
     }
 }
 

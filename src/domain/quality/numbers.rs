@@ -34,7 +34,6 @@ pub fn differences(source: &Parts, target: &Parts) -> Differences {
     };
     let any = |number: &Number| number.values.clone();
     match_values(&mut source, &mut target, exact, exact);
-    match_values(&mut source, &mut target, exact, any);
     match_values(&mut source, &mut target, any, exact);
     match_values(&mut source, &mut target, any, any);
     match_parts(&mut source, &mut target);

@@ -5,7 +5,8 @@ use super::evidence::{
     make_room,
 };
 use super::measure::{
-    Amount, MAX_CODE_POINTS, MAX_EARLIER_REVISIONS, Measures, Sources, TooLarge, earlier_revisions, measure,
+    Amount, MAX_CODE_POINTS, MAX_EARLIER_REVISIONS, MachineShare, Measures, Sources, TooLarge,
+    earlier_revisions, measure,
 };
 use crate::domain::article::{Content, Revision};
 use crate::domain::attach;
@@ -442,6 +443,14 @@ fn the_machine_share_says_what_nobody_changed() {
     assert_eq!(measures.machine.unmodified, amount(2, 3));
     assert_eq!(measures.machine.reviewed, amount(1, 2));
     assert_eq!(measures.machine.unknown, amount(1, 4));
+    assert_eq!(
+        (
+            measures.machine.segment_ratio(),
+            measures.machine.code_point_ratio()
+        ),
+        (0.5, 0.3)
+    );
+    assert_eq!(MachineShare::default().segment_ratio(), 0.0);
     let unmodified: Vec<_> = measures
         .segments
         .iter()

@@ -20,6 +20,7 @@ mod histories;
 mod listing;
 mod ntrex;
 mod past;
+mod quality;
 mod retries;
 mod standard;
 mod streams;

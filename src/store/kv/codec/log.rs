@@ -79,6 +79,7 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::TranslationSelected(_) => 7,
         Kind::TranslationDetached(_) => 8,
         Kind::TranslationFreshnessChanged { .. } => 9,
+        Kind::TranslationScored(_) => 36,
     }
 }
 
@@ -112,7 +113,9 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
         scope: Some(scope_record(&event.scope)),
         previous: event.previous.as_ref().map(scope_record),
         translation: match &event.kind {
-            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) => Some(id.0),
+            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) | Kind::TranslationScored(id) => {
+                Some(id.0)
+            }
             Kind::TranslationSelected(id) => id.map(|id| id.0),
             _ => None,
         },
@@ -149,6 +152,7 @@ fn event(record: rec::Event) -> Result<Event> {
                 to: overall(change.to)?,
             }
         }
+        36 => Kind::TranslationScored(some(translation, "translation")?),
         _ => return Err(malformed("event kind")),
     };
     Ok(Event {

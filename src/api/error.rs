@@ -91,7 +91,7 @@ pub fn status(error: Error) -> Status {
     if matches!(mapped.code, Code::Unavailable | Code::ResourceExhausted)
         && !matches!(
             mapped.reason,
-            ErrorReason::TooManyCandidates | ErrorReason::MessageTooLarge
+            ErrorReason::TooManyCandidates | ErrorReason::MessageTooLarge | ErrorReason::TooMuchEvidence
         )
     {
         details.set_retry_info(Some(RETRY_DELAY));
@@ -333,6 +333,44 @@ fn map(error: Error) -> Mapped {
                 ("language", language.to_string()),
                 ("limit", limit.to_string()),
                 ("segment_limit", segment_limit.to_string()),
+            ],
+        ),
+        Error::TooMuchEvidence {
+            id,
+            language,
+            translation,
+            size_bytes,
+            limit_bytes,
+        } => (
+            Code::ResourceExhausted,
+            Reason::TooMuchEvidence,
+            vec![
+                ("article_id", id.to_string()),
+                ("language", language.to_string()),
+                ("translation_id", translation.to_string()),
+                ("size_bytes", size_bytes.to_string()),
+                ("limit_bytes", limit_bytes.to_string()),
+            ],
+        ),
+        Error::TranslationWithoutText {
+            id,
+            language,
+            translation,
+        } => (
+            Code::FailedPrecondition,
+            Reason::TranslationWithoutText,
+            vec![
+                ("article_id", id.to_string()),
+                ("language", language.to_string()),
+                ("translation_id", translation.to_string()),
+            ],
+        ),
+        Error::TooLargeToMeasure { code_points, limit } => (
+            Code::FailedPrecondition,
+            Reason::TooLargeToMeasure,
+            vec![
+                ("code_points", code_points.to_string()),
+                ("limit_code_points", limit.to_string()),
             ],
         ),
         Error::Internal(detail) => {

@@ -9,6 +9,7 @@ mod convert;
 pub mod error;
 mod import;
 mod page_token;
+mod quality;
 pub(crate) mod render;
 pub mod translations;
 

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
+use super::quality;
+
 use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::freshness::{Freshness, Overall};
 use crate::domain::ids::SegmentId;
 use crate::domain::language::Direction;
 use crate::domain::provenance::{Agent, AgentKind, OriginClass};
+use crate::domain::quality::evidence::Standing;
 use crate::domain::request::Outcome;
 use crate::domain::segment::{Mark, MarkedText, Role, Segment};
 use crate::domain::time::Timestamp;
@@ -296,10 +299,10 @@ pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
             SegmentId::Title | SegmentId::Lead => drop(segments.insert(&binding.id, segment)),
         }
     }
-    let scores = snapshot
-        .version()
-        .map(|version| version.quality_scores.as_slice())
-        .unwrap_or_default();
+    let version = snapshot.version();
+    let scores = version.map(|version| version.quality_scores.as_slice());
+    let issues = version.map(|version| version.quality_issues.as_slice());
+    let standing = Standing::of(&snapshot.head, &snapshot.freshness);
     pb::Translation {
         article_id: snapshot.article.to_string(),
         language: snapshot.slot.language.to_string(),
@@ -312,8 +315,14 @@ pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
         summary: Some(summary(snapshot)),
         agent: Some(agent(&snapshot.head.agent)),
         quality_scores: scores
+            .unwrap_or_default()
             .iter()
-            .map(|score| quality_score(score, snapshot.is_outdated(score)))
+            .map(|score| quality_score(score, standing.is_outdated(score)))
+            .collect(),
+        quality_issues: issues
+            .unwrap_or_default()
+            .iter()
+            .map(|issue| quality::issue(issue, standing.is_outdated(issue)))
             .collect(),
     }
 }

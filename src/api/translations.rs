@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page_token::{self, TranslationPlace};
-use super::{Limits, call, error, render};
+use super::{Limits, call, error, quality, render};
 use crate::domain::attach::{self, Target};
 use crate::domain::time::Timestamp;
 use crate::pb;
@@ -154,9 +154,23 @@ impl TranslationService for Translations {
             translation: Some(render::summary(&translation)),
         }))
     }
+
+    async fn add_quality_scores(
+        &self,
+        request: Request<pb::AddQualityScoresRequest>,
+    ) -> Result<Response<pb::AddQualityScoresResponse>, Status> {
+        quality::add_quality_scores(&self.service, self.limits, request.into_inner()).await
+    }
+
+    async fn measure_translation(
+        &self,
+        request: Request<pb::MeasureTranslationRequest>,
+    ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
+        quality::measure_translation(&self.service, self.limits, request.into_inner()).await
+    }
 }
 
-fn name(article: &str, language: &str, id: &str, fields: &mut Fields) -> Option<TranslationName> {
+pub(super) fn name(article: &str, language: &str, id: &str, fields: &mut Fields) -> Option<TranslationName> {
     let article = fields.article_id("article_id", article);
     let language = fields.language("language", language);
     let id = fields.translation_id("translation_id", id);

@@ -106,7 +106,7 @@ struct AgentArgs {
 
 /// See [`pb::AgentKind`].
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     /// A person.
     Human,
     /// A machine translation engine.
@@ -197,16 +197,8 @@ impl Attach {
 
 impl AgentArgs {
     fn message(self) -> pb::Agent {
-        let kind = match self.agent {
-            Kind::Human => pb::AgentKind::Human,
-            Kind::Mt => pb::AgentKind::Mt,
-            Kind::Llm => pb::AgentKind::Llm,
-            Kind::Tm => pb::AgentKind::Tm,
-            Kind::Import => pb::AgentKind::Import,
-            Kind::Rule => pb::AgentKind::Rule,
-        };
         pb::Agent {
-            kind: kind.into(),
+            kind: pb::AgentKind::from(self.agent).into(),
             person: self.person.unwrap_or_default(),
             organization: self.organization.unwrap_or_default(),
             tool: self.tool.unwrap_or_default(),
@@ -218,7 +210,21 @@ impl AgentArgs {
     }
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+impl From<Kind> for pb::AgentKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Human => Self::Human,
+            Kind::Mt => Self::Mt,
+            Kind::Llm => Self::Llm,
+            Kind::Tm => Self::Tm,
+            Kind::Import => Self::Import,
+            Kind::Rule => Self::Rule,
+        }
+    }
+}
+
+/// The text of a file; `-` is standard input.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)

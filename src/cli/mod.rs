@@ -12,6 +12,7 @@ mod json;
 mod list;
 mod publication;
 mod purge;
+mod scores;
 mod serve;
 mod terminal;
 mod words;
@@ -38,6 +39,7 @@ Examples:
   article-store list --from 2022-05-10 --to 2022-05-11 --zone Africa/Casablanca
   article-store get harbour
   article-store attach harbour --language en --revision 1 --file en.txt --agent human
+  article-store scores harbour --language en --measure
 
 Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT, \
 options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
@@ -46,10 +48,6 @@ ARTICLE_STORE_LIST_ZONE).
 Exit codes: 0 done, 1 failed, 2 usage.";
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one value, and it is read once"
-)]
 enum Sub {
     /// Run the server.
     Serve(serve::Serve),
@@ -65,6 +63,8 @@ enum Sub {
     Publication(publication::Publication),
     /// Erase an article for good.
     Purge(purge::Purge),
+    /// List, add or measure the quality of a translation.
+    Scores(scores::Scores),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Ask whether the server is serving.
@@ -135,6 +135,7 @@ pub fn main() -> ExitCode {
         Sub::Attach(attach) => client(attach.run()),
         Sub::Publication(publication) => client(publication.run()),
         Sub::Purge(purge) => client(purge.run()),
+        Sub::Scores(scores) => client(scores.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
     };

@@ -12,6 +12,7 @@ use super::history::History;
 use super::ids::{RequestId, SegmentId, TranslationId};
 use super::language::Language;
 use super::provenance::{Actor, Agent, AgentKind, Provenance};
+use super::quality::evidence;
 use super::request::Outcome;
 use super::segment::{MarkedText, TextHash};
 use super::time::Stamp;
@@ -311,7 +312,7 @@ impl Attach<'_> {
             .unzip()
     }
 
-    /// Whether a write takes anything from the version of a base: a text that is not sent, or scores to keep.
+    /// Whether a write takes anything from the version of a base: a text that is not sent, or evidence to keep.
     fn copies_from(&self, base: &TranslationHead) -> bool {
         let sent = |id: &SegmentId| matches!(self.material, Material::Texts(texts) if texts.contains_key(id));
         let copied = |binding: &Binding| !sent(&binding.id) && matches!(self.material, Material::Texts(_));
@@ -389,15 +390,20 @@ impl Plan {
             updated: Stamp::PENDING,
             history,
         };
-        let version = TranslationVersion {
+        let mut version = TranslationVersion {
             provenance: Provenance {
                 segments: changed(&head, edited),
                 ..attach.provenance.clone()
             },
             quality_scores: self.scores(attach, &head, versions),
+            quality_issues: self
+                .edited(versions)
+                .map(|base| base.quality_issues.clone())
+                .unwrap_or_default(),
             texts,
             head,
         };
+        evidence::make_room(&mut version);
         self.written(attach, version)
     }
 
@@ -461,6 +467,12 @@ impl Plan {
         }))
     }
 
+    /// The version of the base that is edited, if it is needed.
+    fn edited<'a>(&self, versions: &[&'a TranslationVersion]) -> Option<&'a TranslationVersion> {
+        let id = self.edits?;
+        versions.iter().find(|base| base.head.id == id).copied()
+    }
+
     /// The scores of the base that is edited, and the new ones bound to the texts that they speak of.
     fn scores(
         &self,
@@ -468,9 +480,7 @@ impl Plan {
         head: &TranslationHead,
         versions: &[&TranslationVersion],
     ) -> Vec<QualityScore> {
-        let kept = self
-            .edits
-            .and_then(|id| versions.iter().find(|base| base.head.id == id));
+        let kept = self.edited(versions);
         let mut scores = kept.map(|base| base.quality_scores.clone()).unwrap_or_default();
         scores.extend(attach.scores.iter().map(|score| {
             let (target_hash, source_hash) = head.scored_hashes(score.segment.as_ref());

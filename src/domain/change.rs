@@ -32,6 +32,8 @@ pub enum Kind {
     TranslationSelected(Option<TranslationId>),
     /// A translation was detached.
     TranslationDetached(TranslationId),
+    /// Scores or issues were added to a translation.
+    TranslationScored(TranslationId),
     /// A source revision changed whether the served translation still holds.
     TranslationFreshnessChanged {
         /// The freshness before.

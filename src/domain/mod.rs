@@ -2,8 +2,8 @@
 //!
 //! Nothing here knows a clock, randomness, a runtime, the wire or a database: they arrive as arguments, so every rule
 //! can be tested at any moment and over any history. Start with [`article`] and [`translation`]; the rules of the
-//! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold) and [`attach`]
-//! (who may replace whose text).
+//! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold), [`attach`] (who may
+//! replace whose text) and [`quality`] (what can be measured of a text, and what others found in it).
 
 pub mod access;
 pub mod align;
@@ -18,6 +18,7 @@ pub mod history;
 pub mod ids;
 pub mod language;
 pub mod provenance;
+pub mod quality;
 pub mod query;
 pub mod request;
 pub mod segment;

@@ -9,6 +9,7 @@ use super::history::History;
 use super::ids::{SegmentId, TranslationId};
 use super::language::Language;
 use super::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use super::quality::evidence::QualityIssue;
 use super::segment::{MarkedText, TextHash};
 use super::time::Stamp;
 
@@ -87,7 +88,7 @@ pub struct Binding {
 pub struct TranslationHead {
     /// Its id in the slot.
     pub id: TranslationId,
-    /// Its etag; moves with every change of text, binding or state.
+    /// Its etag; moves with every change of text, binding or state, and not with evidence.
     pub etag: Etag,
     /// Whether it is served. Kept in the slot's selection, not in the translation's versions.
     pub disposition: Disposition,
@@ -101,7 +102,7 @@ pub struct TranslationHead {
     pub external_uri: String,
     /// The segments in the source order of the revision last written at.
     pub bindings: Vec<Binding>,
-    /// Whether its versions carry quality scores.
+    /// Whether its versions carry quality scores or issues.
     pub scored: bool,
     /// When it was created.
     pub created: Stamp,
@@ -161,6 +162,8 @@ pub struct TranslationVersion {
     pub provenance: Provenance,
     /// Quality scores known when this version was written.
     pub quality_scores: Vec<QualityScore>,
+    /// MQM issues known when this version was written.
+    pub quality_issues: Vec<QualityIssue>,
 }
 
 impl TranslationVersion {
@@ -171,6 +174,9 @@ impl TranslationVersion {
         self.quality_scores
             .iter_mut()
             .for_each(|score| score.stamp.resolve(stamp));
+        self.quality_issues
+            .iter_mut()
+            .for_each(|issue| issue.stamp.resolve(stamp));
     }
 }
 

@@ -121,6 +121,42 @@ pub enum Error {
         /// The most segments of all of them.
         segment_limit: usize,
     },
+    /// A translation would carry more evidence than it can.
+    #[error(
+        "translation \"{translation}\" of article \"{id}\" into {language} would carry {size_bytes} bytes of scores and issues; it takes {limit_bytes}"
+    )]
+    TooMuchEvidence {
+        /// The article.
+        id: ArticleId,
+        /// The language.
+        language: Language,
+        /// The translation.
+        translation: TranslationId,
+        /// What it would carry.
+        size_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The translation is only an address.
+    #[error(
+        "the text of translation \"{translation}\" of article \"{id}\" into {language} is kept elsewhere"
+    )]
+    TranslationWithoutText {
+        /// The article.
+        id: ArticleId,
+        /// The language.
+        language: Language,
+        /// The translation.
+        translation: TranslationId,
+    },
+    /// The texts are too long to be measured.
+    #[error("targets, sources and references of {code_points} code points are more than {limit}")]
+    TooLargeToMeasure {
+        /// What was asked for.
+        code_points: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

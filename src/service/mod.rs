@@ -22,6 +22,7 @@ pub mod export;
 pub mod import;
 pub mod publication;
 pub mod purge;
+pub mod quality;
 mod requests;
 pub mod snapshot;
 pub mod translations;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::articles::Moment;
 use super::batches::event;
+use super::quality::check_room;
 use super::snapshot::TranslationSnapshot;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
@@ -12,7 +13,6 @@ use crate::domain::article::{ArticleId, Head, Manifest};
 use crate::domain::attach::{self, Attach, Decision, Material, Refusal, Target, TargetTexts, Written};
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::{Etag, ExpectedEtag};
-use crate::domain::freshness::Overall;
 use crate::domain::history::At;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
@@ -212,7 +212,11 @@ impl Service {
         for base in plan.needs(&attach) {
             versions.push(self.translation_version(&base.history.newest).await?);
         }
-        Ok(plan.write(&attach, &versions.iter().collect::<Vec<_>>()))
+        let decision = plan.write(&attach, &versions.iter().collect::<Vec<_>>());
+        if let Decision::Write(written) = &decision {
+            check_room(&attachment.article, &attachment.language, &written.version)?;
+        }
+        Ok(decision)
     }
 
     /// An article whose translations the caller may change, deleted or not.
@@ -385,7 +389,7 @@ impl Service {
     }
 
     /// A translation of a slot without its texts.
-    async fn summary(
+    pub(super) async fn summary(
         &self,
         state: &ArticleState,
         slot: &Arc<Slot>,
@@ -398,7 +402,7 @@ impl Service {
     }
 
     /// What was answered first.
-    async fn attached_before(&self, record: &RequestRecord) -> Result<TranslationSnapshot> {
+    pub(super) async fn attached_before(&self, record: &RequestRecord) -> Result<TranslationSnapshot> {
         let state = self.existing(&record.article).await?;
         let state = self.at(&state, Moment::Time(record.stamp.time)).await?;
         let lost = || Error::internal("a recorded request names no translation");
@@ -482,7 +486,7 @@ fn check_etags(attachment: &Attachment, slot: Option<&Slot>) -> Result<()> {
     }
 }
 
-fn check_etag(
+pub(super) fn check_etag(
     translation: &TranslationHead,
     language: &Language,
     expected: Option<&ExpectedEtag>,
@@ -540,16 +544,4 @@ fn detach_events(head: &Head, slot: &Slot, translation: &TranslationHead) -> Vec
         events.push(about(Kind::TranslationSelected(None)));
     }
     events
-}
-
-impl TranslationSnapshot {
-    /// Whether the text that a score speaks of, or its source, moved on since.
-    pub fn is_outdated(&self, score: &QualityScore) -> bool {
-        let source_moved_on = match &score.segment {
-            Some(id) => self.freshness.stale.contains(id),
-            None => !matches!(self.freshness.overall, Overall::Current | Overall::Moved),
-        };
-        source_moved_on
-            || (score.target_hash, score.source_hash) != self.head.scored_hashes(score.segment.as_ref())
-    }
 }

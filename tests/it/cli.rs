@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod scores;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
 const PAGE: &str = "examples/pages/makers-market-ar.txt";
 const TRANSLATION: &str = "examples/translations/makers-market-en.txt";

@@ -4,5 +4,6 @@ mod api;
 mod cli;
 mod harness;
 mod kill;
+mod quality;
 mod store;
 mod tidy;

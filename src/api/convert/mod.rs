@@ -1,6 +1,7 @@
 //! Requests to domain values. Every conversion collects all wrong fields before it fails.
 
 mod article;
+mod quality;
 mod query;
 mod translation;
 
@@ -24,6 +25,7 @@ use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
 pub(super) use article::{Update, alias, article, significance, status_change, update};
+pub(super) use quality::quality_issues;
 pub(super) use query::query;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 

@@ -19,6 +19,7 @@ use crate::domain::history::{History, VersionRef};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::language::Language;
 use crate::domain::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use crate::domain::quality::evidence::{Severity, Side};
 use crate::domain::query::{IndexRow, IndexedDate, Standing};
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::segment::{Mark, MarkedText, Role, Segment, Span, TextHash};
@@ -31,12 +32,14 @@ use crate::domain::url::CanonicalUrl;
 use crate::store::{Body, Counts};
 
 mod log;
+mod quality;
 mod translation;
 
 pub(super) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
     encode_events, encode_index_row, encode_request, encode_standing,
 };
+use quality::{issue, issue_record};
 pub(super) use translation::{decode_slot, encode_slot};
 use translation::{
     provenance, provenance_record, request_id, score, score_record, translation, translation_record,
@@ -114,6 +117,10 @@ codes!(overall_code, overall, Overall, {
 codes!(outcome_code, outcome, Outcome, {
     Outcome::Created => 1, Outcome::Changed => 2, Outcome::Unchanged => 3, Outcome::Diverted => 4,
 });
+codes!(severity_code, severity, Severity, {
+    Severity::Neutral => 1, Severity::Minor => 2, Severity::Major => 3, Severity::Critical => 4,
+});
+codes!(side_code, side, Side, { Side::Source => 1, Side::Target => 2 });
 
 /// Title and lead take the numbers that no body segment has: body segments count from 1.
 const TITLE: u32 = u32::MAX;
@@ -476,6 +483,7 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
             texts: version.texts.iter().map(text_record).collect(),
             provenance: Some(provenance_record(&version.provenance)),
             quality_scores: version.quality_scores.iter().map(score_record).collect(),
+            quality_issues: version.quality_issues.iter().map(issue_record).collect(),
         }),
         Body::Selection(selection) => Record::Selection(rec::Selection {
             etag: etag_record(selection.etag),
@@ -527,6 +535,11 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                 .quality_scores
                 .into_iter()
                 .map(|s| score(s, own))
+                .collect::<Result<_>>()?,
+            quality_issues: record
+                .quality_issues
+                .into_iter()
+                .map(|i| issue(i, own))
                 .collect::<Result<_>>()?,
         }),
         Record::Selection(record) => Body::Selection(Selection {

@@ -190,10 +190,10 @@ impl Check<'_> {
                     check.report(&name, format!("{alias} does not lead to it"));
                 }
             }
-            if let Some(timer) = derived::timer_key(&head) {
-                if check.core.get(&timer)?.is_none() {
-                    check.report(keys::readable(&timer), "it is missing");
-                }
+            if let Some(timer) = derived::timer_key(&head)
+                && check.core.get(&timer)?.is_none()
+            {
+                check.report(keys::readable(&timer), "it is missing");
             }
             Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
         })

@@ -21,6 +21,7 @@ mod listing;
 mod ntrex;
 mod past;
 mod purge;
+mod quality;
 mod retries;
 mod standard;
 mod streams;

@@ -122,6 +122,7 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::PublicationStatusChanged => 20,
         Kind::EmbargoLifted => 21,
         Kind::ArticlePurged => 22,
+        Kind::TranslationScored(_) => 36,
     }
 }
 
@@ -155,7 +156,9 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
         scope: Some(scope_record(&event.scope)),
         previous: event.previous.as_ref().map(scope_record),
         translation: match &event.kind {
-            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) => Some(id.0),
+            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) | Kind::TranslationScored(id) => {
+                Some(id.0)
+            }
             Kind::TranslationSelected(id) => id.map(|id| id.0),
             _ => None,
         },
@@ -195,6 +198,7 @@ fn event(record: rec::Event) -> Result<Event> {
         20 => Kind::PublicationStatusChanged,
         21 => Kind::EmbargoLifted,
         22 => Kind::ArticlePurged,
+        36 => Kind::TranslationScored(some(translation, "translation")?),
         _ => return Err(malformed("event kind")),
     };
     Ok(Event {

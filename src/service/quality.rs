@@ -1,0 +1,289 @@
+//! Quality: evidence that others bring, and what the store measures by itself.
+
+use std::sync::Arc;
+
+use super::batches::event;
+use super::snapshot::TranslationSnapshot;
+use super::translations::{TranslationName, check_etag};
+use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::access::Shown;
+use crate::domain::article::{ArticleId, Head};
+use crate::domain::change::{Event, Kind};
+use crate::domain::etag::ExpectedEtag;
+use crate::domain::history::At;
+use crate::domain::ids::TranslationId;
+use crate::domain::language::Language;
+use crate::domain::provenance::Provenance;
+use crate::domain::quality::evidence::{self, Addition, MAX_EVIDENCE_BYTES, QualityIssue, Refusal, Side};
+use crate::domain::quality::measure::{
+    MAX_CODE_POINTS, Measures, Sources, TooLarge, earlier_revisions, measure,
+};
+use crate::domain::request::Outcome;
+use crate::domain::time::Stamp;
+use crate::domain::translation::{Binding, QualityScore, Slot, TranslationHead, TranslationVersion};
+use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
+
+/// Scores and issues to add.
+#[derive(Debug, Clone)]
+pub struct NewEvidence {
+    /// The translation that they speak of.
+    pub name: TranslationName,
+    /// Scores.
+    pub scores: Vec<QualityScore>,
+    /// Issues.
+    pub issues: Vec<QualityIssue>,
+    /// Who judged.
+    pub provenance: Provenance,
+    /// The etag that the translation must have.
+    pub etag: Option<ExpectedEtag>,
+}
+
+/// A translation with what was measured of it.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// The translation.
+    pub translation: TranslationSnapshot,
+    /// The reference that it was compared with.
+    pub reference: Option<TranslationSnapshot>,
+    /// What was measured.
+    pub measures: Measures,
+}
+
+const ADD: &str = "AddQualityScores";
+
+impl Service {
+    /// Adds scores and issues to a translation.
+    pub async fn add_quality_scores(
+        &self,
+        call: &Call,
+        evidence: &NewEvidence,
+    ) -> Result<(TranslationSnapshot, Outcome)> {
+        match self.try_add(call, evidence).await {
+            Err(error) => match self.carried_out(call, ADD).await {
+                Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
+                None => Err(error),
+            },
+            added => added,
+        }
+    }
+
+    async fn try_add(&self, call: &Call, evidence: &NewEvidence) -> Result<(TranslationSnapshot, Outcome)> {
+        let name = &evidence.name;
+        for _ in 0..ATTEMPTS {
+            if let Some(record) = self.earlier(call, ADD).await? {
+                return Ok((self.attached_before(&record).await?, record.outcome));
+            }
+            let state = self.translatable(call, &name.article).await?;
+            if state.head.current.deleted.is_some() {
+                return Err(Error::ArticleDeleted(name.article.clone()));
+            }
+            let (slot, translation) = named(&state, name)?;
+            let id = translation.id;
+            let mut batch = Batch {
+                expect: vec![
+                    Expect::Head(Some(state.head.version())),
+                    Expect::Slot(slot.language.clone(), Some(slot.version)),
+                ],
+                ..Batch::new(name.article.clone())
+            };
+            let mut after = (**slot).clone();
+            let mut outcome = Outcome::Unchanged;
+            if let Some(version) = self.decide_add(&state.head, translation, evidence).await? {
+                check_etag(translation, &slot.language, evidence.etag.as_ref())?;
+                (after, outcome) = (slot.with(&version.head), Outcome::Changed);
+                batch.events = vec![scored_event(&state.head, slot, translation)];
+                batch.bodies = vec![Body::Translation(version)];
+                batch.slots = vec![after.clone()];
+            } else if call.request.is_none() {
+                return Ok((self.summary(&state, slot, id).await?, outcome));
+            }
+            batch.request = call.record(ADD, &name.article, Some((name.language.clone(), id)), outcome);
+            match self.store.commit(batch).await {
+                Ok(stamp) => {
+                    after.resolve(stamp);
+                    return Ok((self.summary(&state, &Arc::new(after), id).await?, outcome));
+                }
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contention(name.article.clone()))
+    }
+
+    async fn decide_add(
+        &self,
+        head: &Head,
+        translation: &TranslationHead,
+        evidence: &NewEvidence,
+    ) -> Result<Option<TranslationVersion>> {
+        let in_source = |issue: &&QualityIssue| issue.side == Side::Source && issue.range.is_some();
+        let marked: Vec<_> = evidence
+            .issues
+            .iter()
+            .filter(in_source)
+            .map(|issue| &issue.segment)
+            .collect();
+        let bindings = translation.bindings.iter();
+        let bindings: Vec<_> = bindings
+            .filter(|binding| marked.iter().any(|id| id.as_ref() == Some(&binding.id)))
+            .collect();
+        let bodies = self.source_bodies(head, &bindings).await?;
+        let version = self.translation_version(&translation.history.newest).await?;
+        let addition = Addition {
+            scores: &evidence.scores,
+            issues: &evidence.issues,
+            provenance: &evidence.provenance,
+        };
+        let added = evidence::add(translation, &version, &addition, &sources(&bodies));
+        added.map_err(|refusal| match refusal {
+            Refusal::Invalid(violations) => Error::Invalid(violations),
+            Refusal::TooMuch(bytes) => too_much(
+                &evidence.name.article,
+                &evidence.name.language,
+                translation.id,
+                bytes,
+            ),
+        })
+    }
+
+    /// Measures a translation against its source, and against another translation if one is named.
+    pub async fn measure_translation(
+        &self,
+        name: &TranslationName,
+        reference: Option<TranslationId>,
+        shown: Shown,
+    ) -> Result<Measured> {
+        let state = self.visible(&name.article, shown).await?;
+        let (slot, translation) = named(&state, name)?;
+        if reference == Some(translation.id) {
+            let description = format!("\"{}\" is the translation itself", translation.id);
+            return Err(Error::invalid("reference_translation_id", description));
+        }
+        let reference = reference.map(|id| {
+            let id = Some(id);
+            named(&state, &TranslationName { id, ..name.clone() }).map(|(_, reference)| reference)
+        });
+        let reference = reference.transpose()?;
+        for head in reference.into_iter().chain([translation]) {
+            if head.bindings.is_empty() {
+                return Err(Error::TranslationWithoutText {
+                    id: name.article.clone(),
+                    language: name.language.clone(),
+                    translation: head.id,
+                });
+            }
+        }
+        let bindings: Vec<_> = translation.bindings.iter().collect();
+        let bodies = self.source_bodies(&state.head, &bindings).await?;
+        let version = self.translation_version(&translation.history.newest).await?;
+        let compared = match reference {
+            Some(reference) => Some(self.translation_version(&reference.history.newest).await?),
+            None => None,
+        };
+        // Texts at the limit take some 0.3 s, which must not hold up other calls.
+        let measuring = move || measure(&version, &sources(&bodies), compared.as_ref());
+        let measures = tokio::task::spawn_blocking(measuring)
+            .await
+            .map_err(|_| Error::internal("measuring a translation did not end"))?;
+        Ok(Measured {
+            translation: self.summary(&state, slot, translation.id).await?,
+            reference: match reference {
+                Some(reference) => Some(self.summary(&state, slot, reference.id).await?),
+                None => None,
+            },
+            measures: measures.map_err(|TooLarge(code_points)| Error::TooLargeToMeasure {
+                code_points,
+                limit: MAX_CODE_POINTS,
+            })?,
+        })
+    }
+
+    /// The revisions that hold the sources of these targets, as far as they are read: the newest first.
+    async fn source_bodies(&self, head: &Head, bindings: &[&Binding]) -> Result<Vec<Arc<Body>>> {
+        if bindings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bodies = vec![self.revision_body(&head.current.revision).await?];
+        for number in earlier_revisions(bindings.iter().copied(), &head.manifest) {
+            if let Some(version) = self.find(&head.revisions, At::Number(number)).await? {
+                bodies.push(self.revision_body(&version).await?);
+            }
+        }
+        Ok(bodies)
+    }
+}
+
+/// Refuses a new version that carries more evidence than can be read with it.
+pub(super) fn check_room(
+    article: &ArticleId,
+    language: &Language,
+    version: &TranslationVersion,
+) -> Result<()> {
+    match evidence::bytes(version) {
+        bytes if bytes > MAX_EVIDENCE_BYTES => Err(too_much(article, language, version.head.id, bytes)),
+        _ => Ok(()),
+    }
+}
+
+fn too_much(
+    article: &ArticleId,
+    language: &Language,
+    translation: TranslationId,
+    size_bytes: usize,
+) -> Error {
+    Error::TooMuchEvidence {
+        id: article.clone(),
+        language: language.clone(),
+        translation,
+        size_bytes,
+        limit_bytes: MAX_EVIDENCE_BYTES,
+    }
+}
+
+/// The translation that is named, with its slot.
+fn named<'a>(
+    state: &'a ArticleState,
+    name: &TranslationName,
+) -> Result<(&'a Arc<Slot>, &'a TranslationHead)> {
+    let missing = || Error::TranslationNotFound {
+        id: name.article.clone(),
+        language: name.language.clone(),
+        translation: name.id,
+    };
+    let slot = state.slots.get(&name.language).ok_or_else(missing)?;
+    let found = match name.id {
+        Some(id) => slot.translation(id),
+        None => slot.active(),
+    };
+    Ok((slot, found.ok_or_else(missing)?))
+}
+
+fn sources(bodies: &[Arc<Body>]) -> Sources<'_> {
+    Sources::new(bodies.iter().filter_map(|body| match &**body {
+        Body::Revision(revision) => Some(revision),
+        _ => None,
+    }))
+}
+
+fn scored_event(head: &Head, slot: &Slot, translation: &TranslationHead) -> Event {
+    Event {
+        language: Some(slot.language.clone()),
+        etag: Some(translation.etag),
+        ..event(head, Kind::TranslationScored(translation.id), None)
+    }
+}
+
+impl Slot {
+    /// The slot with another state of one of its translations.
+    fn with(&self, head: &TranslationHead) -> Self {
+        let mut slot = Self {
+            version: self.version + 1,
+            stamp: Stamp::PENDING,
+            ..self.clone()
+        };
+        for translation in slot.translations.iter_mut().filter(|t| t.id == head.id) {
+            *translation = head.clone();
+        }
+        slot
+    }
+}

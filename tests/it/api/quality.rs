@@ -1,0 +1,789 @@
+//! Quality over the wire: evidence on exact texts, and what the store measures.
+
+use article_store::domain::change::Kind;
+use article_store::domain::ids::{ArticleId, TranslationId};
+use article_store::domain::language::Language;
+use article_store::domain::translation::TranslationVersion;
+use article_store::pb;
+use article_store::store::Body;
+use pb::attach_translation_request::Content;
+use pb::{AgentKind, Freshness, IssueSeverity, IssueSide};
+use tonic::Code;
+
+use super::{
+    agent, article, attach, body, by_id, create, rewrite, segment, small_form, target, time, translation,
+};
+use crate::harness::{Server, blames, fails, shared_lines};
+
+fn score(segment: &str, value: f64) -> pb::QualityScore {
+    pb::QualityScore {
+        metric: "COMET".into(),
+        metric_version: "22".into(),
+        model: "wmt22-comet-da".into(),
+        value,
+        min: 0.0,
+        max: 1.0,
+        higher_is_better: true,
+        segment_id: segment.into(),
+        reference_kind: "NONE".into(),
+        scorer: "scorer".into(),
+        ..Default::default()
+    }
+}
+
+fn issue(segment: &str, side: IssueSide, range: Option<(u32, u32)>) -> pb::QualityIssue {
+    pb::QualityIssue {
+        dimension: "Accuracy".into(),
+        subtype: "Mistranslation".into(),
+        severity: IssueSeverity::Major.into(),
+        side: side.into(),
+        segment_id: segment.into(),
+        start: range.map(|(start, _)| start),
+        end: range.map(|(_, end)| end),
+        comment: "المعنى مختلف".into(),
+        annotator: "Rana".into(),
+        ..Default::default()
+    }
+}
+
+fn evidence(scores: &[pb::QualityScore], issues: &[pb::QualityIssue]) -> pb::AddQualityScoresRequest {
+    pb::AddQualityScoresRequest {
+        article_id: "a".into(),
+        language: "en".into(),
+        translation_id: "t1".into(),
+        quality_scores: scores.to_vec(),
+        quality_issues: issues.to_vec(),
+        agent: agent(AgentKind::Rule, "scorer"),
+        ..Default::default()
+    }
+}
+
+async fn add(server: &Server, request: pb::AddQualityScoresRequest) -> pb::AddQualityScoresResponse {
+    server
+        .translations()
+        .add_quality_scores(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+async fn measure(server: &Server, request: pb::MeasureTranslationRequest) -> pb::MeasureTranslationResponse {
+    server
+        .translations()
+        .measure_translation(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+fn measuring(translation: &str, reference: &str) -> pb::MeasureTranslationRequest {
+    pb::MeasureTranslationRequest {
+        article_id: "a".into(),
+        language: "en".into(),
+        translation_id: translation.into(),
+        reference_translation_id: reference.into(),
+        show_hidden: false,
+    }
+}
+
+const SOURCE: [&str; 3] = ["الفقرة الأولى عام 2021", "ثم الثانية", "وأخيرا الثالثة"];
+
+/// An Arabic article with a machine's translation into English.
+async fn translated(server: &Server) -> pb::Translation {
+    create(server, article("a", &SOURCE)).await;
+    attach(server, small_form("a", "en", 1, &["one in 2021", "two", "three"])).await;
+    translation(server, "a", "en", "t1").await
+}
+
+/// Which scores and then issues are outdated.
+async fn outdated(server: &Server) -> Vec<bool> {
+    let read = translation(server, "a", "en", "t1").await;
+    let scores = read.quality_scores.iter().map(|score| score.outdated);
+    scores
+        .chain(read.quality_issues.iter().map(|issue| issue.outdated))
+        .collect()
+}
+
+/// All versions of the translation `en/t1`, newest first.
+async fn versions(server: &Server) -> Vec<TranslationVersion> {
+    let id = ArticleId::parse("a").unwrap();
+    let state = server.store.articles(&[id]).await.unwrap().remove(0).unwrap();
+    let slot = &state.slots[&Language::parse("en").unwrap()];
+    let mut history = slot.translation(TranslationId(1)).unwrap().history.clone();
+    let mut versions = Vec::new();
+    loop {
+        let body = server
+            .store
+            .bodies(&[history.newest.body()])
+            .await
+            .unwrap()
+            .remove(0);
+        let Body::Translation(version) = &*body else {
+            panic!("a translation")
+        };
+        versions.push(version.clone());
+        let Some(earlier) = version.head.history.earlier.first() else {
+            return versions;
+        };
+        let body = server.store.bodies(&[earlier.body()]).await.unwrap().remove(0);
+        history = body.history().clone();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_joins_a_translation_and_changes_nothing_else() {
+    let server = Server::sled().await;
+    let before = translated(&server).await;
+    let (seq, earlier) = (server.seq().await, server.newest_commit().await);
+    let (scores, issues) = (
+        [score("", 0.5), score("s1", 0.75)],
+        [
+            issue("s1", IssueSide::Target, Some((0, 11))),
+            issue("s2", IssueSide::Source, Some((10, 10))),
+            pb::QualityIssue {
+                severity: IssueSeverity::Neutral.into(),
+                side: 0,
+                ..issue("", IssueSide::Target, None)
+            },
+        ],
+    );
+    let answer = add(&server, evidence(&scores, &issues)).await;
+    assert!(answer.added);
+    assert_eq!(
+        answer.translation, before.summary,
+        "etag, state, disposition and times too"
+    );
+    let after = translation(&server, "a", "en", "t1").await;
+    let plain = pb::Translation {
+        quality_scores: vec![],
+        quality_issues: vec![],
+        ..after.clone()
+    };
+    assert_eq!(plain, before);
+    let sent = |score: &pb::QualityScore| pb::QualityScore {
+        create_time: None,
+        ..score.clone()
+    };
+    assert!(after.quality_scores.iter().map(sent).eq(scores));
+    let stored = time(server.newest_commit().await);
+    for (index, (read, sent)) in after.quality_issues.iter().zip(&issues).enumerate() {
+        let expected = pb::QualityIssue {
+            side: if index == 1 {
+                IssueSide::Source
+            } else {
+                IssueSide::Target
+            }
+            .into(),
+            create_time: Some(stored),
+            ..sent.clone()
+        };
+        assert_eq!(*read, expected);
+    }
+    let events = server.events_after(seq).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].kind, Kind::TranslationScored(TranslationId(1)));
+    assert_eq!(
+        events[0].etag.unwrap().to_string(),
+        before.summary.as_ref().unwrap().etag
+    );
+    // Who wrote the text and who judged it both stand in the records.
+    let kinds: Vec<_> = versions(&server)
+        .await
+        .into_iter()
+        .map(|v| v.provenance.agent.kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            article_store::domain::provenance::AgentKind::Rule,
+            article_store::domain::provenance::AgentKind::Mt
+        ]
+    );
+    // The moment before can be read back, and all of it survives a restart.
+    let then = pb::GetTranslationRequest {
+        article_id: "a".into(),
+        language: "en".into(),
+        translation_id: "t1".into(),
+        at: Some(pb::get_translation_request::At::AsOfTime(time(earlier))),
+        show_hidden: false,
+    };
+    let then = server
+        .translations()
+        .get_translation(then)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(then.translation.unwrap(), before);
+    let server = server.restart().await;
+    assert_eq!(translation(&server, "a", "en", "t1").await, after);
+    // An etag that was read with the text is still good for an edit, which keeps the evidence.
+    let edit = pb::AttachTranslationRequest {
+        etag: before.summary.unwrap().etag,
+        ..by_id("a", "en", 1, &[("s2", "the second")])
+    };
+    attach(&server, edit).await;
+    assert_eq!(outdated(&server).await, [true, false, false, true, true]);
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_outdated_by_either_text_and_heals_with_it() {
+    let server = Server::memory().await;
+    translated(&server).await;
+    let issues = [
+        issue("s1", IssueSide::Target, None),
+        issue("s2", IssueSide::Source, Some((0, 2))),
+    ];
+    add(&server, evidence(&[score("", 0.5), score("s2", 0.5)], &issues)).await;
+    assert_eq!(outdated(&server).await, [false; 4]);
+    rewrite(&server, "a", &[SOURCE[0], "ثم الثانية!", SOURCE[2]]).await;
+    assert_eq!(outdated(&server).await, [true, true, false, true]);
+    // A judgement of the stale text is outdated from the start; its source is the one that was translated.
+    let late = issue("s2", IssueSide::Source, Some((0, 10)));
+    assert!(add(&server, evidence(&[], &[late])).await.added);
+    let beyond = issue("s2", IssueSide::Source, Some((0, 11)));
+    blames(
+        server
+            .translations()
+            .add_quality_scores(evidence(&[], &[beyond]))
+            .await,
+        &["quality_issues[0].end"],
+    );
+    assert_eq!(outdated(&server).await, [true, true, false, true, true]);
+    rewrite(&server, "a", &SOURCE).await;
+    assert_eq!(outdated(&server).await, [false; 5]);
+    attach(&server, by_id("a", "en", 3, &[("s1", "the first, 2021")])).await;
+    assert_eq!(outdated(&server).await, [true, false, true, false, false]);
+    attach(&server, by_id("a", "en", 3, &[("s1", "one in 2021")])).await;
+    assert_eq!(outdated(&server).await, [false; 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adding_again_is_no_write_and_a_retry_gets_the_first_answer() {
+    let server = Server::sled().await;
+    let read = translated(&server).await;
+    let request = pb::AddQualityScoresRequest {
+        etag: read.summary.unwrap().etag,
+        request_id: uuid::Uuid::new_v4().to_string(),
+        ..evidence(
+            &[score("s1", 0.5)],
+            &[issue("s1", IssueSide::Target, Some((0, 3)))],
+        )
+    };
+    let seq = server.seq().await;
+    let racing = (0..8).map(|_| add(&server, request.clone()));
+    let answers = futures::future::join_all(racing).await;
+    assert!(answers[0].added && answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(server.seq().await, seq + 1);
+    // The text moves on, and the retry still gets the first answer, also after a restart.
+    attach(&server, by_id("a", "en", 1, &[("s1", "uno")])).await;
+    let server = server.restart().await;
+    let seq = seq + 2;
+    assert_eq!(server.seq().await, seq, "the evidence and the edit");
+    assert_eq!(add(&server, request.clone()).await, answers[0]);
+    let other = pb::AddQualityScoresRequest {
+        quality_scores: vec![],
+        ..request.clone()
+    };
+    let mut client = server.translations();
+    fails(
+        client.add_quality_scores(other).await,
+        Code::InvalidArgument,
+        "REQUEST_ID_REUSED",
+    );
+    assert_eq!(server.seq().await, seq);
+    // Without a request id: on the new text it is new evidence, then it is known, whatever the etag.
+    let fresh = pb::AddQualityScoresRequest {
+        request_id: String::new(),
+        etag: String::new(),
+        ..request.clone()
+    };
+    assert!(add(&server, fresh.clone()).await.added);
+    let known = add(
+        &server,
+        pb::AddQualityScoresRequest {
+            etag: "1-0".into(),
+            ..fresh.clone()
+        },
+    )
+    .await;
+    assert!(!known.added);
+    assert_eq!(server.seq().await, seq + 1);
+    let new = pb::AddQualityScoresRequest {
+        etag: request.etag,
+        quality_scores: vec![score("s1", 0.625)],
+        ..fresh
+    };
+    let refused = fails(
+        client.add_quality_scores(new).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    assert_eq!(refused.metadata["current_etag"], known.translation.unwrap().etag);
+    server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_evidence_is_named_field_by_field() {
+    let server = Server::memory().await;
+    translated(&server).await;
+    let mut client = server.translations();
+    let wrong = pb::AddQualityScoresRequest {
+        article_id: "a/b".into(),
+        language: "x-".into(),
+        agent: None,
+        translation_id: String::new(),
+        etag: "x".repeat(65),
+        ..evidence(
+            &[pb::QualityScore {
+                metric: String::new(),
+                value: 2.0,
+                ..score("9", 0.0)
+            }],
+            &[
+                pb::QualityIssue {
+                    dimension: String::new(),
+                    severity: 0,
+                    side: 99,
+                    comment: "x".repeat(1_025),
+                    annotator: "\u{7}".into(),
+                    ..issue("s0", IssueSide::Target, Some((3, 2)))
+                },
+                pb::QualityIssue {
+                    start: Some(1),
+                    severity: 99,
+                    ..issue("s1", IssueSide::Target, None)
+                },
+                pb::QualityIssue {
+                    end: Some(1),
+                    ..issue("s1", IssueSide::Target, None)
+                },
+                issue("", IssueSide::Source, Some((0, 1))),
+            ],
+        )
+    };
+    blames(
+        client.add_quality_scores(wrong).await,
+        &[
+            "translation_id",
+            "article_id",
+            "language",
+            "quality_scores[0].metric",
+            "quality_scores[0].value",
+            "quality_scores[0].segment_id",
+            "quality_issues[0].dimension",
+            "quality_issues[0].severity",
+            "quality_issues[0].side",
+            "quality_issues[0].segment_id",
+            "quality_issues[0].end",
+            "quality_issues[0].comment",
+            "quality_issues[0].annotator",
+            "quality_issues[1].severity",
+            "quality_issues[1].end",
+            "quality_issues[2].start",
+            "quality_issues[3].segment_id",
+            "agent",
+            "etag",
+        ],
+    );
+    blames(
+        client.add_quality_scores(evidence(&[], &[])).await,
+        &["quality_scores"],
+    );
+    let many = (
+        vec![score("", 0.5); 1_001],
+        vec![issue("", IssueSide::Target, None); 1_001],
+    );
+    blames(
+        client.add_quality_scores(evidence(&many.0, &many.1)).await,
+        &["quality_scores", "quality_issues"],
+    );
+    // What only the texts can tell.
+    let misfits = evidence(
+        &[score("s1", 0.5), score("lead", 0.5)],
+        &[
+            issue("s1", IssueSide::Target, Some((0, 12))),
+            issue("s2", IssueSide::Source, Some((0, 11))),
+            issue("s9", IssueSide::Target, None),
+        ],
+    );
+    let refused = blames(
+        client.add_quality_scores(misfits).await,
+        &[
+            "quality_scores[1].segment_id",
+            "quality_issues[0].end",
+            "quality_issues[1].end",
+            "quality_issues[2].segment_id",
+        ],
+    );
+    assert_eq!(
+        refused.fields[1].1,
+        "12 is beyond the 11 code points of the target text"
+    );
+    assert_eq!(
+        refused.fields[2].1,
+        "11 is beyond the 10 code points of the source text"
+    );
+    for (request, reason) in [
+        (
+            pb::AddQualityScoresRequest {
+                article_id: "b".into(),
+                ..evidence(&[score("", 0.5)], &[])
+            },
+            "ARTICLE_NOT_FOUND",
+        ),
+        (
+            pb::AddQualityScoresRequest {
+                language: "fr".into(),
+                ..evidence(&[score("", 0.5)], &[])
+            },
+            "TRANSLATION_NOT_FOUND",
+        ),
+        (
+            pb::AddQualityScoresRequest {
+                translation_id: "t2".into(),
+                ..evidence(&[score("", 0.5)], &[])
+            },
+            "TRANSLATION_NOT_FOUND",
+        ),
+    ] {
+        fails(client.add_quality_scores(request).await, Code::NotFound, reason);
+    }
+    let delete = pb::DeleteArticleRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    server.articles().delete_article(delete).await.unwrap();
+    let deleted = client.add_quality_scores(evidence(&[score("", 0.5)], &[])).await;
+    fails(deleted, Code::FailedPrecondition, "ARTICLE_DELETED");
+    assert_eq!(server.seq().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_translation_carries_a_megabyte_of_evidence_about_its_texts() {
+    let server = Server::memory().await;
+    translated(&server).await;
+    let large = |number: usize| pb::QualityIssue {
+        comment: format!("{number:0>1024}"),
+        ..issue("s1", IssueSide::Target, None)
+    };
+    let issues: Vec<_> = (0..850).map(large).collect();
+    add(&server, evidence(&[], &issues)).await;
+    let mut client = server.translations();
+    let more: Vec<_> = (850..1_000).map(large).collect();
+    let full = fails(
+        client.add_quality_scores(evidence(&[], &more)).await,
+        Code::ResourceExhausted,
+        "TOO_MUCH_EVIDENCE",
+    );
+    assert_eq!(
+        (full.metadata["limit_bytes"].as_str(), full.retry),
+        ("1048576", false)
+    );
+    // Once the text is another one, the old evidence makes room, and stays where it was.
+    let then = server.newest_commit().await;
+    attach(&server, by_id("a", "en", 1, &[("s1", "uno")])).await;
+    assert_eq!(
+        translation(&server, "a", "en", "t1").await.quality_issues.len(),
+        850
+    );
+    add(&server, evidence(&[], &more)).await;
+    assert_eq!(
+        translation(&server, "a", "en", "t1").await.quality_issues.len(),
+        150
+    );
+    let then = pb::GetTranslationRequest {
+        article_id: "a".into(),
+        language: "en".into(),
+        translation_id: "t1".into(),
+        at: Some(pb::get_translation_request::At::AsOfTime(time(then))),
+        show_hidden: false,
+    };
+    let then = client
+        .get_translation(then)
+        .await
+        .unwrap()
+        .into_inner()
+        .translation
+        .unwrap();
+    assert_eq!(then.quality_issues.len(), 850);
+    // Scores that come with a text are limited alike.
+    let verbose = pb::QualityScore {
+        scorer: "x".repeat(1_024),
+        model: "y".repeat(1_024),
+        ..score("s1", 0.5)
+    };
+    let attached = pb::AttachTranslationRequest {
+        quality_scores: vec![verbose; 500],
+        ..by_id("a", "fr", 1, &[("s1", "un")])
+    };
+    fails(
+        client.attach_translation(attached).await,
+        Code::ResourceExhausted,
+        "TOO_MUCH_EVIDENCE",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_translation_is_measured_against_the_text_that_it_was_made_from() {
+    let server = Server::memory().await;
+    let mut source = article(
+        "a",
+        &[
+            "دفع {name} مبلغ ١٬٢٥٠ دولارا في 5 مايو",
+            "BBC",
+            "https://example.com",
+            "وأخيرا",
+        ],
+    );
+    source.body[2].translate = Some(false);
+    create(&server, source).await;
+    let first = small_form(
+        "a",
+        "en",
+        1,
+        &[
+            "On 6 May {nom} paid $1,250",
+            "BBC",
+            "https://example.com",
+            "Finally",
+        ],
+    );
+    attach(&server, first).await;
+    let human = pb::AttachTranslationRequest {
+        agent: agent(AgentKind::Human, "Omar"),
+        new_candidate: true,
+        ..small_form(
+            "a",
+            "en",
+            1,
+            &[
+                "{name} paid $1,250 on 5 May",
+                "BBC",
+                "https://example.com",
+                "Finally",
+            ],
+        )
+    };
+    attach(&server, human).await;
+    let seq = server.seq().await;
+    let answer = measure(&server, measuring("", "t2")).await;
+    let ids: Vec<_> = answer.segments.iter().map(|s| s.segment_id.as_str()).collect();
+    assert_eq!(
+        ids,
+        ["title", "s1", "s2", "s4"],
+        "what is not to be translated is left out"
+    );
+    let differences = |missing: &[&str], added: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Some(pb::Differences {
+            missing: texts(missing),
+            added: texts(added),
+        })
+    };
+    assert_eq!(answer.segments[1].numbers, differences(&["5"], &["6"]));
+    assert_eq!(
+        answer.segments[1].placeholders,
+        differences(&["{name}"], &["{nom}"])
+    );
+    assert!(
+        answer.segments[1]
+            .chrf
+            .is_some_and(|chrf| chrf > 30.0 && chrf < 100.0)
+    );
+    let quiet = pb::SegmentMeasures {
+        segment_id: "s2".into(),
+        source_revision: 1,
+        code_points: 3,
+        unmodified_machine: true,
+        chrf: Some(100.0),
+        equals_source: true,
+        ..Default::default()
+    };
+    assert_eq!(answer.segments[2], quiet);
+    assert_eq!(
+        answer.chrf_signature,
+        "nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no"
+    );
+    assert_eq!(
+        (
+            answer.translation.as_ref().unwrap().translation_id.as_str(),
+            answer.reference.unwrap().translation_id.as_str()
+        ),
+        ("t1", "t2")
+    );
+    let share = answer.machine_share.unwrap();
+    assert_eq!(
+        (share.all, share.segment_ratio, share.code_point_ratio),
+        (share.unmodified, 1.0, 1.0)
+    );
+    assert_eq!(
+        share.all,
+        Some(pb::TextAmount {
+            segments: 4,
+            code_points: 41
+        })
+    );
+    // A person changes one segment; the source of another one moves on.
+    let edit = pb::AttachTranslationRequest {
+        agent: agent(AgentKind::Human, "Omar"),
+        ..by_id("a", "en", 1, &[("s4", "Lastly")])
+    };
+    attach(&server, edit).await;
+    let mut revised = body(&[
+        "دفع {name} مبلغ ١٬٢٥٠ دولارا في 6 مايو",
+        "BBC",
+        "https://example.com",
+        "وأخيرا",
+    ]);
+    revised[2].translate = Some(false);
+    let revised = pb::Article {
+        article_id: "a".into(),
+        body: revised,
+        ..Default::default()
+    };
+    super::update(&server, revised, &["body"]).await;
+    let again = measure(&server, measuring("t1", "t2")).await;
+    assert_eq!(again.translation.as_ref().unwrap().freshness(), Freshness::Stale);
+    assert_eq!(
+        again.segments[1], answer.segments[1],
+        "the old target is held against the old source"
+    );
+    assert_eq!(again.segments[2].source_revision, 2);
+    assert!(!again.segments[3].unmodified_machine);
+    let share = again.machine_share.unwrap();
+    assert_eq!(
+        (share.segment_ratio, share.unmodified.unwrap().code_points),
+        (0.75, 34)
+    );
+    let alone = measure(&server, measuring("t2", "")).await;
+    assert_eq!(
+        (alone.chrf, alone.chrf_signature.as_str(), alone.reference),
+        (None, "", None)
+    );
+    assert!(
+        alone
+            .segments
+            .iter()
+            .all(|s| s.numbers.is_none() && s.placeholders.is_none() && !s.unmodified_machine)
+    );
+    assert_eq!(server.seq().await, seq + 2, "measuring stores nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_measured_is_refused() {
+    let server = Server::memory().await;
+    translated(&server).await;
+    let mut client = server.translations();
+    blames(
+        client.measure_translation(measuring("x", "y")).await,
+        &["translation_id", "reference_translation_id"],
+    );
+    blames(
+        client.measure_translation(measuring("", "t1")).await,
+        &["reference_translation_id"],
+    );
+    let missing = fails(
+        client.measure_translation(measuring("t1", "t7")).await,
+        Code::NotFound,
+        "TRANSLATION_NOT_FOUND",
+    );
+    assert_eq!(missing.metadata["translation_id"], "t7");
+    let address = pb::AttachTranslationRequest {
+        content: Some(Content::ExternalUri("https://tms.example.com/job/7".into())),
+        new_candidate: true,
+        ..small_form("a", "en", 1, &[""])
+    };
+    attach(&server, address).await;
+    for request in [measuring("t2", ""), measuring("t1", "t2")] {
+        let refused = fails(
+            client.measure_translation(request).await,
+            Code::FailedPrecondition,
+            "TRANSLATION_WITHOUT_TEXT",
+        );
+        assert_eq!(refused.metadata["translation_id"], "t2");
+    }
+    // A score of the whole is all that an address can have.
+    let of_address = |scores: &[pb::QualityScore]| pb::AddQualityScoresRequest {
+        translation_id: "t2".into(),
+        ..evidence(scores, &[])
+    };
+    blames(
+        client.add_quality_scores(of_address(&[score("s1", 0.5)])).await,
+        &["quality_scores[0].segment_id"],
+    );
+    assert!(add(&server, of_address(&[score("", 0.5)])).await.added);
+    let long = "كلمة 12 ".repeat(40_000);
+    rewrite(&server, "a", &[&long]).await;
+    let long = pb::AttachTranslationRequest {
+        new_candidate: true,
+        ..small_form("a", "en", 2, &["word 12 ".repeat(40_000)])
+    };
+    attach(&server, long).await;
+    let refused = fails(
+        client.measure_translation(measuring("t3", "")).await,
+        Code::FailedPrecondition,
+        "TOO_LARGE_TO_MEASURE",
+    );
+    assert_eq!(
+        (
+            refused.metadata["code_points"].as_str(),
+            refused.metadata["limit_code_points"].as_str()
+        ),
+        ("640010", "500000")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chrf_of_a_stored_document_is_that_of_sacrebleu() {
+    let Some(lines) = shared_lines("ntrex-news.jsonl.xz") else {
+        return;
+    };
+    let expected: serde_json::Value = serde_json::from_str(include_str!("../quality/expected.json")).unwrap();
+    let expected = &expected["documents"][0];
+    let document: serde_json::Value = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .find(|document: &serde_json::Value| document["id"] == expected[0])
+        .unwrap();
+    let texts = |value: &serde_json::Value| -> Vec<String> {
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let source = texts(&document["segments"]);
+    let article = pb::Article {
+        article_id: "a".into(),
+        language: "en".into(),
+        title: Some(segment(&source[0])),
+        body: body(&source[1..]),
+        ..Default::default()
+    };
+    let server = Server::memory().await;
+    create(&server, article).await;
+    for column in [1, 2] {
+        let texts = texts(&document["translations"][expected[column].as_str().unwrap()]);
+        let text = pb::TargetText {
+            title: Some(target(&texts[0])),
+            lead: None,
+            body: texts[1..].iter().map(|text| target(text)).collect(),
+        };
+        let request = pb::AttachTranslationRequest {
+            content: Some(Content::Text(text)),
+            new_candidate: true,
+            ..small_form("a", "fr", 1, &[""])
+        };
+        attach(&server, request).await;
+    }
+    let request = pb::MeasureTranslationRequest {
+        language: "fr".into(),
+        ..measuring("t1", "t2")
+    };
+    let answer = measure(&server, request).await;
+    assert_eq!(answer.segments.len(), source.len());
+    let (score, wanted) = (answer.chrf.unwrap(), expected[3].as_f64().unwrap());
+    assert!((score - wanted).abs() < 1e-9, "{score} instead of {wanted}");
+}

@@ -81,19 +81,26 @@ impl ArticleService for Articles {
         let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
         let id = fields.article_id("article_id", &request.article_id);
         let view = fields.view(request.view, View::Full);
-        let moment = match request.at {
+        let moment = match &request.at {
             None => Some(Moment::Now),
-            Some(At::Revision(number)) => Some(Moment::Revision(number)),
-            Some(At::AsOfTime(time)) => fields.time("as_of_time", &time).map(Moment::Time),
+            Some(At::Revision(number)) => Some(Moment::Revision(*number)),
+            Some(At::AsOfTime(time)) => fields.time("as_of_time", time).map(Moment::Time),
         };
+        let reading = convert::reading(&request, &mut fields);
         let (id, moment) = fields.status(id.zip(moment))?;
-        let snapshot = self
+        let read = self
             .service
-            .get_article(&id, view, moment, shown)
+            .get_article(&id, view, moment, shown, &reading)
             .await
             .map_err(error::status)?;
+        let translation = read.translation.as_ref().map(|translation| match view {
+            View::Full => render::translation(translation),
+            View::Basic => render::translation_without_body(translation),
+        });
         Ok(Response::new(pb::GetArticleResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::article(&read.article)),
+            served: Some(render::served(&read)),
+            translation,
         }))
     }
 

@@ -18,6 +18,7 @@ use crate::domain::segment::{Mark, MarkedText, Role, Segment};
 use crate::domain::time::Timestamp;
 use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State, TranslationHead};
 use crate::pb;
+use crate::service::articles::ReadArticle;
 use crate::service::snapshot::{Snapshot, TranslationSnapshot};
 
 /// An instant.
@@ -324,6 +325,39 @@ pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
             .iter()
             .map(|issue| quality::issue(issue, standing.is_outdated(issue)))
             .collect(),
+    }
+}
+
+/// The same without its body.
+pub(super) fn translation_without_body(snapshot: &TranslationSnapshot) -> pb::Translation {
+    pb::Translation {
+        body: Vec::new(),
+        ..translation(snapshot)
+    }
+}
+
+/// Which text a reader gets.
+pub(super) fn served(read: &ReadArticle) -> pb::ServedText {
+    let Some(snapshot) = &read.translation else {
+        let language = &read.article.state.head.current.metadata.language;
+        return pb::ServedText {
+            served_language: language.to_string(),
+            is_fallback: read.is_fallback,
+            freshness: pb::Freshness::Current.into(),
+            ..pb::ServedText::default()
+        };
+    };
+    let summary = summary(snapshot);
+    pb::ServedText {
+        served_language: summary.language,
+        is_fallback: read.is_fallback,
+        translation_id: summary.translation_id,
+        state: summary.state,
+        freshness: summary.freshness,
+        origin_class: summary.origin_class,
+        stale_segment_ids: summary.stale_segment_ids,
+        stale_since_revision: summary.stale_since_revision,
+        stale_significance: summary.stale_significance,
     }
 }
 

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use clap::Args;
 use prost_types::Timestamp;
 
-use super::Failure;
 use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::reading::ReadingArgs;
 use super::terminal::{line, terminal_width, wrap};
 use super::words::{self, date_as_written, freshness};
+use super::{Failure, warn};
 use crate::pb;
 
 /// Lines longer than this are hard to read, however wide the terminal is.
@@ -23,6 +24,7 @@ Examples:
   article-store get harbour
   article-store get harbour --revision 1
   article-store get harbour --as-of 2022-05-10T22:45:00Z --output json
+  article-store get harbour --in fr,en --max-freshness current       in French if that still matches, else in English
   article-store get harbour --translation en       the served translation into English, paragraph by paragraph
   article-store get harbour --translation en/t2    a certain one")]
 pub(crate) struct Get {
@@ -42,8 +44,10 @@ pub(crate) struct Get {
     #[arg(long, value_name = "TIME", value_parser = words::instant)]
     as_of: Option<Timestamp>,
     /// Read this translation instead; `LANGUAGE` is the served one, `LANGUAGE/ID` a certain one.
-    #[arg(long, value_name = "LANGUAGE[/ID]")]
+    #[arg(long, value_name = "LANGUAGE[/ID]", conflicts_with = "languages")]
     translation: Option<String>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Read a deleted article too.
     #[arg(long, conflicts_with = "translation")]
     deleted: bool,
@@ -72,16 +76,30 @@ impl Get {
                 Output::Table => printer.text(&translation_page(&translation, width))?,
             }
         } else {
-            let article = self.article().await?;
-            match self.output.output {
-                Output::Json => printer.message("Article", &article)?,
-                Output::Table => printer.text(&article_page(&article, width))?,
+            let answer = self.article().await?;
+            let article = answer.article.as_ref().ok_or_else(without_content)?;
+            match (self.output.output, &answer.translation) {
+                (Output::Json, _) if !self.reading.languages.is_empty() => {
+                    printer.message("GetArticleResponse", &answer)?;
+                }
+                (Output::Json, _) => printer.message("Article", article)?,
+                (Output::Table, Some(translation)) => printer.text(&translation_page(translation, width))?,
+                (Output::Table, None) => printer.text(&article_page(article, width))?,
+            }
+            if let (Output::Table, Some(served), [first, ..]) =
+                (self.output.output, &answer.served, &*self.reading.languages)
+                && served.is_fallback
+            {
+                warn(&format!(
+                    "there is no such text in {first}; served is {}",
+                    served.served_language
+                ));
             }
         }
         printer.flush()
     }
 
-    async fn article(&self) -> Result<pb::Article, Failure> {
+    async fn article(&self) -> Result<pb::GetArticleResponse, Failure> {
         use pb::get_article_request::At;
         let view = match self.view {
             View::Basic => pb::ArticleView::Basic,
@@ -93,9 +111,16 @@ impl Get {
             show_deleted: self.deleted,
             show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
+            ..pb::GetArticleRequest::default()
         };
-        let answer = self.server.articles().await?.get_article(request).await?;
-        answer.into_inner().article.ok_or_else(without_content)
+        let request = self.reading.apply(request);
+        Ok(self
+            .server
+            .articles()
+            .await?
+            .get_article(request)
+            .await?
+            .into_inner())
     }
 
     async fn translation(&self, name: &str) -> Result<pb::Translation, Failure> {

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::reading::TranslationFilterArgs;
 use super::terminal::{Table, terminal_width};
 use super::words::{self, date_in, timestamp_in};
 use super::{Failure, warn};
@@ -20,6 +21,8 @@ Examples:
   article-store list --from 2022-05-10 --to 2022-05-11 --zone Africa/Casablanca
   article-store list --from 2022-05-10T12:00:00Z --order oldest
   article-store list --language ar --section economy --limit 10
+  article-store list --missing fr --axis ingested       what came in and has no French text, newest first
+  article-store list --stale fr --origin human --all
   article-store list --undated --all --output json")]
 pub(crate) struct List {
     #[command(flatten)]
@@ -50,6 +53,8 @@ pub(crate) struct List {
     /// Only articles of this publisher.
     #[arg(long)]
     publisher: Option<String>,
+    #[command(flatten)]
+    translation: TranslationFilterArgs,
     /// Only articles without such a date.
     #[arg(long, conflicts_with_all = ["from", "to", "future"])]
     undated: bool,
@@ -149,6 +154,7 @@ impl List {
             view: pb::ArticleView::Basic.into(),
             page_size: self.page_size,
             page_token: String::new(),
+            translation: self.translation.message(),
         })
     }
 }

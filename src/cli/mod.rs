@@ -12,6 +12,7 @@ mod json;
 mod list;
 mod publication;
 mod purge;
+mod reading;
 mod scores;
 mod serve;
 mod terminal;

@@ -63,6 +63,27 @@ impl Language {
         &self.0
     }
 
+    /// The tags that RFC 4647 looks a language up by: itself, and shorter and shorter ones.
+    pub fn lookup_range(&self) -> Vec<Self> {
+        let mut range = vec![self.clone()];
+        let mut rest: &str = &self.0;
+        while let Some((shorter, _)) = rest.rsplit_once('-') {
+            // A single letter only introduces what comes after it.
+            rest = match shorter.rsplit_once('-') {
+                Some((before, singleton)) if singleton.len() == 1 => before,
+                _ => shorter,
+            };
+            range.push(Self::from_canonical(rest));
+        }
+        range
+    }
+
+    /// Whether the tag goes on where another one ends, as `pt-BR` does after `pt`.
+    pub fn is_variety_of(&self, other: &Self) -> bool {
+        let rest = self.0.strip_prefix(&*other.0);
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// The direction of the script that the tag names or implies; left to right where it is not known.
     pub fn direction(&self) -> Direction {
         match Locale::try_from_str(&self.0) {
@@ -121,6 +142,35 @@ mod tests {
             );
         }
         assert!(Language::parse(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn a_language_is_looked_up_by_shorter_and_shorter_tags() {
+        let range = |tag| {
+            let range = Language::parse(tag).unwrap().lookup_range();
+            range.iter().map(Language::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(range("ar"), ["ar"]);
+        assert_eq!(range("zh-Hant-TW"), ["zh-Hant-TW", "zh-Hant", "zh"]);
+        // The example of RFC 4647, section 3.4.
+        assert_eq!(
+            range("zh-Hant-CN-x-private1-private2"),
+            [
+                "zh-Hant-CN-x-private1-private2",
+                "zh-Hant-CN-x-private1",
+                "zh-Hant-CN",
+                "zh-Hant",
+                "zh"
+            ]
+        );
+        let (pt, br, other) = ("pt", "pt-BR", "pts");
+        let [pt, br, other] = [pt, br, other].map(|tag| Language::parse(tag).unwrap());
+        assert!(
+            br.is_variety_of(&pt)
+                && !pt.is_variety_of(&br)
+                && !pt.is_variety_of(&pt)
+                && !other.is_variety_of(&pt)
+        );
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub struct Provenance {
 }
 
 /// What a translation's text comes from, computed from its provenance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OriginClass {
     /// Machine text that no person looked at.
     MachineUnreviewed,

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::edits::Edit;
-use super::snapshot::{Snapshot, View};
+use super::snapshot::{Snapshot, TranslationSnapshot, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
-use crate::domain::article::{Alias, ArticleId, Revision, Significance};
+use crate::domain::article::{Alias, ArticleId, Revision, SegmentHistory, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
 use crate::domain::query::{Position, Query};
+use crate::domain::reading::{Reading, Served};
 use crate::domain::time::Timestamp;
 use crate::store::{ArticleState, Budget};
 
@@ -52,6 +53,17 @@ pub struct Listed {
     pub next: Option<Position>,
 }
 
+/// An article as somebody reads it.
+#[derive(Debug, Clone)]
+pub struct ReadArticle {
+    /// The article.
+    pub article: Snapshot,
+    /// The translation that is served, with its texts; `None`: the article's own text.
+    pub translation: Option<TranslationSnapshot>,
+    /// Whether that is neither in the first language that was asked for nor in a variety of it.
+    pub is_fallback: bool,
+}
+
 /// The answer to a batch of reads.
 #[derive(Debug, Clone, Default)]
 pub struct Batched {
@@ -77,17 +89,47 @@ impl Service {
             .0)
     }
 
-    /// Reads an article.
+    /// Reads an article, in the language that the reader wants.
     pub async fn get_article(
         &self,
         id: &ArticleId,
         view: View,
         moment: Moment,
         shown: Shown,
-    ) -> Result<Snapshot> {
+        reading: &Reading,
+    ) -> Result<ReadArticle> {
         let state = self.visible(id, shown).await?;
-        let read = async { self.snapshot(self.at(&state, moment).await?, view).await };
-        self.unless_purged(id, read.await).await
+        let read = self.read_article(&state, view, moment, reading).await;
+        self.unless_purged(id, read).await
+    }
+
+    async fn read_article(
+        &self,
+        state: &Arc<ArticleState>,
+        view: View,
+        moment: Moment,
+        reading: &Reading,
+    ) -> Result<ReadArticle> {
+        let state = self.at(state, moment).await?;
+        let history = match reading.ignore_below {
+            Some(_) => self.store.segment_history(&state.head.id).await?,
+            None => SegmentHistory::default(),
+        };
+        let choice = reading.choose(&state.head, &state.slots, &history);
+        let translation = match choice.served {
+            Served::Source => None,
+            Served::Translation(slot, head) => {
+                let mut translation = self.translation_snapshot(&state, slot, head).await?;
+                translation.version = Some(self.body(&head.history.newest).await?);
+                Some(translation)
+            }
+        };
+        let is_fallback = choice.is_fallback;
+        Ok(ReadArticle {
+            article: self.snapshot(state, view).await?,
+            translation,
+            is_fallback,
+        })
     }
 
     /// Reads many articles.

@@ -26,7 +26,7 @@ use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, S
 use crate::domain::change::{Commit, Event};
 use crate::domain::history::{BodyRef, History};
 use crate::domain::language::Language;
-use crate::domain::query::{Position, Query};
+use crate::domain::query::{IndexRow, Position, Query, Standing};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationVersion};
@@ -172,6 +172,15 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
+/// A part of a list that says how translations stand, and reads no article.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standings {
+    /// The index rows that match, each with how the active translations into the asked languages stand.
+    pub rows: Vec<(IndexRow, Vec<Option<Standing>>)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Position>,
+}
+
 /// A part of the change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
@@ -283,6 +292,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Articles by date, after a position.
     async fn list(&self, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page>;
+
+    /// How the active translations of articles into some languages stand, by date, after a position; looks at so many
+    /// articles at most. The query's filter by translation does not count.
+    async fn standings(
+        &self,
+        query: &Query,
+        languages: &[Language],
+        after: Option<&Position>,
+        rows: usize,
+    ) -> Result<Standings>;
 
     /// Articles in the order of their ids, after an id.
     async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>>;

@@ -208,7 +208,12 @@ pub(in crate::api) fn update(
 
 /// The significance that a caller gave, if any.
 pub(in crate::api) fn significance(fields: &mut Fields, number: i32) -> Option<Significance> {
-    match fields.choice("significance", number, pb::Significance::try_from)? {
+    known_significance(fields.choice("significance", number, pb::Significance::try_from)?)
+}
+
+/// The significance that somebody named.
+pub(super) fn known_significance(significance: pb::Significance) -> Option<Significance> {
+    match significance {
         pb::Significance::Unspecified => None,
         pb::Significance::Typo => Some(Significance::Typo),
         pb::Significance::Minor => Some(Significance::Minor),

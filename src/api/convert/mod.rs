@@ -3,6 +3,7 @@
 mod article;
 mod quality;
 mod query;
+mod reading;
 mod translation;
 
 use std::collections::HashSet;
@@ -27,6 +28,7 @@ use crate::service::{Error, Result};
 pub(super) use article::{Update, alias, article, significance, status_change, update};
 pub(super) use quality::quality_issues;
 pub(super) use query::query;
+pub(super) use reading::reading;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 
 /// Wrong fields, gathered while a request is converted.

@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::Fields;
+use super::reading::translation_filter;
 use crate::domain::Invalid;
 use crate::domain::access::Shown;
 use crate::domain::query::{Axis, Order, Query, Range};
@@ -24,6 +25,7 @@ pub(in crate::api) fn query(
     let language = (!request.language.is_empty())
         .then(|| fields.language("language", &request.language))
         .flatten();
+    let translation = translation_filter(request.translation.as_ref(), fields);
     let range = match (dating?, bounds?) {
         (pb::Dating::Unspecified, bounds) => bounds,
         (pb::Dating::Undated, Range::All) => Range::Undated,
@@ -53,7 +55,7 @@ pub(in crate::api) fn query(
         section: filter(&request.section),
         publisher: filter(&request.publisher),
         shown,
-        translation: None,
+        translation,
     })
 }
 

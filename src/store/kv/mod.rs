@@ -16,13 +16,14 @@ use tokio::task;
 use crate::clock::Clock;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
 use crate::domain::history::BodyRef;
+use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Durable, EntitySink, Expect, Page, Store,
-    StoreStatus,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Durable, EntitySink, Expect, Page,
+    Standings, Store, StoreStatus,
 };
 
 use self::core::{Core, corrupt};
@@ -41,6 +42,7 @@ mod engine_tests;
 mod envelope;
 mod group;
 mod keys;
+mod lists;
 pub mod memory;
 mod prepared;
 mod purge;
@@ -277,9 +279,27 @@ impl Store for KvStore {
         self.durably(|| async {
             let (query, after) = (query.clone(), after.cloned());
             self.blocking(move |core| {
-                let page = scan::list(core, &query, after.as_ref(), budget)?;
+                let page = lists::list(core, &query, after.as_ref(), budget)?;
                 // A row that is gone has no seq to wait for, so the page waits for all that was applied.
                 Ok((page, core.applied.load(Ordering::Acquire)))
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn standings(
+        &self,
+        query: &Query,
+        languages: &[Language],
+        after: Option<&Position>,
+        rows: usize,
+    ) -> Result<Standings> {
+        self.durably(|| async {
+            let (query, languages, after) = (query.clone(), languages.to_vec(), after.cloned());
+            self.blocking(move |core| {
+                let standings = lists::standings(core, &query, &languages, after.as_ref(), rows)?;
+                Ok((standings, core.applied.load(Ordering::Acquire)))
             })
             .await
         })

@@ -22,6 +22,7 @@ mod ntrex;
 mod past;
 mod purge;
 mod quality;
+mod reading;
 mod retries;
 mod standard;
 mod streams;

@@ -2,7 +2,7 @@
 
 mod api;
 mod cli;
+mod fault;
 mod harness;
-mod kill;
 mod store;
 mod tidy;

@@ -93,7 +93,15 @@ pub(super) struct Known {
     pub(super) etags: BTreeMap<(String, String), String>,
 }
 
+impl Known {
+    /// Whether the list of articles shows it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.state.revision > 0 && !self.state.deleted
+    }
+}
+
 /// An article of one writer, its translations, and what is not known about them.
+#[derive(Debug, Clone)]
 pub(super) struct Story {
     pub(super) name: String,
     paragraphs: u32,

@@ -1,11 +1,9 @@
-//! A client that writes until the server is killed, and then looks what became of it.
+//! A client that writes until the server fails, and then looks what became of it.
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
+use tonic::Status;
 
 use super::client::Client;
 use super::random;
@@ -52,14 +50,15 @@ impl Writer {
         (self, sum)
     }
 
-    /// Writes until the server is killed, and says when a write was acknowledged.
+    /// Writes until it is stopped, or until a write fails, whose status it answers and whose fate it does not know.
+    /// Says when a write was acknowledged.
     pub(super) async fn write(
         mut self,
         mut client: Client,
-        said: mpsc::UnboundedSender<()>,
-        killed: Arc<AtomicBool>,
-    ) -> Self {
-        loop {
+        mut acknowledged: impl FnMut(&Story),
+        stopped: impl Fn() -> bool,
+    ) -> (Self, Option<Status>) {
+        while !stopped() {
             let index = self.choose();
             self.touched.insert(index);
             let story = &mut self.stories[index];
@@ -71,18 +70,15 @@ impl Writer {
                     if request.has_id() {
                         self.answered = Some((request, answer));
                     }
-                    let _ = said.send(());
+                    acknowledged(story);
                 }
                 Err(status) => {
-                    assert!(
-                        killed.load(Ordering::SeqCst) && status.details().is_empty(),
-                        "{status:?}"
-                    );
                     story.in_flight = Some(request);
-                    return self;
+                    return (self, Some(status));
                 }
             }
         }
+        (self, None)
     }
 
     /// The newest story most of the time, an older one, or a new one.
@@ -119,7 +115,7 @@ impl Story {
     /// Compares with what is stored, and finds out what became of the write that was under way. One with an id is sent
     /// again, as its client would.
     async fn settle(&mut self, client: &mut Client) -> Settled {
-        let found = client.read(self).await;
+        let found = client.read(self).await.unwrap();
         let Some(request) = self.in_flight.take() else {
             assert_eq!(found, self.known, "an acknowledged write is not there");
             return Settled::default();
@@ -135,7 +131,7 @@ impl Story {
             let first = client.send(&request).await.unwrap();
             let second = client.send(&request).await.unwrap();
             assert_eq!(first, second);
-            self.known = client.read(self).await;
+            self.known = client.read(self).await.unwrap();
             assert_eq!(
                 self.known.state, after,
                 "a retried request is applied once: {request:?}"

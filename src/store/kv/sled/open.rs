@@ -13,6 +13,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -125,11 +126,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Outcome<()> {
     })?;
     sync_tree(&creating)?;
     fs::rename(&creating, directory.join("db"))?;
-    sync(directory)?;
-    match directory.canonicalize()?.parent() {
-        Some(parent) => Ok(sync(parent)?),
-        None => Ok(()),
-    }
+    Ok(sync_upwards(directory)?)
 }
 
 fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
@@ -238,6 +235,24 @@ fn sync_tree(path: &Path) -> io::Result<()> {
         }
     }
     sync(path)
+}
+
+/// Syncs a directory and those above it on its volume, any of which may be new. One that may not be read was made by
+/// others.
+fn sync_upwards(directory: &Path) -> io::Result<()> {
+    let directory = directory.canonicalize()?;
+    let volume = fs::metadata(&directory)?.dev();
+    for above in directory.ancestors() {
+        let above = match File::open(above) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            above => above?,
+        };
+        if above.metadata()?.dev() != volume {
+            break;
+        }
+        above.sync_all()?;
+    }
+    Ok(())
 }
 
 fn sync(path: &Path) -> io::Result<()> {

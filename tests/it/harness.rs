@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,11 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let location = StoreLocation::Sled(directory.path().join("data"));
         Self::start(location, Some(directory)).await
+    }
+
+    /// Over sled in a directory that the caller keeps.
+    pub(crate) async fn over(directory: &Path) -> Self {
+        Self::start(StoreLocation::Sled(directory.to_path_buf()), None).await
     }
 
     async fn start(location: StoreLocation, directory: Option<TempDir>) -> Self {
@@ -317,7 +323,7 @@ pub(crate) fn fails<T: std::fmt::Debug>(
 /// The lines of a compressed file among the shared data; `None`, said aloud, where it is absent.
 pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
     let directory = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let path = std::path::Path::new(&directory).join(name);
+    let path = Path::new(&directory).join(name);
     if !path.exists() {
         eprintln!(
             "SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA",

@@ -31,9 +31,14 @@ use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 
 mod client;
+mod image;
 mod kill;
+mod power_loss;
 mod process;
+mod recording;
+mod shim;
 mod story;
+mod volume;
 mod writer;
 
 /// How long anything may take before the test fails; reading the whole store of a long run takes a while.
@@ -42,6 +47,24 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// How often to do something: what the variable says, or what is enough for every run.
 fn times(variable: &str, default: u32) -> u32 {
     std::env::var(variable).map_or(default, |times| times.parse().unwrap())
+}
+
+/// Numbers that follow from a seed, so that a run can be repeated (SplitMix64).
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end.max(1)
+    }
 }
 
 fn random(below: u64) -> u64 {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,19 +26,24 @@ pub(super) fn program(store: &Path, min_free_bytes: u64) -> Command {
 /// A server that runs.
 pub(super) struct Process {
     child: Child,
+    log: PathBuf,
     address: JoinHandle<Option<String>>,
 }
 
 impl Process {
     /// Starts a server that appends its log to a file.
     pub(super) fn start(mut command: Command, log: &Path) -> Self {
-        let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let appended = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(appended).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = spawn_blocking(move || {
             lines.find_map(|line| Some(format!("http://{}", line.ok()?.strip_prefix("listening on ")?)))
         });
-        Self { child, address }
+        Self {
+            child,
+            log: log.to_path_buf(),
+            address,
+        }
     }
 
     /// Where it serves, as soon as it does; `None` if it ends before.
@@ -63,8 +68,10 @@ impl Process {
     /// Stops it as an operator does.
     pub(super) async fn stop(self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let log = self.log.clone();
         let status = self.ended().await;
-        assert!(status.success(), "the server stopped with {status}");
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(status.success(), "the server stopped with {status}: {log}");
     }
 }
 

@@ -155,6 +155,15 @@ impl Story {
             1..8 => (25, 500),
             _ => (3, 120),
         };
+        Self::with_paragraphs(name, paragraphs, paragraph_bytes)
+    }
+
+    /// As long as a message may be, about.
+    pub(super) fn long(name: String) -> Self {
+        Self::with_paragraphs(name, 64, 31_000)
+    }
+
+    fn with_paragraphs(name: String, paragraphs: u32, paragraph_bytes: usize) -> Self {
         Self {
             name,
             paragraphs,

@@ -1,13 +1,13 @@
 //! A client that writes until the server fails, and then looks what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use tonic::Status;
 
 use super::client::Client;
 use super::random;
-use super::story::{Answer, Request, Story, basic};
+use super::story::{Answer, Known, Request, Story, basic};
 
 /// A client that writes stories of its own.
 pub(super) struct Writer {
@@ -79,6 +79,20 @@ impl Writer {
             }
         }
         (self, None)
+    }
+
+    /// Adds a story about as long as the server takes, to be written next.
+    pub(super) fn write_a_long_story(&mut self) {
+        self.stories.push(Story::long(format!("{}-long", self.name)));
+    }
+
+    /// Takes all stories to be what they were found to be at an earlier time.
+    pub(super) fn restore(&mut self, found: &BTreeMap<String, Known>) {
+        for story in &mut self.stories {
+            story.known = found.get(&story.name).cloned().unwrap_or_default();
+        }
+        self.touched.clear();
+        self.answered = None;
     }
 
     /// The newest story most of the time, an older one, or a new one.

@@ -30,7 +30,7 @@ use parking_lot::RwLock;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Direction, Engine, Sizes, Visitor, Write};
 use fault::{Fault, Outcome, contain};
-use open::Opened;
+use open::{Cached, Opened};
 use space::Space;
 
 /// Entries of the first page of a scan: about as many as a leaf of sled holds.
@@ -252,16 +252,20 @@ impl Engine for SledEngine {
             let _ = self.flush().and_then(|()| self.sync());
         }
         let mut phase = self.phase.write();
-        match std::mem::replace(&mut *phase, Phase::Down) {
-            Phase::Open(opened) => shut(opened, self.failed()),
-            Phase::Down => {}
+        let cached = match std::mem::replace(&mut *phase, Phase::Down) {
+            Phase::Open(opened) => match shut(opened) {
+                Ok(()) if !self.failed() => Cached::Disk,
+                _ => Cached::Unknown,
+            },
+            Phase::Down => Cached::Unknown,
             Phase::Closed => {
                 *phase = Phase::Closed;
                 return Err(StoreError::Closed);
             }
-        }
+        };
         self.space.release_reserve_if_full();
-        let opened = open::open(&self.config.directory, self.config.cache_bytes).map_err(StoreError::Open)?;
+        let opened =
+            open::open(&self.config.directory, self.config.cache_bytes, cached).map_err(StoreError::Open)?;
         *phase = Phase::Open(opened);
         self.failed.store(false, Ordering::Release);
         Ok(())
@@ -294,7 +298,7 @@ impl Engine for SledEngine {
         };
         let mut phase = self.phase.write();
         if let Phase::Open(opened) = std::mem::replace(&mut *phase, Phase::Closed) {
-            shut(opened, self.failed());
+            let _ = shut(opened);
         }
         if let Err(error) = self.lock.unlock() {
             tracing::warn!(%error, "cannot unlock the store directory; the end of the process does");
@@ -321,10 +325,10 @@ impl Phase {
 }
 
 /// What was promised was synced before, so a failure to shut is only worth a line.
-fn shut(opened: Opened, failed: bool) {
-    if let Err(fault) = opened.shut(failed) {
-        tracing::warn!(error = %fault, "sled did not shut cleanly");
-    }
+fn shut(opened: Opened) -> Outcome<()> {
+    opened
+        .shut()
+        .inspect_err(|fault| tracing::warn!(error = %fault, "sled did not shut cleanly"))
 }
 
 /// The range, cut where the keys of chunks begin.

@@ -114,11 +114,14 @@ impl Recording {
     ) -> (Tally, Option<Left>) {
         let stories = self.history.stories();
         let (mut tally, mut left) = (Tally::default(), None);
-        let (mut applied, mut acknowledged) = (0, 0);
+        let (mut applied, mut acknowledged, mut committed) = (0, 0, self.commits);
         for (number, cut) in cuts.iter().enumerate() {
             for event in &self.events[applied..cut.0] {
                 self.begin.apply(event);
-                acknowledged += u64::from(matches!(event, Event::Acknowledged { .. }));
+                if let Event::Acknowledged { number, commits } = event {
+                    acknowledged = *number;
+                    committed += commits;
+                }
             }
             applied = cut.0;
             let loss = [Loss::Unsynced, Loss::Random][number % 2];
@@ -130,10 +133,10 @@ impl Recording {
                 format!("image {number}: {loss:?}, {acknowledged} acknowledged, behind event {applied}");
             let kept = Kept(Some((directory, name)));
             let found = compare(&image.join(STORE), &stories, acknowledged).await;
-            let commits = found.commits - self.commits;
             assert!(
-                (acknowledged..=acknowledged + self.writers as u64).contains(&commits),
-                "{commits} commits"
+                (committed..=committed + self.writers as u64).contains(&found.commits),
+                "{} commits instead of {committed}",
+                found.commits
             );
             drop(kept);
             tally += Tally {

@@ -38,6 +38,7 @@ mod process;
 mod recording;
 mod shim;
 mod story;
+mod sync_error;
 mod volume;
 mod writer;
 
@@ -73,6 +74,21 @@ fn random(below: u64) -> u64 {
 
 async fn within_limit<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, work).await.expect("the test hangs")
+}
+
+/// Tries until there is an answer.
+async fn until<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    within_limit(async {
+        // A pause, so that the processes that are waited for have the machine.
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            if let Some(answer) = attempt().await {
+                return answer;
+            }
+            pause.tick().await;
+        }
+    })
+    .await
 }
 
 /// Everything in the store agrees, and its log has no gap. Answers how many commits there are.

@@ -8,7 +8,6 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use article_store::api::Limits;
@@ -16,7 +15,6 @@ use article_store::clock::SystemClock;
 use article_store::server;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
-use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,8 +24,8 @@ use super::process::{Process, program};
 use super::recording::{Event, History};
 use super::shim::Shim;
 use super::volume::Volume;
-use super::writer::Writer;
-use super::{Random, random, times, within_limit};
+use super::writer::{Writer, none_failed, write_together};
+use super::{Random, random, times};
 use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
@@ -86,27 +84,6 @@ fn reopening_program(store: &Path) -> Command {
     command
 }
 
-/// Lets the writers write until so much is acknowledged.
-async fn write(writers: Vec<Writer>, client: &Client, history: &History, life: u64) -> Vec<Writer> {
-    let acknowledged = Arc::new(AtomicU64::new(0));
-    let writing = writers.into_iter().map(|writer| {
-        let (client, history, acknowledged) = (client.clone(), history.clone(), acknowledged.clone());
-        tokio::spawn(async move {
-            let say = |story: &_| {
-                history.acknowledged(story);
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            };
-            let (writer, failed) = writer
-                .write(client, say, || acknowledged.load(Ordering::Relaxed) >= life)
-                .await;
-            assert!(failed.is_none(), "{failed:?}");
-            writer
-        })
-    });
-    let written = within_limit(join_all(writing)).await;
-    written.into_iter().map(Result::unwrap).collect()
-}
-
 /// Records the lives of two servers.
 async fn record(
     shim: &Shim,
@@ -125,7 +102,8 @@ async fn record(
         };
         let mut server = Process::start(shim.below(command), &shim.root.with_file_name("log"));
         let client = Client::connect(server.address().await.expect("the server starts")).await;
-        writers = write(writers, &client, &history, LIFE).await;
+        let written = write_together(writers, &client, &history, |acknowledged| acknowledged >= LIFE).await;
+        writers = none_failed(written);
         drop(client);
         server.stop().await;
     }

@@ -58,9 +58,10 @@ pub(super) enum Event {
     CacheDropped {
         inode: u64,
     },
-    /// A client got the answer to its write; see [`History`].
+    /// A client learned something about its write, which made so many commits; see [`History`].
     Acknowledged {
         number: u64,
+        commits: u64,
     },
 }
 
@@ -111,7 +112,10 @@ impl Event {
             10 => Self::SyncAllEnded { sync: number, done },
             11 => Self::Lost { inode },
             12 => Self::CacheDropped { inode },
-            ACKNOWLEDGED => Self::Acknowledged { number },
+            ACKNOWLEDGED => Self::Acknowledged {
+                number,
+                commits: inode,
+            },
             _ => panic!("no record has kind {kind}"),
         }
     }
@@ -195,16 +199,19 @@ impl History {
         })))
     }
 
-    /// Takes in what a story is now: its last write was acknowledged.
+    /// Takes in what a story is now: its last write was acknowledged, or was found to be there or not.
     pub(super) fn acknowledged(&self, story: &Story) {
         let mut inner = self.0.lock().unwrap();
         inner.acknowledgements += 1;
         let number = inner.acknowledgements;
+        let past = inner.past(story);
+        let commits = u64::from(past.moments.last().unwrap().known != story.known);
+        past.push(number, story.known.clone());
         let mut record = [0; 32];
         record[..4].copy_from_slice(&ACKNOWLEDGED.to_ne_bytes());
+        record[8..16].copy_from_slice(&commits.to_ne_bytes());
         record[16..24].copy_from_slice(&number.to_ne_bytes());
         inner.record.write_all(&record).unwrap();
-        inner.past(story).push(number, story.known.clone());
     }
 
     /// Takes in that the write that is under way to a story failed.

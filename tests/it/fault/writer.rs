@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::join_all;
 use tonic::Status;
 
 use super::client::Client;
-use super::random;
+use super::recording::History;
 use super::story::{Answer, Known, Request, Story, basic};
+use super::{random, within_limit};
 
 /// A client that writes stories of its own.
 pub(super) struct Writer {
@@ -107,6 +111,71 @@ impl Writer {
         self.stories.push(Story::new(format!("{}-{count}", self.name)));
         count
     }
+}
+
+/// Lets writers write until so much is acknowledged that all is done, or until a write of theirs fails; answers the status
+/// that it failed with. All of it is taken into the history.
+pub(super) async fn write_together(
+    writers: Vec<Writer>,
+    client: &Client,
+    history: &History,
+    done: impl Fn(u64) -> bool + Clone + Send + Sync + 'static,
+) -> Vec<(Writer, Option<Status>)> {
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writing = writers.into_iter().map(|writer| {
+        let (client, history, done) = (client.clone(), history.clone(), done.clone());
+        let acknowledged = acknowledged.clone();
+        tokio::spawn(async move {
+            let say = |story: &_| {
+                history.acknowledged(story);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            };
+            let stopped = || done(acknowledged.load(Ordering::Relaxed));
+            let (writer, failed) = writer.write(client, say, stopped).await;
+            let in_flight = writer.stories.iter().filter(|story| story.in_flight.is_some());
+            in_flight.for_each(|story| history.failed(story));
+            (writer, failed)
+        })
+    });
+    let written = within_limit(join_all(writing)).await;
+    written.into_iter().map(Result::unwrap).collect()
+}
+
+/// The writers, none of which may have met a failure.
+pub(super) fn none_failed(written: Vec<(Writer, Option<Status>)>) -> Vec<Writer> {
+    let healthy = |(writer, failed): (Writer, Option<Status>)| {
+        assert!(failed.is_none(), "{failed:?}");
+        writer
+    };
+    written.into_iter().map(healthy).collect()
+}
+
+/// Has the writers find out what became of the writes that failed, and compare what they touched.
+pub(super) async fn settle_together(
+    writers: Vec<Writer>,
+    client: &Client,
+    history: &History,
+) -> (Vec<Writer>, Settled) {
+    let settling = writers.into_iter().map(|writer| {
+        let (client, history) = (client.clone(), history.clone());
+        tokio::spawn(async move {
+            let in_doubt = |story: &Story| story.in_flight.is_some();
+            let in_doubt: Vec<bool> = writer.stories.iter().map(in_doubt).collect();
+            let (writer, settled) = writer.settle(client, false).await;
+            let stories = writer.stories.iter().zip(in_doubt);
+            stories
+                .filter(|(_, in_doubt)| *in_doubt)
+                .for_each(|(story, _)| history.acknowledged(story));
+            (writer, settled)
+        })
+    });
+    let (mut writers, mut sum) = (Vec::new(), Settled::default());
+    for settled in within_limit(join_all(settling)).await {
+        let (writer, settled) = settled.unwrap();
+        writers.push(writer);
+        sum += settled;
+    }
+    (writers, sum)
 }
 
 /// What became of the writes that were under way.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::path::Path;
 
+use rustix::fs::{StatVfs, statvfs};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -16,6 +17,9 @@ use crate::harness::Server;
 
 /// The store's directory in the volume; the one above it is made with it.
 pub(super) const STORE: &str = "articles/store";
+
+/// Bytes that an image takes at most, by far.
+const ROOM: u64 = 1 << 30;
 
 /// What was recorded, ready to be replayed.
 pub(super) struct Recording {
@@ -126,7 +130,7 @@ impl Recording {
             applied = cut.0;
             let loss = [Loss::Unsynced, Loss::Random][number % 2];
             let mut again = random.clone();
-            let directory = tempfile::tempdir().unwrap();
+            let directory = directory_in_memory();
             let image = directory.path().join("volume");
             self.begin.write_image(&image, loss, random);
             let name =
@@ -156,6 +160,17 @@ impl Recording {
         }
         self.begin.assert_is(root);
         (tally, left)
+    }
+}
+
+/// Where syncs cost nothing, if there is room. What syncs are worth is known already.
+fn directory_in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let has_room = |volume: StatVfs| volume.f_bavail * volume.f_frsize > ROOM;
+    if statvfs(memory).is_ok_and(has_room) {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
     }
 }
 

@@ -31,6 +31,7 @@ use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 
 mod client;
+mod disk_full;
 mod image;
 mod kill;
 mod power_loss;

@@ -30,7 +30,7 @@ use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
 /// Acknowledgements in the life of a server; a recording has two lives.
-const LIFE: u64 = 80;
+const LIFE: u64 = 60;
 const IMAGES_OF_A_RECORDING: usize = 24;
 /// Recordings of a store, each beginning with what the last one left; then comes a new store.
 const RECORDINGS_OF_A_STORE: usize = 3;
@@ -128,7 +128,7 @@ fn assert_no_blobs(events: &[Event]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_power_loss() {
-    let images = times("ARTICLE_STORE_TEST_IMAGES", 24) as usize;
+    let images = times("ARTICLE_STORE_TEST_IMAGES", 16) as usize;
     let recordings = images.div_ceil(IMAGES_OF_A_RECORDING).max(2);
     let seed = random(u64::MAX);
     println!("seed {seed}");

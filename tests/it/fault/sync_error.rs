@@ -19,8 +19,8 @@ use crate::harness::failure;
 const WRITERS: usize = 8;
 /// Acknowledgements before and after a sync fails.
 const LIFE: u64 = 20;
-/// Images of a recording: some behind each failure, and as many anywhere.
-const IMAGES_OF_A_FAILURE: usize = 2;
+/// Pairs of images behind each loss, and other images.
+const IMAGES_OF_A_FAILURE: usize = 1;
 /// Which syncs fail, one after the other: the server's own of the log; sled's, when it flushes; and the one behind each,
 /// which is sled's when it is shut or opened.
 const FAILURES: [&[&str]; 4] = [

@@ -319,7 +319,7 @@ impl File {
         let start = (number * PAGE).min(self.cached.len());
         let end = (start + PAGE).min(self.cached.len());
         let bytes = &self.cached[start..end];
-        if bytes.iter().all(|byte| *byte == 0) {
+        if is_zero(bytes) {
             return ZEROS.clone();
         }
         let mut page = [0; PAGE];
@@ -338,7 +338,7 @@ impl File {
         let start = usize::try_from(offset).unwrap();
         let end = start + data.len();
         if end > self.cached.len() {
-            self.cached.resize(end, 0);
+            set_length(&mut self.cached, end);
             self.lengths.push((now, end));
         }
         self.cached[start..end].copy_from_slice(data);
@@ -350,7 +350,7 @@ impl File {
         let end = self.cached.len().max(self.on_disk.len());
         if bytes != self.cached.len() {
             let cut = bytes < self.cached.len();
-            self.cached.resize(bytes, 0);
+            set_length(&mut self.cached, bytes);
             self.lengths.push((now, bytes));
             if cut {
                 self.dirty(now, bytes, end);
@@ -361,7 +361,7 @@ impl File {
     fn sync(&mut self, until: Time) {
         let synced = self.lengths.partition_point(|(time, _)| *time <= until);
         if let Some((_, bytes)) = self.lengths.drain(..synced).next_back() {
-            self.on_disk.resize(bytes, 0);
+            set_length(&mut self.on_disk, bytes);
         }
         for (number, states) in &mut self.pages {
             let synced = states.partition_point(|(time, _)| *time <= until);
@@ -395,7 +395,8 @@ impl File {
         let bytes = all[kept].1;
         let is_cut = |at: usize, page: usize| all[at].1 < all[at - 1].1 && all[at].1 < (page + 1) * PAGE;
         let mut image = self.on_disk.clone();
-        image.resize(all.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default(), 0);
+        let longest = all.iter().map(|(_, bytes)| *bytes).max().unwrap_or_default();
+        set_length(&mut image, longest);
         for (number, states) in &self.pages {
             let cut = (1..=kept).rev().find(|at| is_cut(*at, *number));
             let lost_cut = (kept + 1..all.len()).find(|at| is_cut(*at, *number));
@@ -415,8 +416,21 @@ impl File {
                 put(&mut image, *number, page);
             }
         }
-        image.resize(bytes, 0);
+        image.truncate(bytes);
         image
+    }
+}
+
+/// Whether all of a page is zero. In a debug build, comparing is far quicker than looking at each byte.
+fn is_zero(page: &[u8]) -> bool {
+    page == &ZEROS[..page.len()]
+}
+
+/// Cuts, or adds zeros. The same holds for copying them.
+fn set_length(bytes: &mut Vec<u8>, length: usize) {
+    bytes.truncate(length);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&ZEROS[..PAGE.min(length - bytes.len())]);
     }
 }
 
@@ -432,7 +446,7 @@ fn write_sparse(path: &Path, bytes: &[u8]) {
     let file = fs::File::create(path).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
     for (number, page) in bytes.chunks(PAGE).enumerate() {
-        if page.iter().any(|byte| *byte != 0) {
+        if !is_zero(page) {
             file.write_all_at(page, (number * PAGE) as u64).unwrap();
         }
     }

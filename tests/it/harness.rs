@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,12 @@ impl Server {
     /// Over sled in a new directory.
     pub(crate) async fn sled() -> Self {
         Self::sled_with(|setup| setup).await
+    }
+
+    /// Over sled in a directory that the caller keeps.
+    pub(crate) async fn over(directory: &Path) -> Self {
+        let location = StoreLocation::Sled(directory.to_path_buf());
+        Self::start(Setup::over(location), None).await
     }
 
     /// The same, started with something else.
@@ -366,7 +373,7 @@ pub(crate) fn fails<T: std::fmt::Debug>(
 /// The lines of a compressed file among the shared data; `None`, said aloud, where it is absent.
 pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
     let directory = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let path = std::path::Path::new(&directory).join(name);
+    let path = Path::new(&directory).join(name);
     if !path.exists() {
         eprintln!(
             "SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA",

@@ -2,8 +2,8 @@
 
 mod api;
 mod cli;
+mod fault;
 mod harness;
-mod kill;
 mod quality;
 mod store;
 mod tidy;

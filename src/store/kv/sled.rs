@@ -36,7 +36,7 @@ use chunks::Staged;
 use compact::Compaction;
 use fault::{Fault, Outcome, contain};
 use ledger::Ledger;
-use open::Opened;
+use open::{Cached, Opened};
 use space::Space;
 
 pub use replace::Replacement;
@@ -180,8 +180,8 @@ impl SledEngine {
         log.map_err(|error| volume_error(&error))
     }
 
-    fn open_again(&self) -> Result<Opened> {
-        open::open(&self.config.directory, self.config.cache_bytes).map_err(StoreError::Open)
+    fn open_again(&self, cached: Cached) -> Result<Opened> {
+        open::open(&self.config.directory, self.config.cache_bytes, cached).map_err(StoreError::Open)
     }
 
     fn is_closed(&self) -> bool {
@@ -242,14 +242,14 @@ impl SledEngine {
     }
 
     /// Opens the copy in the place of the database, or the database if that cannot be.
-    fn open_copy(&self) -> Result<Opened> {
+    fn open_copy(&self, cached: Cached) -> Result<Opened> {
         let directory = &self.config.directory;
         if let Err(error) = replace::switch(directory) {
             tracing::error!(%error, "the compacted database cannot be put in its place");
             replace::settle(directory).map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
-            return self.open_again();
+            return self.open_again(cached);
         }
-        match self.open_again() {
+        match self.open_again(Cached::Disk) {
             Ok(opened) => {
                 self.discard_copy();
                 Ok(opened)
@@ -259,7 +259,7 @@ impl SledEngine {
                 replace::switch_back(directory)
                     .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
                 self.discard_copy();
-                self.open_again()
+                self.open_again(cached)
             }
         }
     }
@@ -405,16 +405,23 @@ impl Engine for SledEngine {
         }
         let copy = self.copy_to_take_up();
         let mut phase = self.phase.write();
-        match std::mem::replace(&mut *phase, Phase::Down) {
-            Phase::Open(opened) => shut(opened, self.failed()),
-            Phase::Down => {}
+        let cached = match std::mem::replace(&mut *phase, Phase::Down) {
+            Phase::Open(opened) => match shut(opened) {
+                Ok(()) if !self.failed() => Cached::Disk,
+                _ => Cached::Unknown,
+            },
+            Phase::Down => Cached::Unknown,
             Phase::Closed => {
                 *phase = Phase::Closed;
                 return Err(StoreError::Closed);
             }
-        }
+        };
         self.space.release_reserve_if_full();
-        let opened = if copy { self.open_copy() } else { self.open_again() }?;
+        let opened = if copy {
+            self.open_copy(cached)
+        } else {
+            self.open_again(cached)
+        }?;
         {
             let mut ledger = self.ledger.lock();
             let earlier = std::mem::replace(&mut *ledger, opened.ledger);
@@ -454,7 +461,7 @@ impl Engine for SledEngine {
         };
         let mut phase = self.phase.write();
         if let Phase::Open(opened) = std::mem::replace(&mut *phase, Phase::Closed) {
-            shut(opened, self.failed());
+            let _ = shut(opened);
         }
         if let Err(error) = self.lock.unlock() {
             tracing::warn!(%error, "cannot unlock the store directory; the end of the process does");
@@ -481,10 +488,10 @@ impl Phase {
 }
 
 /// What was promised was synced before, so a failure to shut is only worth a line.
-fn shut(opened: Opened, failed: bool) {
-    if let Err(fault) = opened.shut(failed) {
-        tracing::warn!(error = %fault, "sled did not shut cleanly");
-    }
+fn shut(opened: Opened) -> Outcome<()> {
+    opened
+        .shut()
+        .inspect_err(|fault| tracing::warn!(error = %fault, "sled did not shut cleanly"))
 }
 
 /// The range, cut where the keys of chunks begin.

@@ -14,6 +14,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,20 +60,11 @@ impl Opened {
     }
 
     /// Closes the database.
-    ///
-    /// After a failure, what the page cache holds of the log may not be what the disk holds: a failed sync leaves
-    /// pages that are never written again. Recovery must not build on them, or a power loss takes them from under
-    /// later acknowledged writes; so they are dropped, and the next open reads the disk.
-    pub(super) fn shut(self, failed: bool) -> Outcome<()> {
-        let Self { db, log, .. } = self;
-        let dropped = contain::<_, Fault>(|| {
-            drop(db);
+    pub(super) fn shut(self) -> Outcome<()> {
+        contain::<_, Fault>(|| {
+            drop(self.db);
             Ok(())
-        });
-        if failed {
-            fadvise(&log, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
-        }
-        dropped
+        })
     }
 }
 
@@ -96,6 +88,15 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// What the page cache may hold of a database that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cached {
+    /// What the disk has or will have: every sync since it was read has succeeded.
+    Disk,
+    /// Perhaps more. A failed sync, maybe of an earlier process, leaves pages that are never written again.
+    Unknown,
+}
+
 /// Opens the database of the locked `directory`, creating it if there is none.
 pub(super) fn open_or_create(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     let create_if_missing = || {
@@ -107,15 +108,16 @@ pub(super) fn open_or_create(directory: &Path, cache_bytes: u64) -> Result<Opene
         }
     };
     create_if_missing().map_err(|fault| open_error(directory, fault))?;
-    open(directory, cache_bytes)
+    open(directory, cache_bytes, Cached::Unknown)
 }
 
 /// Opens the database of the locked `directory`. A missing one is an error: it was there before.
-pub(super) fn open(directory: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
-    recover(&directory.join("db"), cache_bytes).map_err(|fault| open_error(directory, fault))
+pub(super) fn open(directory: &Path, cache_bytes: u64, cached: Cached) -> Result<Opened, OpenError> {
+    recover(&directory.join("db"), cache_bytes, cached).map_err(|fault| open_error(directory, fault))
 }
 
-/// Creates the database beside its place, makes every file of it survive power loss, and renames it.
+/// Creates the database beside its place, makes every file of it survive power loss, and renames it. Opening it makes the
+/// name survive.
 ///
 /// sled itself syncs neither its `conf` file nor any directory; a database without them does not open again.
 fn create(directory: &Path, cache_bytes: u64) -> Outcome<()> {
@@ -128,21 +130,21 @@ fn create(directory: &Path, cache_bytes: u64) -> Outcome<()> {
         db.flush()
     })?;
     sync_tree(&creating)?;
-    fs::rename(&creating, directory.join("db"))?;
-    sync(directory)?;
-    match directory.canonicalize()?.parent() {
-        Some(parent) => Ok(sync(parent)?),
-        None => Ok(()),
-    }
+    Ok(fs::rename(&creating, directory.join("db"))?)
 }
 
-fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
+fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Opened> {
     remove_unfinished_snapshots(db_directory)?;
     for name in ["conf", "db"] {
         check_present(&db_directory.join(name))?;
     }
     let log = File::open(db_directory.join("db"))?;
     wait_until_released(&log)?;
+    if cached == Cached::Unknown {
+        // Recovery must not build on what the disk does not have, or a power loss takes it from under later acknowledged
+        // writes. Without its clean pages in the cache, it reads the disk.
+        fadvise(&log, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
+    }
     let db = contain(|| {
         let db = config(db_directory, cache_bytes).open()?;
         // Both ends of the tree come from disk here, where damage is still an error of opening.
@@ -164,8 +166,9 @@ fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
             db_directory.join("db").display()
         )));
     }
-    // Opening replaces the snapshot file, by a rename that sled does not sync.
-    sync(db_directory)?;
+    // Opening replaces the snapshot file, by a rename that sled does not sync. The database itself may be new, or made by
+    // a process that was killed before it could do this.
+    sync_upwards(db_directory)?;
     let recovered_bytes = written_bytes(&db);
     let ledger = contain(|| Ledger::of(&db))?;
     Ok(Opened {
@@ -244,6 +247,24 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
         }
     }
     sync(path)
+}
+
+/// Syncs a directory and those above it on its volume, any of which may be new. One that may not be read was made by
+/// others.
+fn sync_upwards(directory: &Path) -> io::Result<()> {
+    let directory = directory.canonicalize()?;
+    let volume = fs::metadata(&directory)?.dev();
+    for above in directory.ancestors() {
+        let above = match File::open(above) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            above => above?,
+        };
+        if above.metadata()?.dev() != volume {
+            break;
+        }
+        above.sync_all()?;
+    }
+    Ok(())
 }
 
 pub(super) fn sync(path: &Path) -> io::Result<()> {

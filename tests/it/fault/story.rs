@@ -93,7 +93,15 @@ pub(super) struct Known {
     pub(super) etags: BTreeMap<(String, String), String>,
 }
 
+impl Known {
+    /// Whether the list of articles shows it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.state.revision > 0 && !self.state.deleted
+    }
+}
+
 /// An article of one writer, its translations, and what is not known about them.
+#[derive(Debug, Clone)]
 pub(super) struct Story {
     pub(super) name: String,
     paragraphs: u32,
@@ -147,6 +155,15 @@ impl Story {
             1..8 => (25, 500),
             _ => (3, 120),
         };
+        Self::with_paragraphs(name, paragraphs, paragraph_bytes)
+    }
+
+    /// As long as a message may be, about.
+    pub(super) fn long(name: String) -> Self {
+        Self::with_paragraphs(name, 64, 31_000)
+    }
+
+    fn with_paragraphs(name: String, paragraphs: u32, paragraph_bytes: usize) -> Self {
         Self {
             name,
             paragraphs,

@@ -1,15 +1,17 @@
-//! A client that writes until the server is killed, and then looks what became of it.
+//! A client that writes until the server fails, and then looks what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use futures::future::join_all;
+use tonic::Status;
 
 use super::client::Client;
-use super::random;
-use super::story::{Answer, Request, Story, basic};
+use super::recording::History;
+use super::story::{Answer, Known, Request, Story, basic};
+use super::{random, within_limit};
 
 /// A client that writes stories of its own.
 pub(super) struct Writer {
@@ -52,14 +54,15 @@ impl Writer {
         (self, sum)
     }
 
-    /// Writes until the server is killed, and says when a write was acknowledged.
+    /// Writes until it is stopped, or until a write fails, whose status it answers and whose fate it does not know.
+    /// Says when a write was acknowledged.
     pub(super) async fn write(
         mut self,
         mut client: Client,
-        said: mpsc::UnboundedSender<()>,
-        killed: Arc<AtomicBool>,
-    ) -> Self {
-        loop {
+        mut acknowledged: impl FnMut(&Story),
+        stopped: impl Fn() -> bool,
+    ) -> (Self, Option<Status>) {
+        while !stopped() {
             let index = self.choose();
             self.touched.insert(index);
             let story = &mut self.stories[index];
@@ -71,18 +74,29 @@ impl Writer {
                     if request.has_id() {
                         self.answered = Some((request, answer));
                     }
-                    let _ = said.send(());
+                    acknowledged(story);
                 }
                 Err(status) => {
-                    assert!(
-                        killed.load(Ordering::SeqCst) && status.details().is_empty(),
-                        "{status:?}"
-                    );
                     story.in_flight = Some(request);
-                    return self;
+                    return (self, Some(status));
                 }
             }
         }
+        (self, None)
+    }
+
+    /// Adds a story about as long as the server takes, to be written next.
+    pub(super) fn write_a_long_story(&mut self) {
+        self.stories.push(Story::long(format!("{}-long", self.name)));
+    }
+
+    /// Takes all stories to be what they were found to be at an earlier time.
+    pub(super) fn restore(&mut self, found: &BTreeMap<String, Known>) {
+        for story in &mut self.stories {
+            story.known = found.get(&story.name).cloned().unwrap_or_default();
+        }
+        self.touched.clear();
+        self.answered = None;
     }
 
     /// The newest story most of the time, an older one, or a new one.
@@ -97,6 +111,71 @@ impl Writer {
         self.stories.push(Story::new(format!("{}-{count}", self.name)));
         count
     }
+}
+
+/// Lets writers write until so much is acknowledged that all is done, or until a write of theirs fails; answers the status
+/// that it failed with. All of it is taken into the history.
+pub(super) async fn write_together(
+    writers: Vec<Writer>,
+    client: &Client,
+    history: &History,
+    done: impl Fn(u64) -> bool + Clone + Send + Sync + 'static,
+) -> Vec<(Writer, Option<Status>)> {
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writing = writers.into_iter().map(|writer| {
+        let (client, history, done) = (client.clone(), history.clone(), done.clone());
+        let acknowledged = acknowledged.clone();
+        tokio::spawn(async move {
+            let say = |story: &_| {
+                history.acknowledged(story);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            };
+            let stopped = || done(acknowledged.load(Ordering::Relaxed));
+            let (writer, failed) = writer.write(client, say, stopped).await;
+            let in_flight = writer.stories.iter().filter(|story| story.in_flight.is_some());
+            in_flight.for_each(|story| history.failed(story));
+            (writer, failed)
+        })
+    });
+    let written = within_limit(join_all(writing)).await;
+    written.into_iter().map(Result::unwrap).collect()
+}
+
+/// The writers, none of which may have met a failure.
+pub(super) fn none_failed(written: Vec<(Writer, Option<Status>)>) -> Vec<Writer> {
+    let healthy = |(writer, failed): (Writer, Option<Status>)| {
+        assert!(failed.is_none(), "{failed:?}");
+        writer
+    };
+    written.into_iter().map(healthy).collect()
+}
+
+/// Has the writers find out what became of the writes that failed, and compare what they touched.
+pub(super) async fn settle_together(
+    writers: Vec<Writer>,
+    client: &Client,
+    history: &History,
+) -> (Vec<Writer>, Settled) {
+    let settling = writers.into_iter().map(|writer| {
+        let (client, history) = (client.clone(), history.clone());
+        tokio::spawn(async move {
+            let in_doubt = |story: &Story| story.in_flight.is_some();
+            let in_doubt: Vec<bool> = writer.stories.iter().map(in_doubt).collect();
+            let (writer, settled) = writer.settle(client, false).await;
+            let stories = writer.stories.iter().zip(in_doubt);
+            stories
+                .filter(|(_, in_doubt)| *in_doubt)
+                .for_each(|(story, _)| history.acknowledged(story));
+            (writer, settled)
+        })
+    });
+    let (mut writers, mut sum) = (Vec::new(), Settled::default());
+    for settled in within_limit(join_all(settling)).await {
+        let (writer, settled) = settled.unwrap();
+        writers.push(writer);
+        sum += settled;
+    }
+    (writers, sum)
 }
 
 /// What became of the writes that were under way.
@@ -119,7 +198,7 @@ impl Story {
     /// Compares with what is stored, and finds out what became of the write that was under way. One with an id is sent
     /// again, as its client would.
     async fn settle(&mut self, client: &mut Client) -> Settled {
-        let found = client.read(self).await;
+        let found = client.read(self).await.unwrap();
         let Some(request) = self.in_flight.take() else {
             assert_eq!(found, self.known, "an acknowledged write is not there");
             return Settled::default();
@@ -135,7 +214,7 @@ impl Story {
             let first = client.send(&request).await.unwrap();
             let second = client.send(&request).await.unwrap();
             assert_eq!(first, second);
-            self.known = client.read(self).await;
+            self.known = client.read(self).await.unwrap();
             assert_eq!(
                 self.known.state, after,
                 "a retried request is applied once: {request:?}"

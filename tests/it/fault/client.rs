@@ -43,12 +43,13 @@ impl Client {
 
     /// Reads all that there is of a story; its texts must be whole. A deleted article does not show its translations,
     /// which are then taken to be what is known of them.
-    pub(super) async fn read(&mut self, story: &Story) -> Known {
-        let Some(article) = self.revision(story, None).await else {
-            return Known::default();
+    pub(super) async fn read(&mut self, story: &Story) -> Result<Known, Status> {
+        let Some(article) = self.revision(story, None).await? else {
+            return Ok(Known::default());
         };
         for revision in 1..article.revision {
-            self.revision(story, Some(revision)).await.unwrap();
+            let earlier = self.revision(story, Some(revision)).await?;
+            assert!(earlier.is_some(), "{} has no revision {revision}", story.name);
         }
         let lookup = pb::LookupArticleRequest {
             show_hidden: false,
@@ -56,7 +57,7 @@ impl Client {
             view: pb::ArticleView::Basic.into(),
             show_deleted: true,
         };
-        let looked_up = self.articles.lookup_article(lookup).await.unwrap().into_inner();
+        let looked_up = self.articles.lookup_article(lookup).await?.into_inner();
         let article = basic(article);
         assert_eq!(looked_up.article.map(basic).as_ref(), Some(&article));
         let mut known = Known {
@@ -72,13 +73,17 @@ impl Client {
             known.state.translations = story.known.state.translations.clone();
             known.etags = story.known.etags.clone();
         } else {
-            self.read_translations(story, &mut known).await;
+            self.read_translations(story, &mut known).await?;
         }
-        known
+        Ok(known)
     }
 
     /// An article in a revision, or as it is.
-    async fn revision(&mut self, story: &Story, revision: Option<u32>) -> Option<pb::Article> {
+    async fn revision(
+        &mut self,
+        story: &Story,
+        revision: Option<u32>,
+    ) -> Result<Option<pb::Article>, Status> {
         let request = pb::GetArticleRequest {
             article_id: story.name.clone(),
             at: revision.map(pb::get_article_request::At::Revision),
@@ -87,8 +92,8 @@ impl Client {
         };
         let article = match self.articles.get_article(request).await {
             Ok(answer) => answer.into_inner().article.unwrap(),
-            Err(status) if status.code() == Code::NotFound => return None,
-            Err(status) => panic!("{} at revision {revision:?}: {status:?}", story.name),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status),
         };
         if let Some(revision) = revision {
             assert_eq!(article.revision, revision);
@@ -101,15 +106,15 @@ impl Client {
             story.name,
             article.revision
         );
-        Some(article)
+        Ok(Some(article))
     }
 
-    async fn read_translations(&mut self, story: &Story, known: &mut Known) {
+    async fn read_translations(&mut self, story: &Story, known: &mut Known) -> Result<(), Status> {
         let request = pb::ListTranslationsRequest {
             article_id: story.name.clone(),
             ..Default::default()
         };
-        let listed = self.translations.list_translations(request).await.unwrap();
+        let listed = self.translations.list_translations(request).await?;
         for summary in listed.into_inner().translations {
             let request = pb::GetTranslationRequest {
                 show_hidden: false,
@@ -118,7 +123,7 @@ impl Client {
                 translation_id: summary.translation_id.clone(),
                 at: None,
             };
-            let answer = self.translations.get_translation(request).await.unwrap();
+            let answer = self.translations.get_translation(request).await?;
             let translation = answer.into_inner().translation.unwrap();
             let title = translation.title.unwrap().text;
             let number = title.rsplit(' ').next().unwrap().parse().unwrap();
@@ -134,10 +139,11 @@ impl Client {
             known.state.translations.insert(name.clone(), number);
             known.etags.insert(name, summary.etag);
         }
+        Ok(())
     }
 
-    /// The ids of all articles that are not deleted, from the list by date of receipt.
-    pub(super) async fn list(&mut self) -> Vec<String> {
+    /// The ids of all articles that are not deleted, sorted, from the list by date of receipt.
+    pub(super) async fn list(&mut self) -> Result<Vec<String>, Status> {
         let mut names = Vec::new();
         let mut page_token = String::new();
         loop {
@@ -147,11 +153,12 @@ impl Client {
                 page_token,
                 ..Default::default()
             };
-            let page = self.articles.list_articles(request).await.unwrap().into_inner();
+            let page = self.articles.list_articles(request).await?.into_inner();
             names.extend(page.articles.into_iter().map(|article| article.article_id));
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                return names;
+                names.sort();
+                return Ok(names);
             }
         }
     }

@@ -1,0 +1,125 @@
+//! Faults: the real server, as a process on real files, meets what happens to servers. After each fault every acknowledged
+//! write is there as it was acknowledged, and every write that was under way is there once or not at all.
+//!
+//! One file per fault, each of which says what it does and which variable makes it longer:
+//!
+//! | file | fault | variable |
+//! |---|---|---|
+//! | `kill` | `kill -9` under load, and three times in a row while opening | `ARTICLE_STORE_TEST_KILLS` |
+//! | `power_loss` | the volume as it may be after the power was cut at any point | `ARTICLE_STORE_TEST_IMAGES` |
+//! | `sync_error` | the disk fails a sync and forgets what was to be synced | `ARTICLE_STORE_TEST_SYNC_ERRORS` |
+//! | `disk_full` | the volume fills up | |
+//! | `rot` | bytes, ends of files and files get lost while the server is stopped | `ARTICLE_STORE_TEST_ROTS` |
+//!
+//! `story`, `writer` and `client` write and compare; `process` runs the server. `shim` records what a server does to its
+//! files, `recording` reads that, `volume` replays it, and `image` opens and compares what a power loss may leave.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use article_store::clock::SystemClock;
+use article_store::store::Store;
+use article_store::store::kv::KvStore;
+use article_store::store::kv::sled::{SledConfig, SledEngine};
+
+mod client;
+mod disk_full;
+mod image;
+mod kill;
+mod power_loss;
+mod process;
+mod recording;
+mod shim;
+mod story;
+mod sync_error;
+mod volume;
+mod writer;
+
+/// How long anything may take before the test fails; reading the whole store of a long run takes a while.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How often to do something: what the variable says, or what is enough for every run.
+fn times(variable: &str, default: u32) -> u32 {
+    std::env::var(variable).map_or(default, |times| times.parse().unwrap())
+}
+
+/// Numbers that follow from a seed, so that a run can be repeated (SplitMix64).
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end.max(1)
+    }
+}
+
+fn random(below: u64) -> u64 {
+    RandomState::new().hash_one(0) % below.max(1)
+}
+
+async fn within_limit<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, work).await.expect("the test hangs")
+}
+
+/// Tries until there is an answer.
+async fn until<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    within_limit(async {
+        // A pause, so that the processes that are waited for have the machine.
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            if let Some(answer) = attempt().await {
+                return answer;
+            }
+            pause.tick().await;
+        }
+    })
+    .await
+}
+
+/// Everything in the store agrees, and its log has no gap. Answers how many commits there are.
+async fn agrees(store: &dyn Store) -> u64 {
+    let (mut seen, mut time) = (0, None);
+    loop {
+        let part = store.changes(seen, 10_000).await.unwrap();
+        if part.commits.is_empty() {
+            assert_eq!(seen, part.head);
+            break;
+        }
+        for commit in part.commits {
+            seen += 1;
+            assert_eq!(commit.stamp.seq, seen, "the log has a gap");
+            assert!(time < Some(commit.stamp.time), "time stands still at {seen}");
+            time = Some(commit.stamp.time);
+        }
+    }
+    assert_eq!(store.check().await.unwrap(), []);
+    seen
+}
+
+/// Opens the store as the next server would, and looks whether it [`agrees`].
+async fn check(store: &Path) -> u64 {
+    let config = SledConfig {
+        min_free_bytes: Some(0),
+        ..SledConfig::new(store)
+    };
+    let store = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 16 << 20).unwrap();
+    let commits = agrees(&store).await;
+    store.close().await.unwrap();
+    commits
+}

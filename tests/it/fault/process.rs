@@ -1,0 +1,83 @@
+//! The server as a process that is started, killed and stopped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::within_limit;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
+
+/// The real program, to serve a directory.
+pub(super) fn program(store: &Path, min_free_bytes: u64) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+        .args(["--min-free-bytes", &min_free_bytes.to_string(), "--store"])
+        .arg(format!("sled:{}", store.display()));
+    command
+}
+
+/// A server that runs.
+pub(super) struct Process {
+    child: Child,
+    log: PathBuf,
+    address: JoinHandle<Option<String>>,
+}
+
+impl Process {
+    /// Starts a server that appends its log to a file.
+    pub(super) fn start(mut command: Command, log: &Path) -> Self {
+        let appended = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(appended).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = spawn_blocking(move || {
+            lines.find_map(|line| Some(format!("http://{}", line.ok()?.strip_prefix("listening on ")?)))
+        });
+        Self {
+            child,
+            log: log.to_path_buf(),
+            address,
+        }
+    }
+
+    /// Where it serves, as soon as it does; `None` if it ends before.
+    pub(super) async fn address(&mut self) -> Option<String> {
+        within_limit(&mut self.address).await.unwrap()
+    }
+
+    /// How it ended by itself.
+    pub(super) async fn ended(mut self) -> ExitStatus {
+        within_limit(spawn_blocking(move || self.child.wait().unwrap()))
+            .await
+            .unwrap()
+    }
+
+    pub(super) fn kill(mut self) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "the server ended by itself");
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "the server ended by itself: {status}");
+    }
+
+    /// Stops it as an operator does.
+    pub(super) async fn stop(self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let log = self.log.clone();
+        let status = self.ended().await;
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(status.success(), "the server stopped with {status}: {log}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -168,10 +168,11 @@ pub(super) fn revision(revision: &Revision) -> pb::ArticleRevision {
         title: revision.content.title.content.text().to_owned(),
         segment_count: u32::try_from(revision.content.body.len()).unwrap_or(u32::MAX),
         principal: revision.actor.principal.clone(),
+        significance_proposed: revision.is_proposed,
     }
 }
 
-fn significance(significance: Option<Significance>) -> pb::Significance {
+pub(super) fn significance(significance: Option<Significance>) -> pb::Significance {
     match significance {
         None => pb::Significance::Unspecified,
         Some(Significance::Typo) => pb::Significance::Typo,

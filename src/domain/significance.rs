@@ -83,12 +83,12 @@ fn word_count(content: &Content) -> usize {
 /// Whether a paragraph has another role, other links, or is translated or not otherwise than before.
 fn is_marked_otherwise(diff: &SegmentDiff<'_>) -> bool {
     fn links(segment: &Segment) -> Vec<&str> {
-        let link = |mark| match mark {
-            &Mark::Link(ref href) => Some(href.as_str()),
-            _ => None,
-        };
         let spans = segment.content.spans().iter();
-        spans.filter_map(|span| link(&span.mark)).collect()
+        let links = spans.filter_map(|span| match &span.mark {
+            Mark::Link(href) => Some(href.as_str()),
+            _ => None,
+        });
+        links.collect()
     }
     let (Some(old), Some(new)) = (diff.old, diff.new) else {
         return false;

@@ -16,6 +16,7 @@ use crate::store::Store;
 
 pub mod articles;
 mod batches;
+pub mod diff;
 mod edits;
 pub mod error;
 pub mod export;

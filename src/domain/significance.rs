@@ -5,6 +5,8 @@
 //! that are known are those of Arabic, English and French; in other languages a negation is caught as any other word is,
 //! by being another word.
 
+use std::cell::LazyCell;
+
 use super::article::{Content, Significance};
 use super::date::parse::fold::{fold, is_invisible};
 use super::diff::{Budget, Fate, SegmentDiff, compare, runs};
@@ -16,51 +18,87 @@ use words::{is_negation, is_number_word};
 
 /// A revision that changes more of the words than one in so many changes facts, whatever they are.
 const MAJOR_SHARE: usize = 4;
+/// Bytes of differing paragraphs, of both revisions, over which nobody looks closer: it would take longer than the write.
+const MAX_TEXT: usize = 256 << 10;
 /// The fewest letters of a word in which one wrong letter is spelling: in a shorter one it makes another word.
 const MISSPELT_FROM: usize = 5;
 
 /// The significance of a revision that follows another one.
 pub fn propose(old: &Content, new: &Content) -> Significance {
     let diffs = compare(old, new);
-    let differs = |of: fn(&Segment) -> Vec<String>| {
-        // Neither a paragraph that moves nor one that is split changes anything.
-        let all = |content: &Content| content.segments().flat_map(of).collect::<Vec<_>>();
-        let in_one = |diff: &SegmentDiff<'_>| diff.old.map(of) != diff.new.map(of);
-        all(old) != all(new) && diffs.iter().any(in_one)
+    let differs = |diff: &&SegmentDiff<'_>| !matches!(diff.fate, Fate::Unchanged | Fate::Moved);
+    let differing = || diffs.iter().filter(differs);
+    let texts = differing().flat_map(|diff| [diff.old, diff.new]).flatten();
+    if texts.map(|segment| segment.content.text().len()).sum::<usize>() > MAX_TEXT {
+        return Significance::Major;
+    }
+    let differing: Vec<_> = differing()
+        .map(|diff| (diff.old.map(Facts::of), diff.new.map(Facts::of)))
+        .collect();
+    // Most revisions never ask for what the paragraphs say that stay as they are.
+    let whole =
+        LazyCell::new(|| [old, new].map(|content| content.segments().map(Facts::of).collect::<Vec<_>>()));
+    let differs = |of: fn(&Facts) -> &[String]| {
+        let in_one =
+            |(old, new): &(Option<Facts>, Option<Facts>)| old.as_ref().map(of) != new.as_ref().map(of);
+        // A paragraph that is split or joined changes nothing.
+        let [old, new] = if differing.iter().any(in_one) {
+            &*whole
+        } else {
+            return false;
+        };
+        !old.iter().flat_map(of).eq(new.iter().flat_map(of))
     };
-    let rewritten = rewritten_words(&diffs);
-    let is_much = rewritten * MAJOR_SHARE > word_count(old).max(word_count(new));
-    if differs(numbers) || differs(negations) || comes_or_goes(&diffs, old, new) || is_much {
+    let rewritten = rewritten_words(&differing);
+    let is_much = || rewritten * MAJOR_SHARE > word_count(old).max(word_count(new));
+    let comes_or_goes = |(old, new): &(Option<Facts>, Option<Facts>)| match (old, new) {
+        (Some(only), None) | (None, Some(only)) => !only.letters.is_empty(),
+        _ => false,
+    };
+    if differs(|facts| &facts.numbers)
+        || differs(|facts| &facts.negations)
+        || differing.iter().any(comes_or_goes) && differs(|facts| &facts.letters)
+        || is_much()
+    {
         return Significance::Major;
     }
     let is_rearranged = |diff: &SegmentDiff<'_>| {
         diff.moved || matches!(diff.fate, Fate::Added | Fate::Removed) || is_marked_otherwise(diff)
     };
-    if rewritten > 0 || diffs.iter().any(is_rearranged) || differs(quotations) {
+    if rewritten > 0 || diffs.iter().any(is_rearranged) || differs(|facts| &facts.quotations) {
         return Significance::Minor;
     }
     Significance::Typo
 }
 
-/// Whether a paragraph with words is new or gone, and not only split or joined.
-fn comes_or_goes(diffs: &[SegmentDiff<'_>], old: &Content, new: &Content) -> bool {
-    let all = |content: &Content| content.segments().flat_map(all_letters).collect::<Vec<_>>();
-    let is_one_sided = |diff: &SegmentDiff<'_>| match (diff.old, diff.new) {
-        (Some(segment), None) | (None, Some(segment)) => !all_letters(segment).is_empty(),
-        _ => false,
-    };
-    diffs.iter().any(is_one_sided) && all(old) != all(new)
+/// What a paragraph says, as far as a typo must not touch it.
+struct Facts {
+    numbers: Vec<String>,
+    negations: Vec<String>,
+    quotations: Vec<String>,
+    /// The words by their letters.
+    letters: Vec<String>,
+}
+
+impl Facts {
+    fn of(segment: &Segment) -> Self {
+        let folded = fold(segment.content.text());
+        Self {
+            numbers: numbers(&folded),
+            negations: negations(&folded),
+            quotations: quotations(segment),
+            letters: letters_by_word(&folded),
+        }
+    }
 }
 
 /// How many words of paragraphs that are there before and after became other words, and not only other spellings.
-fn rewritten_words(diffs: &[SegmentDiff<'_>]) -> usize {
+fn rewritten_words(differing: &[(Option<Facts>, Option<Facts>)]) -> usize {
     let mut budget = Budget::default();
     let mut rewritten = 0;
-    for diff in diffs.iter().filter(|diff| diff.fate == Fate::Changed) {
-        let (Some(old), Some(new)) = (diff.old.map(all_letters), diff.new.map(all_letters)) else {
-            continue;
-        };
-        let (old, new) = (texts(&old), texts(&new));
+    for facts in differing {
+        let (Some(old), Some(new)) = facts else { continue };
+        let (old, new) = (texts(&old.letters), texts(&new.letters));
         for (olds, news) in runs(&old, &new, &mut budget) {
             let (olds, news) = (old.get(olds), new.get(news));
             let (olds, news) = (olds.unwrap_or_default(), news.unwrap_or_default());
@@ -77,7 +115,8 @@ fn texts(words: &[String]) -> Vec<&str> {
 }
 
 fn word_count(content: &Content) -> usize {
-    content.segments().map(|segment| all_letters(segment).len()).sum()
+    let texts = content.segments().map(|segment| segment.content.text());
+    texts.map(|text| text.split_whitespace().count()).sum()
 }
 
 /// Whether a paragraph has another role, other links, or is translated or not otherwise than before.
@@ -124,20 +163,12 @@ fn is_misspelt(a: &str, b: &str) -> bool {
     }
 }
 
-/// The words of a text by their letters, digits and signs such as `%`, folded; what is punctuation alone is left out.
+/// The words of a folded text by their letters, digits and signs such as `%`; what is punctuation alone is left out.
 fn letters_by_word(text: &str) -> Vec<String> {
     let counts = |c: &char| c.is_alphanumeric() || is_sign(*c);
     let letters = |word: &str| word.chars().filter(counts).collect::<String>();
-    let words = fold(text);
-    words
-        .split_whitespace()
-        .map(letters)
-        .filter(|word| !word.is_empty())
-        .collect()
-}
-
-fn all_letters(segment: &Segment) -> Vec<String> {
-    letters_by_word(segment.content.text())
+    let words = text.split_whitespace().map(letters);
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// Signs that say something.
@@ -165,9 +196,8 @@ fn is_sign(c: char) -> bool {
     )
 }
 
-/// The numbers of a segment in order, digits of all scripts alike, with sign and separators; then the spelt ones.
-fn numbers(segment: &Segment) -> Vec<String> {
-    let text = fold(segment.content.text());
+/// The numbers of a folded text in order, digits of all scripts alike, with sign and separators; then the spelt ones.
+fn numbers(text: &str) -> Vec<String> {
     let mut numbers = Vec::new();
     let mut chars = text.chars().peekable();
     let mut before = ' ';
@@ -196,7 +226,7 @@ fn numbers(segment: &Segment) -> Vec<String> {
         };
     }
     numbers.extend(
-        words_of(&text)
+        words_of(text)
             .filter(|word| is_number_word(word))
             .map(str::to_owned),
     );
@@ -207,10 +237,9 @@ fn is_separator(c: char) -> bool {
     matches!(c, '.' | ',' | '٫' | '٬' | '،' | ':' | '/' | '\u{2044}')
 }
 
-/// The negations of a segment in order.
-fn negations(segment: &Segment) -> Vec<String> {
-    let text = fold(segment.content.text());
-    let negations = words_of(&text).filter(|word| is_negation(word));
+/// The negations of a folded text in order.
+fn negations(text: &str) -> Vec<String> {
+    let negations = words_of(text).filter(|word| is_negation(word));
     negations.map(str::to_owned).collect()
 }
 

@@ -109,6 +109,9 @@ fn paragraphs_that_come_go_or_move_count() {
     );
     // A line of stars says nothing.
     assert_eq!(propose(&content(&[text]), &content(&[text, "***"])), Minor);
+    // So much that nobody looks closer.
+    let (old, new) = ("one ".repeat(40_000), "One ".repeat(40_000));
+    assert_eq!(propose(&content(&[&old]), &content(&[&new])), Major);
     assert_eq!(propose(&content(&["a b c d"]), &content(&["a x y d"])), Major);
 }
 

@@ -26,8 +26,11 @@ async fn diff(server: &Server, request: pb::DiffRevisionsRequest) -> pb::DiffRev
         .into_inner()
 }
 
-/// What became of each paragraph, with the words that differ.
-fn said(answer: &pb::DiffRevisionsResponse) -> Vec<(&str, pb::SegmentChange, Vec<(String, String)>)> {
+/// A paragraph, what became of it, and the words that differ.
+type Said<'a> = (&'a str, pb::SegmentChange, Vec<(String, String)>);
+
+/// What an answer says.
+fn said(answer: &pb::DiffRevisionsResponse) -> Vec<Said<'_>> {
     let cut = |text: &str, start: u32, end: u32| {
         let text: Vec<char> = text.chars().collect();
         text[start as usize..end as usize].iter().collect::<String>()

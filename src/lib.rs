@@ -26,6 +26,7 @@
 //! 3. Freshness is derived from hashes, so a source that is reverted heals its translations.
 //! 4. A machine's text never replaces a person's unless told so.
 //! 5. The same request id gives the same answer.
+//! 6. A hidden article is absent with all its translations and revisions, and a purged one leaves no text behind.
 //!
 //! Start reading with [`domain::article`], [`service::articles`] and [`store`].
 

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::codec::ImportArticlesRequest;
 use super::convert::{self, Fields};
 use super::import::Import;
+use super::page_token::DiffPlace;
 use super::{Limits, call, error, page_token, render};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
@@ -322,6 +323,31 @@ impl ArticleService for Articles {
             revisions: revisions.iter().map(render::revision).collect(),
             next_page_token: next.unwrap_or_default(),
         }))
+    }
+
+    async fn diff_revisions(
+        &self,
+        request: Request<pb::DiffRevisionsRequest>,
+    ) -> Result<Response<pb::DiffRevisionsResponse>, Status> {
+        let request = request.into_inner();
+        let shown = self.limits.shown(false, request.show_hidden)?;
+        let mut fields = Fields::default();
+        let id = fields.article_id("article_id", &request.article_id);
+        if request.from_revision == 0 {
+            fields.wrong("from_revision", "is required");
+        }
+        let id = fields.status(id)?;
+        let query = (&request.article_id, request.from_revision, request.to_revision);
+        let after: Option<DiffPlace> = page_token::decode("page_token", &request.page_token, &query)?;
+        let wanted = (request.to_revision > 0).then_some(request.to_revision);
+        let to = after.map_or(wanted, |place| Some(place.to));
+        let comparison = self
+            .service
+            .diff_revisions(&id, request.from_revision, to, shown)
+            .await
+            .map_err(error::status)?;
+        let start = after.map_or(0, |place| place.segment);
+        Ok(Response::new(render::comparison(&comparison, start, &query)))
     }
 
     type ImportArticlesStream = Answers<pb::ImportArticlesResponse>;

@@ -129,6 +129,29 @@ impl Place for TranslationPlace {
     }
 }
 
+/// A paragraph in the comparison with a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DiffPlace {
+    /// The revision that is compared with.
+    pub(super) to: u32,
+    /// The paragraph's place in the answer.
+    pub(super) segment: usize,
+}
+
+impl Place for DiffPlace {
+    fn write(&self) -> String {
+        format!("{}/{}", self.to, self.segment)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (to, segment) = text.split_once('/')?;
+        Some(Self {
+            to: to.parse().ok()?,
+            segment: segment.parse().ok()?,
+        })
+    }
+}
+
 impl Place for ExportPosition {
     fn write(&self) -> String {
         match &self.translation {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
+use super::page_token::{self, DiffPlace};
 use super::quality;
-
 use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
+use crate::domain::diff::{Fate, TextChange};
 use crate::domain::freshness::{Freshness, Overall};
 use crate::domain::ids::SegmentId;
 use crate::domain::language::Direction;
@@ -19,6 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State, TranslationHead};
 use crate::pb;
 use crate::service::articles::ReadArticle;
+use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{Snapshot, TranslationSnapshot};
 
 /// An instant.
@@ -172,6 +174,7 @@ pub(super) fn revision(revision: &Revision) -> pb::ArticleRevision {
         title: revision.content.title.content.text().to_owned(),
         segment_count: u32::try_from(revision.content.body.len()).unwrap_or(u32::MAX),
         principal: revision.actor.principal.clone(),
+        significance_proposed: revision.is_proposed,
     }
 }
 
@@ -183,6 +186,59 @@ fn significance(significance: Option<Significance>) -> pb::Significance {
         Some(Significance::Major) => pb::Significance::Major,
         Some(Significance::Correction) => pb::Significance::Correction,
         Some(Significance::Retraction) => pb::Significance::Retraction,
+    }
+}
+
+/// A page of the comparison of two revisions.
+pub(super) fn comparison(
+    comparison: &Comparison,
+    start: usize,
+    query: &impl std::hash::Hash,
+) -> pb::DiffRevisionsResponse {
+    let number = |revision: Option<&Revision>| revision.map_or(0, |r| r.history.newest.number);
+    let (from, to) = (number(comparison.from()), number(comparison.to()));
+    let (segments, next) = comparison.page(start);
+    let next = next.map(|segment| page_token::encode(query, &DiffPlace { to, segment }));
+    pb::DiffRevisionsResponse {
+        from_revision: from,
+        to_revision: to,
+        significance: significance(comparison.significance.map(|(significance, _)| significance)).into(),
+        significance_proposed: comparison.significance.is_some_and(|(_, proposed)| proposed),
+        segments: segments.iter().map(segment_diff).collect(),
+        next_page_token: next.unwrap_or_default(),
+    }
+}
+
+fn segment_diff(segment: &ComparedSegment<'_>) -> pb::SegmentDiff {
+    let diff = &segment.diff;
+    let text = |segment: Option<&Segment>| segment.map(|s| s.content.text().to_owned());
+    let has_texts = diff.fate != Fate::Unchanged && !segment.is_too_long;
+    let shown = |side: Option<&Segment>| text(side.filter(|_| has_texts)).unwrap_or_default();
+    let range = |change: &TextChange| pb::TextChange {
+        old_start: change.old.start,
+        old_end: change.old.end,
+        new_start: change.new.start,
+        new_end: change.new.end,
+    };
+    pb::SegmentDiff {
+        segment_id: diff
+            .new
+            .or(diff.old)
+            .map(|s| s.id.to_string())
+            .unwrap_or_default(),
+        change: match diff.fate {
+            Fate::Unchanged => pb::SegmentChange::Unchanged,
+            Fate::Moved => pb::SegmentChange::Moved,
+            Fate::Changed => pb::SegmentChange::Changed,
+            Fate::Added => pb::SegmentChange::Added,
+            Fate::Removed => pb::SegmentChange::Removed,
+        }
+        .into(),
+        moved: diff.moved,
+        old_text: shown(diff.old),
+        new_text: shown(diff.new),
+        text_changes: segment.changes.iter().map(range).collect(),
+        texts_omitted: segment.is_too_long,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::pb;
 /// Lines longer than this are hard to read, however wide the terminal is.
 const LONGEST_LINE: usize = 100;
 /// The columns of segment ids and labels.
-const LABEL: usize = 12;
+pub(crate) const LABEL: usize = 12;
 
 /// The arguments of `get`.
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 
 mod attach;
 mod client;
+mod diff;
 mod export;
 mod get;
 mod health;
@@ -56,6 +57,8 @@ enum Sub {
     Import(import::Import),
     /// Read an article, or a translation of it.
     Get(get::Get),
+    /// Show what changed between two revisions of an article.
+    Diff(diff::Diff),
     /// List articles by date.
     List(list::List),
     /// Attach a translation to an article.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Sub::Serve(serve) => serve.run(),
         Sub::Import(import) => client(import.run()),
         Sub::Get(get) => client(get.run()),
+        Sub::Diff(diff) => client(diff.run()),
         Sub::List(list) => client(list.run()),
         Sub::Attach(attach) => client(attach.run()),
         Sub::Publication(publication) => client(publication.run()),

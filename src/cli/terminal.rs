@@ -48,6 +48,93 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// How a part of a text stands to another text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// In both.
+    Same,
+    /// In the old one only.
+    Old,
+    /// In the new one only.
+    New,
+}
+
+impl Part {
+    /// What stands around it: colours on a terminal, marks elsewhere.
+    fn frame(self, coloured: bool) -> (&'static str, &'static str) {
+        match (self, coloured) {
+            (Self::Same, _) => ("", ""),
+            (Self::Old, true) => ("\u{1b}[31;9m", "\u{1b}[0m"),
+            (Self::New, true) => ("\u{1b}[32;1m", "\u{1b}[0m"),
+            (Self::Old, false) => ("[-", "-]"),
+            (Self::New, false) => ("{+", "+}"),
+        }
+    }
+}
+
+/// A text of parts on lines, like [`wrap`]; the direction is that of the whole text. Marks are not counted as columns.
+pub(crate) fn wrap_parts(parts: &[(Part, String)], width: usize, coloured: bool) -> Vec<String> {
+    let parts: Vec<_> = parts.iter().map(|(part, text)| (*part, safe(text))).collect();
+    let all: String = parts.iter().map(|(_, text)| text.as_str()).collect();
+    let right_to_left = is_right_to_left(&all);
+    let chars: Vec<(Part, char)> = parts
+        .iter()
+        .flat_map(|(part, text)| text.chars().map(|c| (*part, c)))
+        .collect();
+    let mut lines: Vec<Vec<(Part, char)>> = vec![Vec::new()];
+    let mut taken = 0;
+    for word in chars.split_inclusive(|(_, c)| c.is_whitespace()) {
+        let letters = word.iter().filter(|(_, c)| !c.is_whitespace());
+        let columns: usize = letters.map(|(_, c)| c.width().unwrap_or_default()).sum();
+        if taken > 0 && taken + columns > width {
+            lines.push(Vec::new());
+            taken = 0;
+        }
+        if columns > 0 || taken > 0 {
+            taken += columns + 1;
+            if let Some(line) = lines.last_mut() {
+                line.extend(
+                    word.iter()
+                        .map(|(part, c)| (*part, if c.is_whitespace() { ' ' } else { *c })),
+                );
+            }
+        }
+    }
+    lines
+        .iter()
+        .map(|line| isolate(&framed(line, coloured), right_to_left))
+        .collect()
+}
+
+/// The characters of a line with the frames of their parts. White space at the ends of a part stays outside.
+fn framed(line: &[(Part, char)], coloured: bool) -> String {
+    let mut text = String::new();
+    for run in line.chunk_by(|(a, _), (b, _)| a == b) {
+        let part = run.first().map_or(Part::Same, |(part, _)| *part);
+        let run: String = run.iter().map(|(_, c)| c).collect();
+        let inside = run.trim();
+        let (open, close) = if inside.is_empty() {
+            ("", "")
+        } else {
+            part.frame(coloured)
+        };
+        let (before, after) = match run.find(inside) {
+            Some(at) if !inside.is_empty() => (run.get(..at), run.get(at + inside.len()..)),
+            _ => (Some(run.as_str()), None),
+        };
+        let pieces = [
+            before.unwrap_or_default(),
+            open,
+            inside,
+            close,
+            after.unwrap_or_default(),
+        ];
+        text.extend(pieces);
+    }
+    text.truncate(text.trim_end_matches(' ').len());
+    text
+}
+
 /// Rows in columns. The widths hold from one [`Table::take`] to the next and only grow, so that long lists can be
 /// printed page by page.
 pub(crate) struct Table {
@@ -222,6 +309,50 @@ mod tests {
             ["one two", "three", "", "four"]
         );
         assert_eq!(wrap("incomprehensible a", 5), ["incomprehensible", "a"]);
+    }
+
+    #[test]
+    fn changed_parts_are_marked_in_a_pipe_and_coloured_on_a_terminal() {
+        let parts = |parts: &[(Part, &str)]| {
+            parts
+                .iter()
+                .map(|(part, text)| (*part, (*text).to_owned()))
+                .collect::<Vec<_>>()
+        };
+        let latin = parts(&[
+            (Part::Same, "The rate "),
+            (Part::Old, "rose\u{1b}[2J"),
+            (Part::New, "fell"),
+            (Part::Same, " today\n"),
+        ]);
+        assert_eq!(
+            wrap_parts(&latin, 80, false),
+            ["The rate [-rose�[2J-]{+fell+} today"]
+        );
+        assert_eq!(
+            wrap_parts(&latin, 80, true),
+            ["The rate \u{1b}[31;9mrose�[2J\u{1b}[0m\u{1b}[32;1mfell\u{1b}[0m today"]
+        );
+        let arabic = parts(&[
+            (Part::Same, "قال "),
+            (Part::Old, "وزير الخارجية"),
+            (Part::New, "رئيس الوزراء"),
+            (Part::Same, " اليوم"),
+        ]);
+        assert_eq!(
+            wrap_parts(&arabic, 80, false),
+            ["\u{2067}قال [-وزير الخارجية-]{+رئيس الوزراء+} اليوم\u{2069}"]
+        );
+        // A part that is broken is marked on both lines.
+        assert_eq!(
+            wrap_parts(&arabic, 10, false),
+            [
+                "\u{2067}قال [-وزير-]\u{2069}",
+                "\u{2067}[-الخارجية-]{+رئيس+}\u{2069}",
+                "\u{2067}{+الوزراء+}\u{2069}",
+                "\u{2067}اليوم\u{2069}"
+            ]
+        );
     }
 
     #[test]

@@ -226,8 +226,10 @@ pub struct Revision {
     pub stamp: Stamp,
     /// The text.
     pub content: Content,
-    /// How much it changes, where somebody said so.
+    /// How much it changes; `None` for a first revision.
     pub significance: Option<Significance>,
+    /// Whether that was proposed from the difference, because nobody said it.
+    pub is_proposed: bool,
     /// Who made it.
     pub actor: Actor,
     /// This revision and the way to earlier ones.

@@ -190,7 +190,7 @@ fn in_step(bindings: &[Binding], source: &Manifest) -> bool {
 }
 
 /// The targets outside a longest increasing run of places, given in the order of the source.
-fn out_of_order(targets: &[(usize, &SegmentId)]) -> Vec<SegmentId> {
+pub(super) fn out_of_order(targets: &[(usize, &SegmentId)]) -> Vec<SegmentId> {
     if targets.is_sorted_by_key(|(place, _)| place) {
         return Vec::new();
     }

@@ -52,6 +52,7 @@ pub(super) fn new_article(
         stamp: Stamp::PENDING,
         content: assigned.content,
         significance: None,
+        is_proposed: false,
         actor: actor.clone(),
         history: head.revisions.clone(),
     };
@@ -196,7 +197,8 @@ pub(super) fn revised(
     current: ArticleVersion,
     assigned: Assigned,
     mut history: SegmentHistory,
-    significance: Option<Significance>,
+    significance: Significance,
+    is_proposed: bool,
 ) -> Batch {
     let old = &state.head;
     let versions = old.current.history.next(0);
@@ -213,11 +215,12 @@ pub(super) fn revised(
     };
     let aliases = all_aliases(old, &current.metadata);
     let head = head_of(old.id.clone(), current, &assigned, revisions, aliases);
-    history.advance(&old.manifest, old.revision(), &head.manifest, significance);
+    history.advance(&old.manifest, old.revision(), &head.manifest, Some(significance));
     let revision = Revision {
         stamp: Stamp::PENDING,
         content: assigned.content,
-        significance,
+        significance: Some(significance),
+        is_proposed,
         actor: head.current.actor.clone(),
         history: head.revisions.clone(),
     };

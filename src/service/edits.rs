@@ -18,6 +18,7 @@ use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
 use crate::domain::provenance::Actor;
 use crate::domain::request::{Outcome, RequestRecord};
+use crate::domain::significance::propose;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::{ArticleState, Batch, Body, Conflict, StoreError};
 
@@ -276,13 +277,11 @@ impl Service {
             actor: actor.clone(),
             ..head.current.clone()
         };
-        Ok(committing(revised(
-            state,
-            current,
-            assigned,
-            history,
-            significance,
-        )))
+        let proposed = || propose(&old.content, &assigned.content);
+        let is_proposed = significance.is_none();
+        let significance = significance.unwrap_or_else(proposed);
+        let batch = revised(state, current, assigned, history, significance, is_proposed);
+        Ok(committing(batch))
     }
 
     /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's.

@@ -17,6 +17,7 @@ use crate::store::Store;
 pub mod articles;
 mod batches;
 pub mod coverage;
+pub mod diff;
 mod edits;
 pub mod error;
 pub mod export;

@@ -84,6 +84,10 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    fn start_with(directory: &Path, options: &[&str]) -> Self {
         let mut child = program("")
             .args([
                 "serve",
@@ -94,6 +98,7 @@ impl Server {
                 "--store",
             ])
             .arg(format!("sled:{}", directory.display()))
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -323,6 +328,108 @@ fn a_corrected_source_makes_exactly_its_paragraph_stale() {
         partial.contains("de/t1 incomplete: missing lead s2 s4 s5 s6"),
         "{partial}"
     );
+}
+
+#[test]
+fn revisions_are_compared_word_by_word() {
+    let (server, _directory) = server();
+    server.run(&["import", PAGE, "--id", "market"]).ok();
+    let corrected = fs::read_to_string(PAGE).unwrap().replace("64 ورشة", "66 ورشة");
+    server.feed(&["import", "-", "--id", "market"], &corrected).ok();
+    let shown = server.run(&["diff", "market", "--from", "1"]).ok();
+    let mut lines = shown.lines();
+    assert_eq!(lines.next(), Some("market: revision 1 to 2, major (proposed)"));
+    assert_eq!(lines.nth(1), Some("s2          changed"));
+    assert_eq!(shown.matches("[-").count(), 1, "{shown}");
+    assert!(shown.contains("[-64-]{+66+} ورشة"), "{shown}");
+    // Right-to-left lines stand in isolates of their own.
+    let text: Vec<_> = lines.collect();
+    assert!(!text.is_empty());
+    for line in text {
+        assert!(
+            line.starts_with("            \u{2067}") && line.ends_with('\u{2069}'),
+            "{line:?}"
+        );
+    }
+    let json = &server
+        .run(&["diff", "market", "--from", "1", "--to", "2", "--output", "json"])
+        .json()[0];
+    assert_eq!(json["significance"], "SIGNIFICANCE_MAJOR");
+    assert_eq!(json["significanceProposed"], true);
+    let changed: Vec<_> = json["segments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|segment| segment["change"] != "SEGMENT_CHANGE_UNCHANGED")
+        .collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0]["textChanges"].as_array().unwrap().len(), 1);
+    let same = server.run(&["diff", "market", "--from", "2"]).ok();
+    assert_eq!(same, "market: revision 2 to 2\n");
+    let missing = server.run(&["diff", "market", "--from", "9"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.stderr.contains("REVISION_NOT_FOUND"),
+        "{}",
+        missing.stderr
+    );
+    assert_eq!(server.run(&["diff", "market"]).code, Some(2));
+}
+
+#[test]
+fn articles_are_withheld_embargoed_and_purged() {
+    let (server, _directory) = server();
+    server.run(&["import", PAGE, "--id", "market"]).ok();
+    let withhold = [
+        "publication",
+        "market",
+        "--status",
+        "withheld",
+        "--reason",
+        "a source asked",
+    ];
+    let page = server.run(&withhold).ok();
+    assert!(page.contains("status      withheld: a source asked\n"), "{page}");
+    let hidden = server.run(&["get", "market"]);
+    assert_eq!(hidden.code, Some(1));
+    assert!(hidden.stderr.contains("ARTICLE_NOT_FOUND"), "{}", hidden.stderr);
+    let asked = server.run(&["get", "market", "--hidden"]);
+    assert!(
+        asked.stderr.contains("MISSING_SCOPE (PERMISSION_DENIED)"),
+        "{}",
+        asked.stderr
+    );
+    assert!(server.run(&["export"]).json().is_empty());
+    let directory = TempDir::new().unwrap();
+    let editors = Server::start_with(
+        &directory.path().join("store"),
+        &["--anonymous-scopes", "embargoed,editorial"],
+    );
+    editors.run(&["import", PAGE, "--id", "market"]).ok();
+    editors.run(&withhold).ok();
+    let listed = editors.run(&["list", "--hidden"]).ok();
+    assert!(listed.contains("(withheld) "), "{listed}");
+    assert_eq!(editors.run(&["list"]).ok().lines().count(), 1);
+    let release = ["publication", "market", "--status", "usable"];
+    let embargo = ["--embargo", "2999-01-01T00:00:00Z"];
+    let page = editors.run(&[&release[..], &embargo].concat()).ok();
+    assert!(page.contains("embargo     2999-01-01 00:00:00"), "{page}");
+    assert_eq!(editors.run(&["get", "market"]).code, Some(1));
+    editors.run(&[&release[..], &["--lift-embargo"]].concat()).ok();
+    editors.run(&["get", "market"]).ok();
+    assert_eq!(editors.run(&["purge", "market"]).code, Some(2));
+    let purged = editors
+        .run(&["purge", "market", "--reason", "court order 17"])
+        .ok();
+    assert!(
+        purged.starts_with("market purged at 2") && purged.ends_with(" UTC: court order 17\n"),
+        "{purged}"
+    );
+    let gone = editors.run(&["get", "market"]);
+    assert!(gone.stderr.contains("ARTICLE_PURGED"), "{}", gone.stderr);
+    let bad = run("", &["serve", "--anonymous-scopes", "root"], "");
+    assert_eq!(bad.code, Some(2));
+    assert!(bad.stderr.contains("embargoed, editorial"), "{}", bad.stderr);
 }
 
 #[test]

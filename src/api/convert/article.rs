@@ -94,7 +94,9 @@ fn mask(
         if article.body.is_empty() {
             fields.wrong("article.body", "is required with the mask \"*\"");
         }
-        return MASK_FIELDS.to_vec();
+        // All that the article says about itself; an embargo is lifted by its name only.
+        let is_meant = |field: &&str| *field != "embargo_time" || article.embargo_time.is_some();
+        return MASK_FIELDS.into_iter().filter(is_meant).collect();
     }
     let mut named = Vec::new();
     for (index, path) in paths.iter().enumerate() {
@@ -168,10 +170,7 @@ pub(in crate::api) fn patch(
     }
     patch.published = has("published").then(|| fields.date("article.published", article.published));
     patch.updated = has("updated").then(|| fields.date("article.updated", article.updated));
-    // The mask `*` replaces what the article says about itself; an embargo is lifted by name only.
-    let names_embargo =
-        has("embargo_time") && (mask.len() < MASK_FIELDS.len() || article.embargo_time.is_some());
-    patch.embargo_time = names_embargo.then(|| fields.embargo(article.embargo_time.as_ref()));
+    patch.embargo_time = has("embargo_time").then(|| fields.embargo(article.embargo_time.as_ref()));
     fields.finish(Some(patch))
 }
 

@@ -53,6 +53,7 @@ fn revision(number: u32, paragraphs: &[&str]) -> Revision {
             body: (1..).zip(paragraphs).map(segment).collect(),
         },
         significance: None,
+        is_proposed: false,
         actor: Actor::default(),
         history,
     }

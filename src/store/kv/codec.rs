@@ -475,6 +475,7 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
                 body: revision.content.body.iter().map(segment_record).collect(),
             }),
             significance: revision.significance.map(significance_code).unwrap_or_default(),
+            is_proposed: revision.is_proposed,
             actor: actor_record(&revision.actor),
             history: history_record(&revision.history),
         }),
@@ -523,6 +524,7 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                 significance: (record.significance != 0)
                     .then(|| significance(record.significance))
                     .transpose()?,
+                is_proposed: record.is_proposed,
                 actor: actor(record.actor),
                 history: history(record.history, own)?,
             })

@@ -341,11 +341,12 @@ impl Writer {
         let now = self.core.clock.now();
         let mut group = Group::after(&self.core, self.last);
         let mut waiting = Vec::with_capacity(jobs.len());
+        let mut refused = Vec::new();
         for job in jobs {
             match job {
                 Job::Commit(prepared, reply) => match group.add(*prepared, now) {
                     Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
-                    Err(error) => drop(reply.send(Err(error))),
+                    Err(error) => refused.push((reply, error)),
                 },
                 Job::Housekeeping(writes, reply) => {
                     group.add_housekeeping(writes);
@@ -354,11 +355,19 @@ impl Writer {
                 Job::Exclusive(_) | Job::Compact(_) | Job::Recover | Job::Close(_) => {}
             }
         }
+        // What stood in the way may be a batch of this group: whoever is refused must be able to read it.
+        let refuse_all = |refused: Vec<(oneshot::Sender<Result<Stamp>>, StoreError)>| {
+            refused
+                .into_iter()
+                .for_each(|(reply, error)| drop(reply.send(Err(error))));
+        };
         if waiting.is_empty() {
-            return;
+            return refuse_all(refused);
         }
         let last = group.last();
-        match self.apply(group) {
+        let applied = self.apply(group);
+        refuse_all(refused);
+        match applied {
             Ok(()) => {
                 self.last = last;
                 self.hand_over(Applied { last, waiting });

@@ -16,6 +16,7 @@ use crate::harness::Server;
 
 mod articles;
 mod bad_input;
+mod diff;
 mod histories;
 mod listing;
 mod ntrex;

@@ -119,6 +119,24 @@ async fn without_its_store_the_server_says_so_and_is_not_healthy() {
         ..Default::default()
     };
     unavailable(refused(articles.list_revisions(revisions).await));
+    let status = pb::SetPublicationStatusRequest {
+        article_id: id(),
+        publication_status: pb::PublicationStatus::Withheld.into(),
+        ..Default::default()
+    };
+    unavailable(refused(articles.set_publication_status(status).await));
+    let purge = pb::PurgeArticleRequest {
+        article_id: id(),
+        reason: "order".into(),
+        ..Default::default()
+    };
+    unavailable(refused(articles.purge_article(purge).await));
+    let diff = pb::DiffRevisionsRequest {
+        article_id: id(),
+        from_revision: 1,
+        ..Default::default()
+    };
+    unavailable(refused(articles.diff_revisions(diff).await));
     let mut export = articles
         .export_articles(pb::ExportArticlesRequest::default())
         .await

@@ -182,6 +182,7 @@ fn with_revision(
         stamp: Stamp::PENDING,
         content,
         significance: None,
+        is_proposed: false,
         actor: Actor::default(),
         history: revisions,
     };

@@ -17,6 +17,10 @@ use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State
 use crate::pb;
 use crate::service::snapshot::{Snapshot, TranslationSnapshot};
 
+mod provenance;
+
+pub(super) use provenance::provenance;
+
 /// An instant.
 pub(super) fn time(time: Timestamp) -> Option<PbTimestamp> {
     let (seconds, nanos) = time.to_seconds();

@@ -2,8 +2,8 @@
 //!
 //! Nothing here knows a clock, randomness, a runtime, the wire or a database: they arrive as arguments, so every rule
 //! can be tested at any moment and over any history. Start with [`article`] and [`translation`]; the rules of the
-//! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold) and [`attach`]
-//! (who may replace whose text).
+//! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold), [`attach`] (who may
+//! replace whose text), [`workflow`] and [`review`] (how far the work got) and [`selection`] (which text is served).
 
 pub mod align;
 pub mod article;
@@ -19,10 +19,13 @@ pub mod language;
 pub mod provenance;
 pub mod query;
 pub mod request;
+pub mod review;
 pub mod segment;
+pub mod selection;
 pub mod time;
 pub mod translation;
 pub mod url;
+pub mod workflow;
 
 #[cfg(test)]
 mod tests;

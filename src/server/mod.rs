@@ -23,6 +23,7 @@ use crate::api::articles::Articles;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
+use crate::domain::workflow::SelfReview;
 use crate::pb;
 use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
@@ -58,6 +59,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long running calls may go on after the signal to stop.
     pub grace: Duration,
+    /// Whether an agent may review what it wrote itself.
+    pub self_review: SelfReview,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -74,7 +77,7 @@ pub async fn run(
     let keeper = tokio::spawn(keep(store.clone(), clock.clone(), reporter.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(
-        Service::new(store.clone(), clock.clone()),
+        Service::new(store.clone(), clock.clone()).with_self_review(config.self_review),
         clock,
         config.limits,
         health,

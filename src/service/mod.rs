@@ -11,16 +11,20 @@ use crate::clock::Clock;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::RequestId;
 use crate::domain::provenance::Actor;
+use crate::domain::workflow::SelfReview;
 use crate::store::Store;
 
 pub mod articles;
+pub mod attach;
 mod edits;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod provenance;
 mod requests;
 pub mod snapshot;
 pub mod translations;
+pub mod workflow;
 
 pub use error::{Error, Result};
 
@@ -50,12 +54,23 @@ pub struct Request {
 pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    self_review: SelfReview,
 }
 
 impl Service {
-    /// A service over a store.
+    /// A service over a store, where nobody reviews what it wrote itself.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            self_review: SelfReview::Refused,
+        }
+    }
+
+    /// The same under another policy of reviews.
+    #[must_use]
+    pub fn with_self_review(self, self_review: SelfReview) -> Self {
+        Self { self_review, ..self }
     }
 
     /// The store, for what is no business rule: health, status, closing.

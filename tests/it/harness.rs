@@ -18,6 +18,7 @@ use article_store::api::Limits;
 use article_store::clock::SystemClock;
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
+use article_store::domain::workflow::SelfReview;
 use article_store::pb;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
@@ -80,6 +81,7 @@ impl Server {
                 article_bytes: ARTICLE_BYTES,
             },
             grace: Duration::from_secs(1),
+            self_review: SelfReview::Refused,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);

@@ -3,6 +3,7 @@
 mod article;
 mod query;
 mod translation;
+mod workflow;
 
 use std::collections::HashSet;
 
@@ -26,6 +27,7 @@ use crate::service::{Error, Result};
 pub(super) use article::{Update, alias, article, significance, update};
 pub(super) use query::query;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
+pub(super) use workflow::{acknowledgement, name, rejection, review, selection, withdrawal};
 
 /// Wrong fields, gathered while a request is converted.
 #[derive(Default)]

@@ -79,6 +79,9 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::TranslationSelected(_) => 7,
         Kind::TranslationDetached(_) => 8,
         Kind::TranslationFreshnessChanged { .. } => 9,
+        Kind::TranslationReviewed(_) => 20,
+        Kind::TranslationRejected(_) => 21,
+        Kind::TranslationAcknowledged(_) => 22,
     }
 }
 
@@ -112,7 +115,11 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
         scope: Some(scope_record(&event.scope)),
         previous: event.previous.as_ref().map(scope_record),
         translation: match &event.kind {
-            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) => Some(id.0),
+            Kind::TranslationAttached(id)
+            | Kind::TranslationDetached(id)
+            | Kind::TranslationReviewed(id)
+            | Kind::TranslationRejected(id)
+            | Kind::TranslationAcknowledged(id) => Some(id.0),
             Kind::TranslationSelected(id) => id.map(|id| id.0),
             _ => None,
         },
@@ -149,6 +156,9 @@ fn event(record: rec::Event) -> Result<Event> {
                 to: overall(change.to)?,
             }
         }
+        20 => Kind::TranslationReviewed(some(translation, "translation")?),
+        21 => Kind::TranslationRejected(some(translation, "translation")?),
+        22 => Kind::TranslationAcknowledged(some(translation, "translation")?),
         _ => return Err(malformed("event kind")),
     };
     Ok(Event {

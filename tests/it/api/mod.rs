@@ -24,6 +24,7 @@ mod retries;
 mod standard;
 mod streams;
 mod translations;
+mod workflow;
 
 /// A text as a segment.
 fn segment(text: &str) -> pb::Segment {

@@ -103,6 +103,16 @@ impl Agent {
         }
     }
 
+    /// Bytes of all its texts, each with what a message takes around it.
+    pub fn text_bytes(&self) -> usize {
+        let names = [&self.person, &self.organization, &self.tool, &self.engine];
+        let model = [&self.model, &self.model_version];
+        let revisers = [&self.rev_person, &self.rev_organization, &self.rev_tool];
+        let means = [&self.prompt_id, &self.glossary_id, &self.memory_id];
+        let texts = names.into_iter().chain(model).chain(revisers).chain(means);
+        texts.map(|text| text.len() + 4).sum()
+    }
+
     /// Who it is. Of a named person the name and the organisation count, whatever tool she uses; of anything else all
     /// that tells one machine from another. A new model version, prompt or glossary does not make another agent.
     pub fn identity(&self) -> AgentIdentity {

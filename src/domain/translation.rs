@@ -174,7 +174,8 @@ impl TranslationHead {
         Etag::of(version, &(text, self.external_state, self.external_reviewed))
     }
 
-    /// The segments that differ from what stood before, in source order, those that were dropped last.
+    /// The segments that differ from what stood before, in source order, those that were dropped last. What joined as a
+    /// mere copy does not count: nobody worked on it.
     pub fn changed_since(&self, before: Option<&Self>) -> Vec<SegmentId> {
         let before: BTreeMap<_, _> = before
             .into_iter()
@@ -185,7 +186,10 @@ impl TranslationHead {
         let written = self
             .bindings
             .iter()
-            .filter(|binding| before.get(&binding.id) != Some(binding))
+            .filter(|binding| match before.get(&binding.id) {
+                Some(old) => old != binding,
+                None => !binding.copied,
+            })
             .map(|b| &b.id);
         let dropped = before.keys().copied().filter(|id| !now.contains(id));
         written.chain(dropped).cloned().collect()

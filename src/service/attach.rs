@@ -79,6 +79,7 @@ impl Service {
         attachment: &Attachment,
     ) -> Result<(TranslationSnapshot, Outcome)> {
         let id = &attachment.article;
+        let mut turn = self.turns.join(id, &attachment.language).await;
         for _ in 0..ATTEMPTS {
             if let Some(record) = self.earlier(call, ATTACH).await? {
                 return Ok((self.attached_before(&record).await?, record.outcome));
@@ -129,7 +130,11 @@ impl Service {
                     slot.resolve(stamp);
                     return Ok((self.summary(&state, &Arc::new(slot), written).await?, outcome));
                 }
-                Err(StoreError::Conflict(Conflict::Article(_) | Conflict::Slot(..) | Conflict::Request)) => {}
+                Err(StoreError::Conflict(Conflict::Article(_) | Conflict::Slot(..) | Conflict::Request)) => {
+                    if turn.is_none() {
+                        turn = Some(self.turns.take(id, &attachment.language).await);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

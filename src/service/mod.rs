@@ -24,9 +24,12 @@ pub mod provenance;
 mod requests;
 pub mod snapshot;
 pub mod translations;
+mod turns;
 pub mod workflow;
 
 pub use error::{Error, Result};
+
+use turns::Turns;
 
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
@@ -55,6 +58,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     self_review: SelfReview,
+    turns: Arc<Turns>,
 }
 
 impl Service {
@@ -64,6 +68,7 @@ impl Service {
             store,
             clock,
             self_review: SelfReview::Refused,
+            turns: Arc::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use super::translations::TranslationName;
 use super::{Error, Result, Service};
 use crate::domain::history::{At, History};
 use crate::domain::ids::TranslationId;
-use crate::domain::provenance::Step;
+use crate::domain::provenance::{Agent, Step};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{Selection, TranslationVersion};
 use crate::store::Body;
@@ -64,11 +64,19 @@ impl Recorded {
 
     /// An upper bound of what it takes in an answer, in bytes.
     fn max_bytes(&self) -> usize {
-        // Every text of an agent has a limit of its own; a segment id takes at most a dozen bytes.
-        const FIXED: usize = 16 << 10;
+        // Ids, etags, times and numbers; a segment id takes at most 14 bytes.
+        const FIXED: usize = 512;
         match self.record() {
-            Some(Record::Version(version)) => FIXED + 14 * version.provenance.segments.len(),
-            _ => FIXED,
+            Some(Record::Version(TranslationVersion { provenance, .. })) => {
+                let texts = [&provenance.reason, &provenance.pivot, &provenance.job_id].map(String::len);
+                let segments = 14 * provenance.segments.len();
+                FIXED + provenance.agent.text_bytes() + texts.iter().sum::<usize>() + segments
+            }
+            Some(Record::Selection(Selection { choice, .. })) => {
+                let agent = choice.agent.as_ref().map(Agent::text_bytes);
+                FIXED + agent.unwrap_or_default() + choice.reason.len()
+            }
+            None => 0,
         }
     }
 }

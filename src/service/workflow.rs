@@ -124,6 +124,7 @@ impl Service {
 
     async fn try_step(&self, call: &Call, change: Change<'_>) -> Result<TranslationSnapshot> {
         let (rpc, name) = (change.rpc(), change.name());
+        let mut turn = self.turns.join(&name.article, &name.language).await;
         for _ in 0..ATTEMPTS {
             if let Some(record) = self.earlier(call, rpc).await? {
                 return self.attached_before(&record).await;
@@ -169,7 +170,11 @@ impl Service {
                     after.resolve(stamp);
                     return self.summary(&state, &Arc::new(after), translation.id).await;
                 }
-                Err(StoreError::Conflict(_)) => {}
+                Err(StoreError::Conflict(_)) => {
+                    if turn.is_none() {
+                        turn = Some(self.turns.take(&name.article, &name.language).await);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

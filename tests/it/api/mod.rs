@@ -19,12 +19,16 @@ mod bad_input;
 mod histories;
 mod listing;
 mod ntrex;
+mod oracle;
 mod past;
 mod retries;
 mod standard;
+mod story;
 mod streams;
 mod translations;
 mod workflow;
+mod workflow_histories;
+mod workflow_race;
 
 /// A text as a segment.
 fn segment(text: &str) -> pb::Segment {

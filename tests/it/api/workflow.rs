@@ -813,7 +813,7 @@ async fn a_page_of_provenance_is_no_larger_than_clients_take() {
             ..small_form("a", "en", 1, &[""])
         }
     };
-    for version in 1..=40 {
+    for version in 1..=26 {
         attach(&server, whole(version)).await;
     }
     let request = pb::ListProvenanceRequest {
@@ -835,7 +835,7 @@ async fn a_page_of_provenance_is_no_larger_than_clients_take() {
         .into_iter()
         .map(|r| r.version)
         .collect();
-    assert_eq!(versions, (1..=40).collect::<Vec<_>>());
+    assert_eq!(versions, (1..=26).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod workflow;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
 const PAGE: &str = "examples/pages/makers-market-ar.txt";
 const TRANSLATION: &str = "examples/translations/makers-market-en.txt";
@@ -82,6 +84,10 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[])
+    }
+
+    fn start_with(directory: &Path, options: &[&str]) -> Self {
         let mut child = program("")
             .args([
                 "serve",
@@ -92,6 +98,7 @@ impl Server {
                 "--store",
             ])
             .arg(format!("sled:{}", directory.display()))
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

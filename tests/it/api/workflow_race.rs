@@ -200,6 +200,30 @@ async fn sixty_four_clients_lose_no_update_and_serve_one_translation() {
             Some(_) => assert!(!recorded.contains(deed.request_id.as_str()), "{deed:?}"),
         }
     }
+    // Who won under an etag came right after what had it.
+    for won in deeds
+        .iter()
+        .filter(|deed| deed.lost_to.is_none() && !deed.etag.is_empty())
+    {
+        let Some(at) = records.iter().position(|r| r.request_id == won.request_id) else {
+            continue;
+        };
+        let (record, earlier) = (&records[at], &records[..at]);
+        let before = match record.step() {
+            ProvenanceStep::Selected => {
+                let chosen = earlier
+                    .iter()
+                    .rev()
+                    .find(|r| r.step() == ProvenanceStep::Selected);
+                chosen.map_or(&first.slot_etag, |chosen| &chosen.etag)
+            }
+            _ => {
+                let same = |r: &&pb::ProvenanceRecord| r.translation_id == "t1" && r.version > 0;
+                &earlier.iter().rev().find(same).unwrap().etag
+            }
+        };
+        assert_eq!(*before, won.etag, "{record:?}");
+    }
     // Who lost was told an etag that was once the current one.
     let was_current = |etag: &String| *etag == first.slot_etag || records.iter().any(|r| r.etag == *etag);
     let lost: Vec<_> = deeds.iter().filter_map(|deed| deed.lost_to.as_ref()).collect();

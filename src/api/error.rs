@@ -8,6 +8,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::Violation;
 use crate::domain::access::Scope;
+use crate::domain::article::ArticleId;
+use crate::domain::ids::{SegmentId, TranslationId};
+use crate::domain::language::Language;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
 use crate::service::articles::Moment;
@@ -319,7 +322,27 @@ fn map(error: Error) -> Mapped {
             Reason::Contention,
             vec![("article_id", id.to_string())],
         ),
-        Error::IllegalTransition(_) => (Code::FailedPrecondition, Reason::IllegalTransition, vec![]),
+        Error::IllegalTransition {
+            id,
+            language,
+            translation,
+            segments,
+            problem: _,
+        } => (
+            Code::FailedPrecondition,
+            Reason::IllegalTransition,
+            step(&id, &language, translation, &segments),
+        ),
+        Error::PersonRequired {
+            id,
+            language,
+            translation,
+            segments,
+        } => (
+            Code::FailedPrecondition,
+            Reason::PersonRequired,
+            step(&id, &language, Some(translation), &segments),
+        ),
         Error::TooManyCandidates {
             id,
             language,
@@ -393,6 +416,25 @@ fn map(error: Error) -> Mapped {
         metadata,
         violations,
     }
+}
+
+/// The metadata of a step of the workflow that is refused.
+fn step(
+    id: &ArticleId,
+    language: &Language,
+    translation: Option<TranslationId>,
+    segments: &[SegmentId],
+) -> Vec<(&'static str, String)> {
+    let segments: Vec<_> = segments.iter().map(ToString::to_string).collect();
+    vec![
+        ("article_id", id.to_string()),
+        ("language", language.to_string()),
+        (
+            "translation_id",
+            translation.map(|id| id.to_string()).unwrap_or_default(),
+        ),
+        ("segment_ids", segments.join(" ")),
+    ]
 }
 
 fn map_store(error: StoreError) -> Mapped {

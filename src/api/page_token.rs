@@ -111,6 +111,17 @@ impl Place for u32 {
     }
 }
 
+/// A moment, where at most one entry of a list is of any.
+impl Place for Timestamp {
+    fn write(&self) -> String {
+        self.as_micros().to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Timestamp::from_micros(text.parse().ok()?).ok()
+    }
+}
+
 /// A translation in the list of an article's translations.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TranslationPlace(pub(super) Language, pub(super) TranslationId);

@@ -3,9 +3,8 @@
 use tonic::{Response, Status};
 
 use super::convert::{self, Fields};
-use super::translations::name;
 use super::{Limits, call, error, render};
-use crate::domain::attach;
+use crate::domain::provenance::{Provenance, Step};
 use crate::domain::quality::Differences;
 use crate::domain::quality::chrf;
 use crate::domain::quality::evidence::{QualityIssue, Severity, Side};
@@ -26,7 +25,7 @@ pub(super) async fn add_quality_scores(
     if request.translation_id.is_empty() {
         fields.wrong("translation_id", "is required");
     }
-    let name = name(
+    let name = convert::name(
         &request.article_id,
         &request.language,
         &request.translation_id,
@@ -44,12 +43,10 @@ pub(super) async fn add_quality_scores(
         scores,
         issues,
         // The revision is that of the translation; the service knows it.
-        provenance: attach::provenance(
-            agent,
-            call.actor.clone(),
-            0,
-            call.request.map(|request| request.id),
-        ),
+        provenance: Provenance {
+            request_id: call.request.map(|request| request.id),
+            ..Provenance::of(Step::Scored, agent, call.actor.clone())
+        },
         etag,
     });
     let evidence = fields.status(evidence)?;
@@ -70,7 +67,7 @@ pub(super) async fn measure_translation(
 ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
     let mut fields = Fields::default();
     let shown = limits.shown(false, request.show_hidden)?;
-    let name = name(
+    let name = convert::name(
         &request.article_id,
         &request.language,
         &request.translation_id,

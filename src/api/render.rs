@@ -23,6 +23,10 @@ use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{Snapshot, TranslationSnapshot};
 
+mod provenance;
+
+pub(super) use provenance::provenance;
+
 /// An instant.
 pub(super) fn time(time: Timestamp) -> Option<PbTimestamp> {
     let (seconds, nanos) = time.to_seconds();

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::pb::translation_service_server::TranslationService;
 use crate::service::articles::Moment;
-use crate::service::translations::{Attachment, Sent, TranslationName};
+use crate::service::attach::{Attachment, Sent};
 use crate::service::{Call, Service};
 
 /// The handlers.
@@ -57,7 +57,7 @@ impl TranslationService for Translations {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let shown = self.limits.shown(false, request.show_hidden)?;
-        let name = name(
+        let name = convert::name(
             &request.article_id,
             &request.language,
             &request.translation_id,
@@ -134,24 +134,122 @@ impl TranslationService for Translations {
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
         let call = call(self.limits, &request_id, &request, &mut fields);
-        if request.translation_id.is_empty() {
-            fields.wrong("translation_id", "is required");
-        }
-        let name = name(
+        let choice = convert::withdrawal(request, &call, fields)?;
+        let translation = self
+            .service
+            .detach_translation(&call, &choice)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::DetachTranslationResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+
+    async fn review_translation(
+        &self,
+        request: Request<pb::ReviewTranslationRequest>,
+    ) -> Result<Response<pb::ReviewTranslationResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let review = convert::review(request, &call, fields)?;
+        let translation = self
+            .service
+            .review_translation(&call, &review)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::ReviewTranslationResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+
+    async fn select_translation(
+        &self,
+        request: Request<pb::SelectTranslationRequest>,
+    ) -> Result<Response<pb::SelectTranslationResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let selection = convert::selection(request, &call, fields)?;
+        let translation = self
+            .service
+            .select_translation(&call, &selection)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::SelectTranslationResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+
+    async fn reject_translation(
+        &self,
+        request: Request<pb::RejectTranslationRequest>,
+    ) -> Result<Response<pb::RejectTranslationResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let rejection = convert::rejection(request, &call, fields)?;
+        let translation = self
+            .service
+            .reject_translation(&call, &rejection)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::RejectTranslationResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+
+    async fn acknowledge_source(
+        &self,
+        request: Request<pb::AcknowledgeSourceRequest>,
+    ) -> Result<Response<pb::AcknowledgeSourceResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let acknowledgement = convert::acknowledgement(request, &call, fields)?;
+        let translation = self
+            .service
+            .acknowledge_source(&call, &acknowledgement)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::AcknowledgeSourceResponse {
+            translation: Some(render::summary(&translation)),
+        }))
+    }
+
+    async fn list_provenance(
+        &self,
+        request: Request<pb::ListProvenanceRequest>,
+    ) -> Result<Response<pb::ListProvenanceResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let shown = self.limits.shown(false, request.show_hidden)?;
+        let page_size = fields.page_size(request.page_size);
+        let name = convert::name(
             &request.article_id,
             &request.language,
             &request.translation_id,
             &mut fields,
         );
-        let etag = fields.etag("etag", &request.etag);
         let name = fields.status(name)?;
-        let translation = self
+        let query = (&name.article, &name.language, name.id, shown);
+        let after: Option<Timestamp> = page_token::decode("page_token", &request.page_token, &query)?;
+        let (listed, more) = self
             .service
-            .detach_translation(&call, &name, etag.as_ref())
+            .list_provenance(&name, after, page_size, shown)
             .await
             .map_err(error::status)?;
-        Ok(Response::new(pb::DetachTranslationResponse {
-            translation: Some(render::summary(&translation)),
+        let next = listed
+            .last()
+            .filter(|_| more)
+            .map(|last| page_token::encode(&query, &last.stamp().time));
+        Ok(Response::new(pb::ListProvenanceResponse {
+            records: listed.iter().map(render::provenance).collect(),
+            next_page_token: next.unwrap_or_default(),
         }))
     }
 
@@ -168,17 +266,6 @@ impl TranslationService for Translations {
     ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
         quality::measure_translation(&self.service, self.limits, request.into_inner()).await
     }
-}
-
-pub(super) fn name(article: &str, language: &str, id: &str, fields: &mut Fields) -> Option<TranslationName> {
-    let article = fields.article_id("article_id", article);
-    let language = fields.language("language", language);
-    let id = fields.translation_id("translation_id", id);
-    Some(TranslationName {
-        article: article?,
-        language: language?,
-        id,
-    })
 }
 
 fn attachment(

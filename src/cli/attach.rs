@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::agent::{AgentArgs, StateArg};
 use super::client::{Output, OutputArgs, Printer, ServerArgs};
 use super::get::without_content;
 use super::{Failure, json, terminal, words};
@@ -42,9 +43,9 @@ pub(crate) struct Attach {
     content: ContentArgs,
     #[command(flatten)]
     agent: AgentArgs,
-    /// How far the work got; TRANSLATED if not given.
+    /// How far the work got; `translated` if not given. A reviewer may send the very text of another as `reviewed`.
     #[arg(long, value_enum)]
-    state: Option<State>,
+    state: Option<StateArg>,
     /// Edit this translation instead of the served one.
     #[arg(long, value_name = "ID", conflicts_with = "new_candidate")]
     translation_id: Option<String>,
@@ -79,57 +80,6 @@ struct ContentArgs {
     external_uri: Option<String>,
 }
 
-#[derive(Debug, Args)]
-struct AgentArgs {
-    /// Who or what wrote the translation.
-    #[arg(long, value_enum, value_name = "KIND")]
-    agent: Kind,
-    /// The person.
-    #[arg(long, value_name = "NAME")]
-    person: Option<String>,
-    /// The organisation.
-    #[arg(long, value_name = "NAME")]
-    organization: Option<String>,
-    /// The tool, such as a CAT tool or a worker.
-    #[arg(long, value_name = "NAME")]
-    tool: Option<String>,
-    /// The engine inside the tool.
-    #[arg(long, value_name = "NAME")]
-    engine: Option<String>,
-    /// The model of the engine.
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-    /// The version of the model.
-    #[arg(long, value_name = "VERSION")]
-    model_version: Option<String>,
-}
-
-/// See [`pb::AgentKind`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Kind {
-    /// A person.
-    Human,
-    /// A machine translation engine.
-    Mt,
-    /// A large language model.
-    Llm,
-    /// A translation memory.
-    Tm,
-    /// An import of texts whose author is not known.
-    Import,
-    /// A rule, such as copying numbers.
-    Rule,
-}
-
-/// See [`pb::TranslationState`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
-    /// Not finished.
-    Initial,
-    /// Translated.
-    Translated,
-}
-
 impl Attach {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let output = self.output.output;
@@ -156,11 +106,9 @@ impl Attach {
             (None, Some(uri)) => Content::ExternalUri(uri.clone()),
             (None, None) => Content::Text(by_id(self.content.segment)),
         };
-        let state = match self.state {
-            None => pb::TranslationState::Unspecified,
-            Some(State::Initial) => pb::TranslationState::Initial,
-            Some(State::Translated) => pb::TranslationState::Translated,
-        };
+        let state = self
+            .state
+            .map_or(pb::TranslationState::Unspecified, StateArg::value);
         Ok(pb::AttachTranslationRequest {
             article_id: self.id,
             language: self.language,
@@ -192,34 +140,6 @@ impl Attach {
         let answer = self.server.articles().await?.get_article(request).await?;
         let source = answer.into_inner().article.ok_or_else(without_content)?;
         in_order(&source, &text).map_err(Failure::Failed)
-    }
-}
-
-impl AgentArgs {
-    fn message(self) -> pb::Agent {
-        pb::Agent {
-            kind: pb::AgentKind::from(self.agent).into(),
-            person: self.person.unwrap_or_default(),
-            organization: self.organization.unwrap_or_default(),
-            tool: self.tool.unwrap_or_default(),
-            engine: self.engine.unwrap_or_default(),
-            model: self.model.unwrap_or_default(),
-            model_version: self.model_version.unwrap_or_default(),
-            ..pb::Agent::default()
-        }
-    }
-}
-
-impl From<Kind> for pb::AgentKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Human => Self::Human,
-            Kind::Mt => Self::Mt,
-            Kind::Llm => Self::Llm,
-            Kind::Tm => Self::Tm,
-            Kind::Import => Self::Import,
-            Kind::Rule => Self::Rule,
-        }
     }
 }
 

@@ -228,23 +228,7 @@ fn translation_page(translation: &pb::Translation, width: usize) -> String {
         );
     }
     if let Some(agent) = &translation.agent {
-        let kind = words::word(agent.kind().as_str_name(), "AGENT_KIND_");
-        let names = [
-            &agent.person,
-            &agent.organization,
-            &agent.tool,
-            &agent.engine,
-            &agent.model,
-            &agent.model_version,
-        ];
-        let mut words: Vec<&str> = vec![&kind];
-        words.extend(
-            names
-                .into_iter()
-                .filter(|name| !name.is_empty())
-                .map(String::as_str),
-        );
-        page.labelled("writer", &words.join(", "));
+        page.labelled("writer", &words::agent(agent));
     }
     page.blank();
     let named = [("title", &translation.title), ("lead", &translation.lead)];

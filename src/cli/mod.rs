@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
 
+mod ack;
+mod agent;
 mod attach;
 mod client;
 mod diff;
@@ -11,10 +13,14 @@ mod health;
 mod import;
 mod json;
 mod list;
+mod provenance;
 mod publication;
 mod purge;
 mod reading;
+mod reject;
+mod review;
 mod scores;
+mod select;
 mod serve;
 mod terminal;
 mod words;
@@ -69,6 +75,16 @@ enum Sub {
     Purge(purge::Purge),
     /// List, add or measure the quality of a translation.
     Scores(scores::Scores),
+    /// Bring a translation, or paragraphs of it, to a state.
+    Review(review::Review),
+    /// Choose the translation that is served in a language.
+    Select(select::Select),
+    /// Turn a translation down, for good.
+    Reject(reject::Reject),
+    /// Declare that a translation is still true although the source changed.
+    Ack(ack::Ack),
+    /// List every step that was taken on the translations into a language.
+    Provenance(provenance::Provenance),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Ask whether the server is serving.
@@ -141,6 +157,11 @@ pub fn main() -> ExitCode {
         Sub::Publication(publication) => client(publication.run()),
         Sub::Purge(purge) => client(purge.run()),
         Sub::Scores(scores) => client(scores.run()),
+        Sub::Review(review) => client(review.run()),
+        Sub::Select(select) => client(select.run()),
+        Sub::Reject(reject) => client(reject.run()),
+        Sub::Ack(ack) => client(ack.run()),
+        Sub::Provenance(provenance) => client(provenance.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
     };

@@ -2,31 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::agent::StateArg;
 use crate::pb;
-
-/// How far the work on a translation got.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum State {
-    /// Not finished.
-    Initial,
-    /// Translated.
-    Translated,
-    /// Reviewed by another than its author.
-    Reviewed,
-    /// Ready to publish.
-    Final,
-}
-
-impl State {
-    pub(crate) fn message(self) -> pb::TranslationState {
-        match self {
-            Self::Initial => pb::TranslationState::Initial,
-            Self::Translated => pb::TranslationState::Translated,
-            Self::Reviewed => pb::TranslationState::Reviewed,
-            Self::Final => pb::TranslationState::Final,
-        }
-    }
-}
 
 /// Whether a translation still matches its source, best first.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -83,7 +60,7 @@ pub(crate) struct ReadingArgs {
     pub(crate) languages: Vec<String>,
     /// The least state of a translation.
     #[arg(long, value_enum, requires = "languages")]
-    min_state: Option<State>,
+    min_state: Option<StateArg>,
     /// The worst freshness of a translation.
     #[arg(long, value_enum, requires = "languages")]
     max_freshness: Option<Freshness>,
@@ -149,7 +126,7 @@ pub(crate) struct TranslationFilterArgs {
     todo: Option<String>,
     /// The least state of that translation.
     #[arg(long, value_enum, requires = "presence", conflicts_with = "missing")]
-    min_state: Option<State>,
+    min_state: Option<StateArg>,
     /// What the text of that translation comes from.
     #[arg(long, value_enum, requires = "presence", conflicts_with = "missing")]
     origin: Option<Origin>,
@@ -188,6 +165,6 @@ impl TranslationFilterArgs {
     }
 }
 
-fn state(state: Option<State>) -> pb::TranslationState {
-    state.map_or(pb::TranslationState::Unspecified, State::message)
+fn state(state: Option<StateArg>) -> pb::TranslationState {
+    state.map_or(pb::TranslationState::Unspecified, StateArg::value)
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::attach::{Kind, read};
+use super::agent::Kind;
+use super::attach::read;
 use super::client::{Output, OutputArgs, Printer, ServerArgs};
 use super::get::without_content;
 use super::terminal::{Table, line, terminal_width};

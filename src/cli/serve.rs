@@ -15,6 +15,7 @@ use super::Failure;
 use crate::api::Limits;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::access::{Scope, Scopes};
+use crate::domain::workflow::SelfReview;
 use crate::server::location::{StoreLocation, StoreOptions};
 use crate::server::{self, Config, MAX_FRAME_BYTES};
 use crate::store::Store;
@@ -54,6 +55,9 @@ pub(crate) struct Serve {
     /// How long running calls may go on after the signal to stop, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     grace_seconds: u32,
+    /// Let agents review what they wrote themselves, for desks of one person.
+    #[arg(long)]
+    allow_self_review: bool,
     /// What to log: a level, or a filter such as `info,article_store=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -95,6 +99,7 @@ impl Serve {
             max_article_bytes = self.max_article_bytes,
             anonymous_scopes = self.anonymous_scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(","),
             grace_seconds = self.grace_seconds,
+            allow_self_review = self.allow_self_review,
             log = self.log,
             "configuration"
         );
@@ -121,6 +126,11 @@ impl Serve {
                 anonymous_scopes: self.anonymous_scopes.iter().copied().collect::<Scopes>(),
             },
             grace: Duration::from_secs(self.grace_seconds.into()),
+            self_review: if self.allow_self_review {
+                SelfReview::Allowed
+            } else {
+                SelfReview::Refused
+            },
         };
         server::run(listener, store, clock, config, async move {
             drop(stop.changed().await);

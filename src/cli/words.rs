@@ -125,6 +125,26 @@ pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
     text
 }
 
+/// Who or what an agent is: `mt, opus, ar-en`.
+pub(crate) fn agent(agent: &pb::Agent) -> String {
+    let kind = word(agent.kind().as_str_name(), "AGENT_KIND_");
+    let names = [
+        &kind,
+        &agent.person,
+        &agent.organization,
+        &agent.tool,
+        &agent.engine,
+        &agent.model,
+        &agent.model_version,
+    ];
+    let names: Vec<_> = names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(String::as_str)
+        .collect();
+    names.join(", ")
+}
+
 /// The translations of an article at a glance: the active ones with their freshness, and how many others there are.
 pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
     let is_active = |summary: &&pb::TranslationSummary| summary.disposition() == pb::Disposition::Active;

@@ -34,7 +34,13 @@ pub enum Kind {
     TranslationDetached(TranslationId),
     /// Scores or issues were added to a translation.
     TranslationScored(TranslationId),
-    /// A source revision changed whether the served translation still holds.
+    /// Segments of a translation were brought to another state.
+    TranslationReviewed(TranslationId),
+    /// A translation was turned down.
+    TranslationRejected(TranslationId),
+    /// Targets of a translation were declared to hold for another source text.
+    TranslationAcknowledged(TranslationId),
+    /// A source revision changed whether, or in which segments, the served translation still holds.
     TranslationFreshnessChanged {
         /// The freshness before.
         from: Overall,

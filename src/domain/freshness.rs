@@ -84,7 +84,7 @@ impl Freshness {
 
     /// How a translation stands to a source revision. One that is only an address is as a whole current or stale.
     pub fn of_translation(translation: &TranslationHead, source: &Manifest) -> Self {
-        if !is_address(translation) {
+        if !translation.is_address() {
             return Self::of(&translation.bindings, source);
         }
         if source.content_hash() == translation.source_content_hash {
@@ -106,7 +106,7 @@ impl Freshness {
         revision: u32,
         history: &SegmentHistory,
     ) -> Option<StaleSince> {
-        let last_true = if is_address(translation) && self.overall == Overall::Stale {
+        let last_true = if translation.is_address() && self.overall == Overall::Stale {
             let known = (translation.source_revision <= revision).then_some(translation.source_revision);
             known.max(history.last_with(translation.source_content_hash, revision))
         } else {
@@ -149,6 +149,15 @@ impl Freshness {
         last.into_values().flatten().min()
     }
 
+    /// Whether both find the same segments wrong in the same way; how many are right does not count.
+    pub fn blames_the_same(&self, other: &Self) -> bool {
+        let blamed = |freshness: &Self| Self {
+            current: 0,
+            ..freshness.clone()
+        };
+        blamed(self) == blamed(other)
+    }
+
     fn current(segments: usize) -> Self {
         Self {
             overall: Overall::Current,
@@ -170,10 +179,6 @@ impl Freshness {
         let worst = found.into_iter().find(|(segments, _)| !segments.is_empty());
         worst.map_or(Overall::Current, |(_, overall)| overall)
     }
-}
-
-fn is_address(translation: &TranslationHead) -> bool {
-    translation.bindings.is_empty() && !translation.external_uri.is_empty()
 }
 
 /// Whether everything is current and in order, seen in one pass without allocating: what nearly every read finds.

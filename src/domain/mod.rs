@@ -3,7 +3,8 @@
 //! Nothing here knows a clock, randomness, a runtime, the wire or a database: they arrive as arguments, so every rule
 //! can be tested at any moment and over any history. Start with [`article`] and [`translation`]; the rules of the
 //! product are [`align`] (which paragraph is which), [`freshness`] (does a translation still hold), [`attach`] (who may
-//! replace whose text) and [`quality`] (what can be measured of a text, and what others found in it).
+//! replace whose text), [`workflow`] and [`review`] (how far the work got), [`selection`] and [`reading`] (which text is
+//! served), [`significance`] (how much a revision matters) and [`quality`] (what can be measured of a text).
 
 pub mod access;
 pub mod align;
@@ -24,11 +25,14 @@ pub mod quality;
 pub mod query;
 pub mod reading;
 pub mod request;
+pub mod review;
 pub mod segment;
+pub mod selection;
 pub mod significance;
 pub mod time;
 pub mod translation;
 pub mod url;
+pub mod workflow;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,11 @@
 //! Who or what wrote a text: principals, agents, and the records that nothing clears.
 
-use super::ids::{RequestId, SegmentId};
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+
+use super::ids::{RequestId, SegmentId, TranslationId};
 use super::time::Stamp;
+use super::translation::State;
 
 /// Who makes a call, and on whose word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -33,6 +37,18 @@ impl AgentKind {
     /// Whether texts of this kind must not replace a person's. An import counts: nobody vouches for it.
     pub fn is_machine(self) -> bool {
         self != Self::Human
+    }
+
+    /// Stable: part of every [`AgentIdentity`].
+    fn identity_code(self) -> u8 {
+        match self {
+            Self::Human => 1,
+            Self::Mt => 2,
+            Self::Llm => 3,
+            Self::Tm => 4,
+            Self::Import => 5,
+            Self::Rule => 6,
+        }
     }
 }
 
@@ -87,35 +103,90 @@ impl Agent {
         }
     }
 
-    /// Whether two writes come from the same machine or person: a new model version, prompt or glossary does not make
-    /// another one.
-    pub fn is_same_agent(&self, other: &Self) -> bool {
-        let identity = |a: &Self| {
-            (
-                a.kind,
-                a.person.clone(),
-                a.organization.clone(),
-                a.tool.clone(),
-                a.engine.clone(),
-                a.model.clone(),
-            )
-        };
-        identity(self) == identity(other)
+    /// Bytes of all its texts, each with what a message takes around it.
+    pub fn text_bytes(&self) -> usize {
+        let names = [&self.person, &self.organization, &self.tool, &self.engine];
+        let model = [&self.model, &self.model_version];
+        let revisers = [&self.rev_person, &self.rev_organization, &self.rev_tool];
+        let means = [&self.prompt_id, &self.glossary_id, &self.memory_id];
+        let texts = names.into_iter().chain(model).chain(revisers).chain(means);
+        texts.map(|text| text.len() + 4).sum()
+    }
+
+    /// Who it is. Of a named person the name and the organisation count, whatever tool she uses; of anything else all
+    /// that tells one machine from another. A new model version, prompt or glossary does not make another agent.
+    pub fn identity(&self) -> AgentIdentity {
+        let named_person = self.kind == AgentKind::Human && !self.person.trim().is_empty();
+        let machine =
+            [&self.tool, &self.engine, &self.model].map(|name| if named_person { "" } else { name });
+        let names = [self.person.as_str(), self.organization.as_str()]
+            .into_iter()
+            .chain(machine);
+        let mut hasher = Sha256::new();
+        hasher.update([IDENTITY_VERSION, self.kind.identity_code()]);
+        for name in names {
+            for word in name.split_whitespace() {
+                word.nfc().for_each(|c| hasher.update(u32::from(c).to_be_bytes()));
+                hasher.update(u32::MAX.to_be_bytes());
+            }
+            hasher.update([0; 4]);
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        AgentIdentity(
+            digest
+                .iter()
+                .take(8)
+                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        )
     }
 }
 
-/// One write to a translation. Append-only: a record is stored with the version that it made and never changes.
+/// Who an agent is, as a number that can be compared: 64 bits of SHA-256 over what it declares. It is stored with every
+/// segment, so its definition may only change together with its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AgentIdentity(pub u64);
+
+/// The version of the definition of [`AgentIdentity`]; part of every one.
+const IDENTITY_VERSION: u8 = 1;
+
+/// What a record of provenance is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A text or address was written.
+    Attached,
+    /// Segments were brought to a state.
+    Reviewed,
+    /// Targets were declared to hold for another source text.
+    Acknowledged,
+    /// A translation was chosen to be served.
+    Selected,
+    /// A translation was turned down.
+    Rejected,
+    /// A translation was withdrawn.
+    Detached,
+    /// Scores or issues were added.
+    Scored,
+}
+
+/// One step of the work on a translation. Append-only: a record is stored with the version that it made and never
+/// changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
     /// The commit.
     pub stamp: Stamp,
-    /// Who or what wrote the text.
+    /// What was done.
+    pub step: Step,
+    /// The state that a write or review set; `None` for other steps, and where it was not recorded yet.
+    pub state: Option<State>,
+    /// Why it was done, where the caller said so.
+    pub reason: String,
+    /// Who or what did it.
     pub agent: Agent,
     /// Who made the call.
     pub actor: Actor,
-    /// The segments that the write changed; empty for one that only holds an address.
+    /// The segments that the step changed; empty for a translation that is only an address.
     pub segments: Vec<SegmentId>,
-    /// The source revision that it was made from.
+    /// The source revision that it was made from, reviewed as made from, or acknowledged at.
     pub source_revision: u32,
     /// The call's request id, if it had one.
     pub request_id: Option<RequestId>,
@@ -133,6 +204,47 @@ pub struct Provenance {
     pub duration_ms: u64,
     /// How well a translation memory matched, in per cent, where the caller said so.
     pub match_quality: Option<u32>,
+}
+
+impl Provenance {
+    /// A step of which nothing is known but who did it.
+    pub fn of(step: Step, agent: Agent, actor: Actor) -> Self {
+        Self {
+            stamp: Stamp::PENDING,
+            step,
+            state: None,
+            reason: String::new(),
+            agent,
+            actor,
+            segments: Vec::new(),
+            source_revision: 0,
+            request_id: None,
+            job_id: String::new(),
+            pivot: String::new(),
+            characters: 0,
+            cost_micros: 0,
+            currency: String::new(),
+            duration_ms: 0,
+            match_quality: None,
+        }
+    }
+}
+
+/// What made a selection, who decided it and why: the record of a step that wrote no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What was done.
+    pub step: Step,
+    /// The translation that it was done to; `None` only where it was not recorded yet.
+    pub translation: Option<TranslationId>,
+    /// The translation that was served until then, where another one is served instead.
+    pub replaced: Option<TranslationId>,
+    /// Who or what decided, where the caller said so.
+    pub agent: Option<Agent>,
+    /// Why, where the caller said so.
+    pub reason: String,
+    /// The call's request id, if it had one.
+    pub request_id: Option<RequestId>,
 }
 
 /// What a translation's text comes from, computed from its provenance.

@@ -17,6 +17,7 @@ use super::time::Stamp;
 use super::translation::{Binding, Disposition, SegmentOrigin, State, TranslationHead};
 
 pub(super) mod naive;
+mod workflow;
 use naive::{naive_align, naive_dice};
 
 /// Paragraphs: variants of one base are similar, different bases are not.
@@ -231,8 +232,10 @@ fn binding(id: &SegmentId, source_revision: u32, source_hash: TextHash) -> Bindi
         state: State::Translated,
         sub_state: String::new(),
         writer: AgentKind::Human,
+        author: None,
         origin: SegmentOrigin::Human,
         reviewed: false,
+        copied: false,
     }
 }
 
@@ -245,6 +248,8 @@ fn address(source_revision: u32, source_content_hash: TextHash, uri: &str) -> Tr
         source_revision,
         source_content_hash,
         external_uri: uri.to_owned(),
+        external_state: State::Translated,
+        external_reviewed: false,
         bindings: vec![],
         scored: false,
         created: Stamp::PENDING,

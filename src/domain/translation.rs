@@ -3,19 +3,21 @@
 //! A [`Slot`] holds what a decision needs of all its translations, without texts. The texts are in immutable
 //! [`TranslationVersion`]s. Three axes are independent: state, freshness (derived, never stored) and disposition.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::article::ArticleId;
 use super::etag::Etag;
 use super::history::History;
 use super::ids::{SegmentId, TranslationId};
 use super::language::Language;
-use super::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use super::provenance::{Actor, Agent, AgentIdentity, AgentKind, Choice, OriginClass, Provenance};
 use super::quality::evidence::QualityIssue;
 use super::segment::{MarkedText, TextHash};
 use super::time::Stamp;
 
 /// The most translations in a slot.
 pub const MAX_CANDIDATES: usize = 64;
-/// The most target segments of all translations in a slot. A slot is one record that is rewritten whole, about 100 bytes
+/// The most target segments of all translations in a slot. A slot is one record that is rewritten whole, about 110 bytes
 /// a segment.
 pub const MAX_SLOT_SEGMENTS: usize = 100_000;
 
@@ -39,11 +41,11 @@ pub enum Disposition {
     Candidate,
     /// The one that is served; at most one in a slot.
     Active,
-    /// Turned down.
+    /// Turned down, for good.
     Rejected,
     /// Was active until another was selected.
     Superseded,
-    /// Detached.
+    /// Detached, for good.
     Withdrawn,
 }
 
@@ -77,10 +79,14 @@ pub struct Binding {
     pub sub_state: String,
     /// What kind of agent wrote the text last.
     pub writer: AgentKind,
+    /// Who wrote the text last; `None` where it was not recorded yet.
+    pub author: Option<AgentIdentity>,
     /// What the text comes from.
     pub origin: SegmentOrigin,
     /// Whether a person reviewed this very text.
     pub reviewed: bool,
+    /// Whether it stands here only as a copy from another translation, where the work on it was done.
+    pub copied: bool,
 }
 
 /// One translation of a slot, without texts.
@@ -100,6 +106,10 @@ pub struct TranslationHead {
     pub source_content_hash: TextHash,
     /// Where the text is, for a translation whose text is kept elsewhere; empty otherwise.
     pub external_uri: String,
+    /// How far the work on a text that is kept elsewhere got.
+    pub external_state: State,
+    /// Whether a person reviewed the text that is kept elsewhere.
+    pub external_reviewed: bool,
     /// The segments in the source order of the revision last written at.
     pub bindings: Vec<Binding>,
     /// Whether its versions carry quality scores or issues.
@@ -113,13 +123,23 @@ pub struct TranslationHead {
 }
 
 impl TranslationHead {
-    /// The least state of its translatable segments; an address is as far as its agent said.
+    /// The least state of its segments; an address has one of its own.
     pub fn state(&self) -> State {
         self.bindings
             .iter()
             .map(|binding| binding.state)
             .min()
-            .unwrap_or(State::Translated)
+            .unwrap_or(self.external_state)
+    }
+
+    /// Whether it is only an address.
+    pub fn is_address(&self) -> bool {
+        self.bindings.is_empty() && !self.external_uri.is_empty()
+    }
+
+    /// Whether it is out of use for good: it is neither edited nor reviewed nor served again.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.disposition, Disposition::Rejected | Disposition::Withdrawn)
     }
 
     /// What its text comes from. Copies of untranslatable segments count like any other text.
@@ -136,11 +156,44 @@ impl TranslationHead {
             None => match self.agent.kind {
                 AgentKind::Human => OriginClass::Human,
                 AgentKind::Import => OriginClass::Unknown,
+                _ if self.external_reviewed => OriginClass::MachineReviewed,
                 _ => OriginClass::MachineUnreviewed,
             },
             Some(first) if classes.all(|class| class == first) => first,
             Some(_) => OriginClass::Mixed,
         }
+    }
+
+    /// The etag of this state as the version with this number.
+    pub fn etag_of(&self, version: u32) -> Etag {
+        let text = (
+            self.source_revision,
+            &self.bindings,
+            &self.external_uri,
+            &self.agent,
+        );
+        Etag::of(version, &(text, self.external_state, self.external_reviewed))
+    }
+
+    /// The segments that differ from what stood before, in source order, those that were dropped last. What joined as a
+    /// mere copy does not count: nobody worked on it.
+    pub fn changed_since(&self, before: Option<&Self>) -> Vec<SegmentId> {
+        let before: BTreeMap<_, _> = before
+            .into_iter()
+            .flat_map(|before| &before.bindings)
+            .map(|b| (&b.id, b))
+            .collect();
+        let now: BTreeSet<_> = self.bindings.iter().map(|binding| &binding.id).collect();
+        let written = self
+            .bindings
+            .iter()
+            .filter(|binding| match before.get(&binding.id) {
+                Some(old) => old != binding,
+                None => !binding.copied,
+            })
+            .map(|b| &b.id);
+        let dropped = before.keys().copied().filter(|id| !now.contains(id));
+        written.chain(dropped).cloned().collect()
     }
 
     /// Puts the stamp of the commit that writes this translation where it is pending.
@@ -223,7 +276,9 @@ pub struct Selection {
     pub etag: Etag,
     /// The disposition of every translation.
     pub dispositions: Vec<(TranslationId, Disposition)>,
-    /// Who selected.
+    /// What made it and who decided it.
+    pub choice: Choice,
+    /// Who made the call.
     pub actor: Actor,
     /// This selection and the way to earlier ones.
     pub history: History,

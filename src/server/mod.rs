@@ -23,6 +23,7 @@ use crate::api::articles::Articles;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
+use crate::domain::workflow::SelfReview;
 use crate::pb;
 use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
@@ -60,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long running calls may go on after the signal to stop.
     pub grace: Duration,
+    /// Whether an agent may review what it wrote itself.
+    pub self_review: SelfReview,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -73,7 +76,7 @@ pub async fn run(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
-    let service = Service::new(store.clone(), clock.clone());
+    let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
     let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone()));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
     let (stop, stopped) = oneshot::channel::<()>();

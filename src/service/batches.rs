@@ -246,12 +246,14 @@ pub(super) fn revised(
     }
 }
 
-/// What a new revision does to the translation that is served in a language.
+/// What a new revision does to the translation that is served in a language: another segment that is stale is news even
+/// where the whole was stale before.
 fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
     let active = slot.active()?;
-    let from = Freshness::of_translation(active, &old.manifest).overall;
-    let to = Freshness::of_translation(active, &head.manifest).overall;
-    (from != to).then(|| Event {
+    let before = Freshness::of_translation(active, &old.manifest);
+    let after = Freshness::of_translation(active, &head.manifest);
+    let (from, to) = (before.overall, after.overall);
+    (!after.blames_the_same(&before)).then(|| Event {
         language: Some(slot.language.clone()),
         etag: Some(active.etag),
         ..event(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))

@@ -5,7 +5,7 @@ use crate::domain::Violation;
 use crate::domain::access::MissingScope;
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::etag::{Etag, ExpectedEtag};
-use crate::domain::ids::{RequestId, TranslationId};
+use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::language::Language;
 use crate::store::StoreError;
 
@@ -105,8 +105,34 @@ pub enum Error {
     #[error("article \"{0}\" is being changed by many writers at once; retry")]
     Contention(ArticleId),
     /// A state or disposition may not be set this way.
-    #[error("{0}")]
-    IllegalTransition(String),
+    #[error("{}: {problem}", step(.id, .language, *.translation, .segments))]
+    IllegalTransition {
+        /// The article.
+        id: ArticleId,
+        /// The language.
+        language: Language,
+        /// The translation; `None`: a new one.
+        translation: Option<TranslationId>,
+        /// The segments that stand in the way; empty: the translation as a whole.
+        segments: Vec<SegmentId>,
+        /// Why not.
+        problem: String,
+    },
+    /// A machine may not undo or decide this.
+    #[error(
+        "{}: only a person may say this of what a person wrote or reviewed",
+        step(.id, .language, Some(*.translation), .segments)
+    )]
+    PersonRequired {
+        /// The article.
+        id: ArticleId,
+        /// The language.
+        language: Language,
+        /// The translation.
+        translation: TranslationId,
+        /// The segments; empty: the translation as a whole.
+        segments: Vec<SegmentId>,
+    },
     /// The slot is full.
     #[error(
         "article \"{id}\" has no room for another translation into {language}: a language takes {limit} translations and {segment_limit} segments"
@@ -175,6 +201,30 @@ impl Error {
     pub(crate) fn internal(what: &str) -> Self {
         Self::Internal(what.to_owned())
     }
+}
+
+/// What a refused step was about: `translation "t1" of article "a1" into fr, segments s1, s3`.
+fn step(
+    id: &ArticleId,
+    language: &Language,
+    translation: Option<TranslationId>,
+    segments: &[SegmentId],
+) -> String {
+    const NAMED: usize = 20;
+    let which = translation.map_or_else(
+        || "a new translation".to_owned(),
+        |t| format!("translation \"{t}\""),
+    );
+    let named: Vec<_> = segments.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match segments.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let segments = match named.as_slice() {
+        [] => String::new(),
+        named => format!(", segments {}{more}", named.join(", ")),
+    };
+    format!("{which} of article \"{id}\" into {language}{segments}")
 }
 
 fn list(violations: &[Violation]) -> String {

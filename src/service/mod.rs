@@ -12,9 +12,11 @@ use crate::domain::access::Scopes;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::RequestId;
 use crate::domain::provenance::Actor;
+use crate::domain::workflow::SelfReview;
 use crate::store::Store;
 
 pub mod articles;
+pub mod attach;
 mod batches;
 pub mod coverage;
 pub mod diff;
@@ -22,14 +24,19 @@ mod edits;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod provenance;
 pub mod publication;
 pub mod purge;
 pub mod quality;
 mod requests;
 pub mod snapshot;
 pub mod translations;
+mod turns;
+pub mod workflow;
 
 pub use error::{Error, Result};
+
+use turns::Turns;
 
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
@@ -59,12 +66,25 @@ pub struct Request {
 pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    self_review: SelfReview,
+    turns: Arc<Turns>,
 }
 
 impl Service {
-    /// A service over a store.
+    /// A service over a store, where nobody reviews what it wrote itself.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            self_review: SelfReview::Refused,
+            turns: Arc::default(),
+        }
+    }
+
+    /// The same under another policy of reviews.
+    #[must_use]
+    pub fn with_self_review(self, self_review: SelfReview) -> Self {
+        Self { self_review, ..self }
     }
 
     /// The store, for what is no business rule: health, status, closing.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::batches::event;
 use super::snapshot::TranslationSnapshot;
-use super::translations::{TranslationName, check_etag};
+use super::translations::TranslationName;
+use super::workflow::check_etag;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head};

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::articles::Moment;
 use super::{Error, Result, Service};
-use crate::domain::article::{ArticleId, ArticleVersion, Head, Revision};
+use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision};
 use crate::domain::freshness::{Freshness, Overall, StaleSince};
 use crate::domain::history::{At, History, Step, VersionRef};
 use crate::domain::time::{Stamp, Timestamp};
@@ -174,6 +175,23 @@ impl Service {
             Body::Translation(translation) => Ok(translation.clone()),
             _ => Err(wrong_body(version)),
         }
+    }
+
+    /// The segments of a revision.
+    pub(super) async fn manifest(&self, head: &Head, revision: u32) -> Result<Manifest> {
+        if revision == head.revision() {
+            return Ok(head.manifest.clone());
+        }
+        let missing = || Error::RevisionNotFound {
+            id: head.id.clone(),
+            wanted: Moment::Revision(revision),
+            head: head.revision(),
+        };
+        let version = self
+            .find(&head.revisions, At::Number(revision))
+            .await?
+            .ok_or_else(missing)?;
+        Ok(self.revision(&version).await?.content.manifest())
     }
 
     async fn article_version(&self, version: &VersionRef) -> Result<ArticleVersion> {

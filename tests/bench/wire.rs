@@ -55,6 +55,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn serve(directory: &Path) {
     use article_store::api::Limits;
     use article_store::clock::SystemClock;
+    use article_store::domain::workflow::SelfReview;
     use article_store::server::location::{StoreLocation, StoreOptions};
     use article_store::server::{Config, run, runtime};
     use std::sync::Arc;
@@ -74,6 +75,7 @@ fn serve(directory: &Path) {
                 article_bytes: 2 << 20,
             },
             grace: Duration::from_secs(5),
+            self_review: SelfReview::Refused,
         };
         let never = std::future::pending();
         run(listener, store, Arc::new(SystemClock), config, never)

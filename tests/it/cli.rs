@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod scores;
+mod workflow;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
 const PAGE: &str = "examples/pages/makers-market-ar.txt";

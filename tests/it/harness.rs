@@ -20,6 +20,7 @@ use article_store::clock::{Clock, SystemClock};
 use article_store::domain::access::{Scope, Scopes};
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
+use article_store::domain::workflow::SelfReview;
 use article_store::pb;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
@@ -131,6 +132,7 @@ impl Server {
                 anonymous_scopes: setup.anonymous_scopes,
             },
             grace: Duration::from_secs(1),
+            self_review: SelfReview::Refused,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);
@@ -368,6 +370,26 @@ pub(crate) fn fails<T: std::fmt::Debug>(
         "{failure:?}"
     );
     failure
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below another, which must not be 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        (mixed % end as u64) as usize
+    }
 }
 
 /// The lines of a compressed file among the shared data; `None`, said aloud, where it is absent.

@@ -5,6 +5,7 @@ mod quality;
 mod query;
 mod reading;
 mod translation;
+mod workflow;
 
 use std::collections::HashSet;
 
@@ -30,6 +31,7 @@ pub(super) use quality::quality_issues;
 pub(super) use query::query;
 pub(super) use reading::reading;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
+pub(super) use workflow::{acknowledgement, name, rejection, review, selection, withdrawal};
 
 /// Wrong fields, gathered while a request is converted.
 #[derive(Default)]

@@ -110,10 +110,10 @@ pub(in crate::api) fn attached_state(number: i32, fields: &mut Fields) -> Option
     )
 }
 
-/// Who wrote a text.
+/// Who did something.
 pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Option<Agent> {
     let Some(agent) = agent else {
-        fields.wrong("agent", "is required: who or what wrote the text");
+        fields.wrong("agent", "is required: who or what did the work");
         return None;
     };
     let kind = match fields.choice("agent.kind", agent.kind, pb::AgentKind::try_from) {

@@ -4,8 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::Violation;
+use crate::domain::article::ManifestEntry;
 use crate::domain::ids::SegmentId;
+use crate::domain::provenance::{AgentKind, OriginClass};
 use crate::domain::segment::Role;
+use crate::domain::selection::Decided;
+use crate::domain::translation::SegmentOrigin;
+use crate::domain::workflow::Obstacle;
 
 fn text(text: &str) -> TargetText {
     TargetText {
@@ -64,6 +69,7 @@ impl Shelf {
             material: &material,
             target: Target::Active,
             state: State::Translated,
+            self_review: SelfReview::Refused,
             overwrite_human: false,
             provenance: &provenance,
             scores: &[],
@@ -71,7 +77,7 @@ impl Shelf {
         change(&mut attach);
         let plan = plan(&attach)?;
         let versions: Vec<_> = plan.needs(&attach).map(|base| &self.versions[&base.id]).collect();
-        match plan.write(&attach, &versions) {
+        match plan.write(&attach, &versions)? {
             Decision::Unchanged(id) => Ok((id, Outcome::Unchanged)),
             Decision::Write(written) => {
                 let answer = (written.id, written.outcome);
@@ -207,35 +213,184 @@ fn the_same_text_for_another_source_is_a_new_binding_and_keeps_its_origin() {
     );
 }
 
+fn person(name: &str) -> Agent {
+    Agent {
+        person: name.into(),
+        ..Agent::of_kind(AgentKind::Human)
+    }
+}
+
 #[test]
-fn an_author_cannot_review_and_a_withdrawn_text_is_not_edited() {
+fn a_reviewer_may_attach_the_very_text_of_another_and_nothing_else() {
+    let source = manifest(&["t", "one", "two"]);
+    let mut slot = Shelf::default();
+    let mt = || agent(AgentKind::Mt, "e");
+    let as_reviewed = |attach: &mut Attach<'_>| attach.state = State::Reviewed;
+    let own = |id, segments: &[SegmentId]| {
+        let refusal = workflow::Refusal::Obstacle(id, Obstacle::OwnText, segments.to_vec());
+        Err(Refusal::Step(refusal))
+    };
+    assert_eq!(
+        slot.attach(mt(), 1, &source, &[(S1, "un")], as_reviewed),
+        own(None, &[S1])
+    );
+    slot.attach(mt(), 1, &source, &[(T, "T"), (S1, "un"), (S2, "deux")], |_| {})
+        .unwrap();
+    // The author, sending it again; another one, changing one of two texts on the way.
+    let id = Some(TranslationId(1));
+    assert_eq!(
+        slot.attach(mt(), 1, &source, &[(S1, "un")], as_reviewed),
+        own(id, &[S1])
+    );
+    let mixed = [(S1, "un"), (S2, "DEUX")];
+    assert_eq!(
+        slot.attach(person("Leïla"), 1, &source, &mixed, as_reviewed),
+        own(id, &[S2])
+    );
+    let reviewed = slot.attach(person("Leïla"), 1, &source, &[(S1, "un")], as_reviewed);
+    assert_eq!(reviewed, Ok((TranslationId(1), Outcome::Changed)));
+    let head = slot.head(TranslationId(1));
+    assert_eq!(
+        (head.state(), head.origin_class()),
+        (State::Translated, OriginClass::Mixed)
+    );
+    let binding = &head.bindings[1];
+    assert_eq!((binding.state, binding.reviewed), (State::Reviewed, true));
+    assert_eq!(
+        binding.author,
+        Some(mt().identity()),
+        "the text is still the machine's"
+    );
+    let provenance = &slot.versions[&TranslationId(1)].provenance;
+    assert_eq!(
+        (provenance.step, provenance.state),
+        (Step::Attached, Some(State::Reviewed))
+    );
+    // Neither the same text again nor an edit beside it lowers it; an edit of it does.
+    slot.attach(person("Omar"), 1, &source, &[(S1, "un"), (S2, "Deux")], |_| {})
+        .unwrap();
+    assert_eq!(slot.head(TranslationId(1)).bindings[1].state, State::Reviewed);
+    slot.attach(person("Omar"), 1, &source, &[(S1, "Un")], |_| {})
+        .unwrap();
+    let binding = &slot.head(TranslationId(1)).bindings[1];
+    assert_eq!(
+        (binding.state, binding.reviewed, binding.origin),
+        (State::Translated, false, SegmentOrigin::Postedited)
+    );
+}
+
+#[test]
+fn a_review_of_the_text_at_an_address_follows_the_same_rules() {
     let source = manifest(&["t", "one"]);
     let mut slot = Shelf::default();
-    let person = || agent(AgentKind::Human, "");
-    let review = slot.attach(person(), 1, &source, &[(S1, "un")], |attach| {
+    let attach = |slot: &mut Shelf, agent: Agent, state| {
+        slot.attach(agent, 1, &source, &[], |attach| {
+            attach.material = &Material::External("https://e.example/1");
+            attach.state = state;
+        })
+    };
+    let refusal = workflow::Refusal::Obstacle(None, Obstacle::OwnText, vec![]);
+    assert_eq!(
+        attach(&mut slot, person("Leïla"), State::Final),
+        Err(Refusal::Step(refusal))
+    );
+    attach(&mut slot, agent(AgentKind::Mt, "e"), State::Initial).unwrap();
+    assert_eq!(slot.head(TranslationId(1)).state(), State::Initial);
+    attach(&mut slot, person("Leïla"), State::Final).unwrap();
+    assert_eq!(slot.head(TranslationId(1)).state(), State::Final);
+    // From then on no machine replaces it.
+    let diverted = slot.attach(agent(AgentKind::Llm, "m"), 1, &source, &[(S1, "un")], |_| {});
+    assert_eq!(diverted, Ok((TranslationId(2), Outcome::Diverted)));
+}
+
+#[test]
+fn what_was_reviewed_in_a_machines_candidate_is_no_longer_its_own() {
+    let source = manifest(&["t", "one", "two"]);
+    let mut slot = Shelf::default();
+    let mt = || agent(AgentKind::Mt, "e");
+    slot.attach(
+        person("Leïla"),
+        1,
+        &source,
+        &[(T, "T"), (S1, "un"), (S2, "deux")],
+        |_| {},
+    )
+    .unwrap();
+    // Copies of her text may be replaced in the candidate, one after the other.
+    for (text, words) in [(S1, "UN"), (S2, "DEUX"), (T, "t")] {
+        let diverted = slot.attach(mt(), 1, &source, &[(text, words)], |_| {});
+        assert_eq!(diverted, Ok((TranslationId(2), Outcome::Diverted)));
+    }
+    let reviewed = slot.attach(person("Leïla"), 1, &source, &[(S1, "UN")], |attach| {
+        attach.target = Target::Existing(TranslationId(2));
         attach.state = State::Reviewed;
     });
-    assert_eq!(review, Err(Refusal::OwnReview(State::Reviewed)));
-    slot.attach(person(), 1, &source, &[(S1, "un")], |_| {}).unwrap();
-    let (detached, selection) = slot
-        .slot
-        .as_ref()
-        .unwrap()
-        .detach(TranslationId(1), Actor::default())
+    assert_eq!(reviewed, Ok((TranslationId(2), Outcome::Changed)));
+    // She wrote there last, so it is hers; and where only the state moved, the review stands in the way.
+    let mut heads = slot.slot.clone().unwrap();
+    heads.translations[1].agent = mt();
+    slot.slot = Some(heads);
+    let next = slot.attach(mt(), 1, &source, &[(S1, "uno")], |_| {});
+    assert_eq!(next, Ok((TranslationId(3), Outcome::Diverted)));
+    let beside = slot.attach(mt(), 1, &source, &[(S2, "dos")], |_| {});
+    assert_eq!(beside, Ok((TranslationId(2), Outcome::Diverted)));
+}
+
+#[test]
+fn a_late_result_of_a_machine_drops_no_newer_text_of_a_person() {
+    let old = manifest(&["t", "one"]);
+    let new = manifest(&["t", "one", "two"]);
+    let mut slot = Shelf::default();
+    let mt = || agent(AgentKind::Mt, "e");
+    slot.attach(mt(), 1, &old, &[(T, "T"), (S1, "un")], |_| {})
         .unwrap();
-    assert_eq!(
-        selection.dispositions,
-        [(TranslationId(1), Disposition::Withdrawn)]
-    );
-    assert!(detached.detach(TranslationId(1), Actor::default()).is_none());
-    slot.slot = Some(detached);
+    slot.attach(person("Leïla"), 2, &new, &[(S2, "deux")], |_| {})
+        .unwrap();
+    let late = slot.attach(mt(), 1, &old, &[(S1, "UN")], |_| {});
+    assert_eq!(late, Ok((TranslationId(2), Outcome::Diverted)));
+    assert_eq!(slot.texts(TranslationId(1)).len(), 3);
+    // What left the source for good goes with any write made since.
+    let Manifest(mut entries) = new;
+    entries.pop();
+    let after = slot.attach(mt(), 3, &Manifest(entries), &[(S1, "UN")], |_| {});
+    assert_eq!(after, Ok((TranslationId(1), Outcome::Changed)));
+    assert_eq!(slot.texts(TranslationId(1)).len(), 2);
+}
+
+#[test]
+fn a_closed_text_is_not_edited() {
+    let source = manifest(&["t", "one"]);
+    let person = || agent(AgentKind::Human, "");
     let edit = |attach: &mut Attach<'_>| attach.target = Target::Existing(TranslationId(1));
-    let refused = slot.attach(person(), 1, &source, &[(S1, "deux")], edit);
-    assert_eq!(refused, Err(Refusal::Withdrawn(TranslationId(1))));
-    // The next plain write makes a new one, which is served.
-    let next = slot.attach(person(), 1, &source, &[(S1, "deux")], |_| {});
-    assert_eq!(next, Ok((TranslationId(2), Outcome::Created)));
-    assert_eq!(slot.slot.unwrap().active().unwrap().id, TranslationId(2));
+    for rejected in [false, true] {
+        let mut slot = Shelf::default();
+        slot.attach(person(), 1, &source, &[(S1, "un")], |_| {}).unwrap();
+        let before = slot.slot.as_ref().unwrap();
+        let dispose = |slot: &Slot| match rejected {
+            true => slot.reject(TranslationId(1), Decided::default()),
+            false => slot.detach(TranslationId(1), Decided::default()),
+        };
+        let (closed, selection) = dispose(before).unwrap().unwrap();
+        let disposition = match rejected {
+            true => Disposition::Rejected,
+            false => Disposition::Withdrawn,
+        };
+        assert_eq!(selection.dispositions, [(TranslationId(1), disposition)]);
+        assert_ne!(closed.etag, before.etag);
+        assert_eq!(dispose(&closed), Ok(None));
+        let refusal = workflow::Refusal::Closed(TranslationId(1), disposition);
+        assert_eq!(
+            closed.select(TranslationId(1), Decided::default()),
+            Err(refusal.clone())
+        );
+        slot.slot = Some(closed);
+        let refused = slot.attach(person(), 1, &source, &[(S1, "deux")], edit);
+        assert_eq!(refused, Err(Refusal::Step(refusal)));
+        // The next plain write makes a new one, which is served.
+        let next = slot.attach(person(), 1, &source, &[(S1, "deux")], |_| {});
+        assert_eq!(next, Ok((TranslationId(2), Outcome::Created)));
+        assert_eq!(slot.slot.unwrap().active().unwrap().id, TranslationId(2));
+    }
 }
 
 #[test]

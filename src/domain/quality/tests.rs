@@ -70,8 +70,10 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
         state: State::Translated,
         sub_state: String::new(),
         writer: AgentKind::Mt,
+        author: None,
         origin: SegmentOrigin::Machine,
         reviewed: false,
+        copied: false,
     };
     TranslationVersion {
         head: TranslationHead {
@@ -85,6 +87,8 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
             source_revision: source.history.newest.number,
             source_content_hash: source.content.manifest().content_hash(),
             external_uri: String::new(),
+            external_state: State::Translated,
+            external_reviewed: false,
             bindings: source.content.body.iter().zip(targets).map(bind).collect(),
             scored: false,
             created: Stamp::PENDING,

@@ -18,7 +18,9 @@ use crate::domain::freshness::Overall;
 use crate::domain::history::{History, VersionRef};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::language::Language;
-use crate::domain::provenance::{Actor, Agent, AgentKind, OriginClass, Provenance};
+use crate::domain::provenance::{
+    Actor, Agent, AgentIdentity, AgentKind, Choice, OriginClass, Provenance, Step,
+};
 use crate::domain::quality::evidence::{Severity, Side};
 use crate::domain::query::{IndexRow, IndexedDate, Standing};
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
@@ -42,7 +44,8 @@ pub(super) use log::{
 use quality::{issue, issue_record};
 pub(super) use translation::{decode_slot, encode_slot};
 use translation::{
-    provenance, provenance_record, request_id, score, score_record, translation, translation_record,
+    provenance, provenance_record, request_id, score, score_record, selection, selection_record, translation,
+    translation_record,
 };
 
 /// Why a record's message does not make an entity; the caller knows which record.
@@ -103,6 +106,10 @@ codes!(state_code, state, State, {
 codes!(disposition_code, disposition, Disposition, {
     Disposition::Candidate => 1, Disposition::Active => 2, Disposition::Rejected => 3, Disposition::Superseded => 4,
     Disposition::Withdrawn => 5,
+});
+codes!(step_code, step, Step, {
+    Step::Attached => 1, Step::Reviewed => 2, Step::Acknowledged => 3, Step::Selected => 4, Step::Rejected => 5,
+    Step::Detached => 6, Step::Scored => 7,
 });
 codes!(origin_code, origin, SegmentOrigin, {
     SegmentOrigin::Machine => 1, SegmentOrigin::Postedited => 2, SegmentOrigin::Human => 3, SegmentOrigin::Imported => 4,
@@ -486,19 +493,7 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
             quality_scores: version.quality_scores.iter().map(score_record).collect(),
             quality_issues: version.quality_issues.iter().map(issue_record).collect(),
         }),
-        Body::Selection(selection) => Record::Selection(rec::Selection {
-            etag: etag_record(selection.etag),
-            dispositions: selection
-                .dispositions
-                .iter()
-                .map(|(id, d)| rec::DispositionOf {
-                    translation: id.0,
-                    disposition: disposition_code(*d),
-                })
-                .collect(),
-            actor: actor_record(&selection.actor),
-            history: history_record(&selection.history),
-        }),
+        Body::Selection(selection) => Record::Selection(selection_record(selection)),
     };
     rec::Body { body: Some(record) }.encode_to_vec()
 }
@@ -544,17 +539,7 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                 .map(|i| issue(i, own))
                 .collect::<Result<_>>()?,
         }),
-        Record::Selection(record) => Body::Selection(Selection {
-            stamp: own,
-            etag: etag(record.etag)?,
-            dispositions: record
-                .dispositions
-                .into_iter()
-                .map(|d| Ok((TranslationId(d.translation), disposition(d.disposition)?)))
-                .collect::<Result<_>>()?,
-            actor: actor(record.actor),
-            history: history(record.history, own)?,
-        }),
+        Record::Selection(record) => Body::Selection(selection(record, own)?),
     })
 }
 

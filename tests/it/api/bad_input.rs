@@ -12,7 +12,7 @@ use crate::harness::{ARTICLE_BYTES, LIMIT, Server, blames, fails, failure, frame
 
 const ARTICLES: &str = "/articlestore.v1.ArticleService";
 const TRANSLATIONS: &str = "/articlestore.v1.TranslationService";
-const UNARY: [&str; 13] = [
+const UNARY: [&str; 18] = [
     "/articlestore.v1.ArticleService/CreateArticle",
     "/articlestore.v1.ArticleService/GetArticle",
     "/articlestore.v1.ArticleService/BatchGetArticles",
@@ -25,6 +25,11 @@ const UNARY: [&str; 13] = [
     "/articlestore.v1.TranslationService/AttachTranslation",
     "/articlestore.v1.TranslationService/GetTranslation",
     "/articlestore.v1.TranslationService/ListTranslations",
+    "/articlestore.v1.TranslationService/ReviewTranslation",
+    "/articlestore.v1.TranslationService/SelectTranslation",
+    "/articlestore.v1.TranslationService/RejectTranslation",
+    "/articlestore.v1.TranslationService/AcknowledgeSource",
+    "/articlestore.v1.TranslationService/ListProvenance",
     "/articlestore.v1.TranslationService/DetachTranslation",
 ];
 const YEAR_44798: Timestamp = Timestamp {

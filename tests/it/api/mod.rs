@@ -20,15 +20,20 @@ mod diff;
 mod histories;
 mod listing;
 mod ntrex;
+mod oracle;
 mod past;
 mod purge;
 mod quality;
 mod reading;
 mod retries;
 mod standard;
+mod story;
 mod streams;
 mod translations;
 mod visibility;
+mod workflow;
+mod workflow_histories;
+mod workflow_race;
 
 /// A text as a segment.
 fn segment(text: &str) -> pb::Segment {

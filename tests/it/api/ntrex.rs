@@ -10,13 +10,13 @@ use pb::{AgentKind, Freshness};
 use super::{agent, body, rewrite, segment, target};
 use crate::harness::{Server, shared_lines};
 
-struct Document {
+pub(super) struct Document {
     id: String,
-    segments: Vec<String>,
-    translations: BTreeMap<String, Vec<String>>,
+    pub(super) segments: Vec<String>,
+    pub(super) translations: BTreeMap<String, Vec<String>>,
 }
 
-fn documents() -> Option<Vec<Document>> {
+pub(super) fn documents() -> Option<Vec<Document>> {
     let lines = shared_lines("ntrex-news.jsonl.xz")?;
     let texts = |value: &serde_json::Value| -> Vec<String> {
         let texts = value.as_array().unwrap().iter();

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use super::{
     agent, article, attach, body, by_id, create, full_article, get, rewrite, segment, small_form,
-    update_request,
+    update_request, workflow,
 };
 use crate::harness::{Server, failure, frame};
 
@@ -85,6 +85,46 @@ impl Mutation {
         };
         Self::new(&format!("{TRANSLATIONS}/AttachTranslation"), &request, |r| {
             r.agent.as_mut().unwrap().model.push('x');
+        })
+    }
+
+    fn review(request: pb::ReviewTranslationRequest) -> Self {
+        let request = pb::ReviewTranslationRequest {
+            request_id: request_id(),
+            ..request
+        };
+        Self::new(&format!("{TRANSLATIONS}/ReviewTranslation"), &request, |r| {
+            r.reason.push('x');
+        })
+    }
+
+    fn select(request: pb::SelectTranslationRequest) -> Self {
+        let request = pb::SelectTranslationRequest {
+            request_id: request_id(),
+            ..request
+        };
+        Self::new(&format!("{TRANSLATIONS}/SelectTranslation"), &request, |r| {
+            r.reason.push('x');
+        })
+    }
+
+    fn reject(request: pb::RejectTranslationRequest) -> Self {
+        let request = pb::RejectTranslationRequest {
+            request_id: request_id(),
+            ..request
+        };
+        Self::new(&format!("{TRANSLATIONS}/RejectTranslation"), &request, |r| {
+            r.reason.push('x');
+        })
+    }
+
+    fn acknowledge(request: pb::AcknowledgeSourceRequest) -> Self {
+        let request = pb::AcknowledgeSourceRequest {
+            request_id: request_id(),
+            ..request
+        };
+        Self::new(&format!("{TRANSLATIONS}/AcknowledgeSource"), &request, |r| {
+            r.reason.push('x');
         })
     }
 
@@ -231,6 +271,79 @@ async fn a_retry_gives_the_first_answer_and_applies_nothing_twice() {
         );
     }
     assert_eq!(server.export().await, before);
+    server.check().await;
+}
+
+/// Steps of the workflow are judgements of a text that was read, so that each is made when its turn comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_step_gives_the_first_answer_too() {
+    let server = Server::sled().await;
+    create(&server, article("a", &["الأولى", "الثانية"])).await;
+    attach(&server, small_form("a", "en", 1, &["one", "two"])).await;
+    let mut candidate = small_form("a", "en", 1, &["1", "2"]);
+    candidate.new_candidate = true;
+    attach(&server, candidate).await;
+    let mut sent: Vec<(Mutation, Bytes)> = Vec::new();
+    for turn in 0..10 {
+        let (mine, head) = {
+            let read = super::translation(&server, "a", "en", "t1").await;
+            (read.summary.unwrap(), get(&server, "a").await.revision)
+        };
+        let review = |state: pb::TranslationState| pb::ReviewTranslationRequest {
+            state: state.into(),
+            reason: "because".into(),
+            ..workflow::review("Leïla", &mine.etag)
+        };
+        let mutation = match turn {
+            // Every second one finds its work done.
+            0 | 1 => Mutation::review(review(pb::TranslationState::Reviewed)),
+            2 => Mutation::review(review(pb::TranslationState::Initial)),
+            3 => Mutation::select(workflow::select("t2", &mine.slot_etag)),
+            4 => Mutation::select(workflow::select("t2", "")),
+            5 => Mutation::select(workflow::select("t1", &mine.slot_etag)),
+            6 | 7 => Mutation::acknowledge(workflow::acknowledge("Omar", &mine.etag, head)),
+            _ => Mutation::reject(workflow::reject("t2", "no")),
+        };
+        let first = mutation.send(&server).await.unwrap();
+        let (before, seq) = (server.export().await, server.seq().await);
+        assert_eq!(mutation.send(&server).await.unwrap(), first, "turn {turn}");
+        let refused = failure(
+            &server
+                .raw(&mutation.path, mutation.other.clone())
+                .await
+                .unwrap_err(),
+        );
+        assert_eq!(refused.reason, "REQUEST_ID_REUSED", "turn {turn}");
+        assert_eq!((server.export().await, server.seq().await), (before, seq));
+        if turn % 2 == 1 {
+            let texts = [format!("كتب آخر {turn}"), "الثانية".to_owned()];
+            rewrite(&server, "a", &texts).await;
+            let mut other = by_id("a", "en", 1, &[("s2", &format!("interfering {turn}"))]);
+            other.translation_id = "t1".into();
+            other.agent = agent(pb::AgentKind::Human, "Nora");
+            attach(&server, other).await;
+        }
+        sent.push((mutation, first));
+    }
+    let before = server.export().await;
+    let server = server.restart().await;
+    for (mutation, first) in &sent {
+        assert_eq!(mutation.send(&server).await.unwrap(), *first, "{}", mutation.path);
+    }
+    assert_eq!(server.export().await, before);
+    for round in 0..10 {
+        let mine = super::translation(&server, "a", "en", "t1")
+            .await
+            .summary
+            .unwrap();
+        let to = [pb::TranslationState::Final, pb::TranslationState::Initial][round % 2];
+        let again = pb::ReviewTranslationRequest {
+            state: to.into(),
+            reason: "because".into(),
+            ..workflow::review("Leïla", &mine.etag)
+        };
+        race(&server, &Mutation::review(again), false).await;
+    }
     server.check().await;
 }
 

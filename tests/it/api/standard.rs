@@ -175,6 +175,20 @@ async fn without_its_store_the_server_says_so_and_is_not_healthy() {
         ..Default::default()
     };
     unavailable(refused(translations.detach_translation(detach).await));
+    use super::workflow::{acknowledge, reject, review, select};
+    unavailable(refused(
+        translations.review_translation(review("Leïla", "1-0")).await,
+    ));
+    unavailable(refused(translations.select_translation(select("t1", "")).await));
+    unavailable(refused(translations.reject_translation(reject("t1", "x")).await));
+    let acknowledgement = acknowledge("Leïla", "1-0", 1);
+    unavailable(refused(translations.acknowledge_source(acknowledgement).await));
+    let list = pb::ListProvenanceRequest {
+        article_id: id(),
+        language: "en".into(),
+        ..Default::default()
+    };
+    unavailable(refused(translations.list_provenance(list).await));
     let heard = tokio::time::timeout(LIMIT, watch.message()).await.unwrap();
     assert_eq!(heard.unwrap().unwrap().status(), ServingStatus::NotServing);
 }

@@ -625,7 +625,7 @@ async fn a_slot_holds_64_translations() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn states_of_an_author_end_at_translated() {
+async fn states_of_an_author_end_at_translated_and_those_of_a_reviewer_do_not() {
     let server = Server::memory().await;
     three(&server).await;
     let with = |state: TranslationState, text: &str| pb::AttachTranslationRequest {
@@ -646,16 +646,28 @@ async fn states_of_an_author_end_at_translated() {
         (TranslationState::Translated, AttachOutcome::Unchanged)
     );
     for state in [TranslationState::Reviewed, TranslationState::Final] {
-        let refused = fails(
-            server
-                .translations()
-                .attach_translation(human(with(state, "one")))
-                .await,
-            Code::FailedPrecondition,
-            "ILLEGAL_TRANSITION",
-        );
-        assert!(refused.message.contains("another person"), "{}", refused.message);
+        // The author, and another who changes the text on the way.
+        for request in [with(state, "one"), human(with(state, "One"))] {
+            let refused = fails(
+                server.translations().attach_translation(request).await,
+                Code::FailedPrecondition,
+                "ILLEGAL_TRANSITION",
+            );
+            assert!(refused.message.contains("another person"), "{}", refused.message);
+            assert_eq!(refused.metadata["translation_id"], "t1");
+            assert!(refused.metadata["segment_ids"].contains("s1"), "{refused:?}");
+        }
     }
+    // Another who sends the very text is a reviewer.
+    let (reviewed, outcome) = attach(&server, human(with(TranslationState::Reviewed, "one"))).await;
+    assert_eq!(
+        (reviewed.state(), reviewed.origin_class(), outcome),
+        (
+            TranslationState::Reviewed,
+            OriginClass::MachineReviewed,
+            AttachOutcome::Updated
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

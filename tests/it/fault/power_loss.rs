@@ -13,6 +13,7 @@ use std::time::Duration;
 use article_store::api::Limits;
 use article_store::clock::SystemClock;
 use article_store::domain::access::Scopes;
+use article_store::domain::workflow::SelfReview;
 use article_store::server;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
@@ -62,6 +63,7 @@ async fn server_that_reopens() {
             anonymous_scopes: Scopes::default(),
         },
         grace: Duration::from_secs(1),
+        self_review: SelfReview::Refused,
     };
     let stopped = async {
         stop.recv().await;

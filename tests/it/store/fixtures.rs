@@ -22,6 +22,7 @@ use article_store::domain::segment::{DraftSegment, MarkedText};
 use article_store::domain::time::{Stamp, Timestamp};
 use article_store::domain::translation::{State, TranslationVersion};
 use article_store::domain::url::CanonicalUrl;
+use article_store::domain::workflow::SelfReview;
 use article_store::store::{ArticleState, Batch, Body, Expect, Result, Store};
 
 pub(crate) fn id(text: &str) -> ArticleId {
@@ -285,6 +286,7 @@ pub(crate) async fn attach(
         material: &material,
         target: Target::Active,
         state: State::Translated,
+        self_review: SelfReview::Refused,
         overwrite_human: false,
         provenance: &provenance(agent, Actor::default(), head.revision(), None),
         scores: &[],
@@ -302,7 +304,7 @@ pub(crate) async fn attach(
             other => panic!("{other:?} is no translation"),
         })
         .collect();
-    let Decision::Write(written) = plan.write(&attach, &bases) else {
+    let Decision::Write(written) = plan.write(&attach, &bases).unwrap() else {
         panic!("the texts are those that are there");
     };
     let expected = slot.map(|slot| slot.version);

@@ -123,6 +123,9 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::EmbargoLifted => 21,
         Kind::ArticlePurged => 22,
         Kind::TranslationScored(_) => 36,
+        Kind::TranslationReviewed(_) => 30,
+        Kind::TranslationRejected(_) => 31,
+        Kind::TranslationAcknowledged(_) => 32,
     }
 }
 
@@ -156,9 +159,12 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
         scope: Some(scope_record(&event.scope)),
         previous: event.previous.as_ref().map(scope_record),
         translation: match &event.kind {
-            Kind::TranslationAttached(id) | Kind::TranslationDetached(id) | Kind::TranslationScored(id) => {
-                Some(id.0)
-            }
+            Kind::TranslationAttached(id)
+            | Kind::TranslationScored(id)
+            | Kind::TranslationDetached(id)
+            | Kind::TranslationReviewed(id)
+            | Kind::TranslationRejected(id)
+            | Kind::TranslationAcknowledged(id) => Some(id.0),
             Kind::TranslationSelected(id) => id.map(|id| id.0),
             _ => None,
         },
@@ -199,6 +205,9 @@ fn event(record: rec::Event) -> Result<Event> {
         21 => Kind::EmbargoLifted,
         22 => Kind::ArticlePurged,
         36 => Kind::TranslationScored(some(translation, "translation")?),
+        30 => Kind::TranslationReviewed(some(translation, "translation")?),
+        31 => Kind::TranslationRejected(some(translation, "translation")?),
+        32 => Kind::TranslationAcknowledged(some(translation, "translation")?),
         _ => return Err(malformed("event kind")),
     };
     Ok(Event {

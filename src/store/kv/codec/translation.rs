@@ -50,6 +50,8 @@ fn binding_record(binding: &Binding) -> rec::Binding {
         writer: kind_code(binding.writer),
         origin: origin_code(binding.origin),
         reviewed: binding.reviewed,
+        author: binding.author.map(|author| author.0),
+        copied: binding.copied,
     }
 }
 
@@ -64,6 +66,8 @@ fn binding(record: rec::Binding) -> Result<Binding> {
         writer: agent_kind(record.writer)?,
         origin: origin(record.origin)?,
         reviewed: record.reviewed,
+        author: record.author.map(AgentIdentity),
+        copied: record.copied,
     })
 }
 
@@ -76,6 +80,8 @@ pub(super) fn translation_record(head: &TranslationHead) -> rec::TranslationHead
         source_revision: head.source_revision,
         source_content_hash: head.source_content_hash.0.to_vec(),
         external_uri: head.external_uri.clone(),
+        external_state: state_code(head.external_state),
+        external_reviewed: head.external_reviewed,
         bindings: head.bindings.iter().map(binding_record).collect(),
         scored: head.scored,
         created: stamp_record(head.created),
@@ -93,6 +99,11 @@ pub(super) fn translation(record: rec::TranslationHead, own: Stamp) -> Result<Tr
         source_revision: record.source_revision,
         source_content_hash: hash(&record.source_content_hash)?,
         external_uri: record.external_uri,
+        external_state: match record.external_state {
+            0 => State::Translated,
+            code => state(code)?,
+        },
+        external_reviewed: record.external_reviewed,
         bindings: record.bindings.into_iter().map(binding).collect::<Result<_>>()?,
         scored: record.scored,
         created: stamp(record.created, own)?,
@@ -144,6 +155,9 @@ pub(super) fn provenance_record(provenance: &Provenance) -> rec::Provenance {
         currency: provenance.currency.clone(),
         duration_ms: provenance.duration_ms,
         match_quality: provenance.match_quality,
+        step: step_code(provenance.step),
+        state: provenance.state.map(state_code).unwrap_or_default(),
+        reason: provenance.reason.clone(),
     }
 }
 
@@ -171,6 +185,81 @@ pub(super) fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenan
         currency: record.currency,
         duration_ms: record.duration_ms,
         match_quality: record.match_quality,
+        step: match record.step {
+            0 => Step::Attached,
+            code => step(code)?,
+        },
+        state: (record.state != 0).then(|| state(record.state)).transpose()?,
+        reason: record.reason,
+    })
+}
+
+pub(super) fn selection_record(selection: &Selection) -> rec::Selection {
+    let disposition = |(id, disposition): &(TranslationId, Disposition)| rec::DispositionOf {
+        translation: id.0,
+        disposition: disposition_code(*disposition),
+    };
+    let choice = &selection.choice;
+    rec::Selection {
+        etag: etag_record(selection.etag),
+        dispositions: selection.dispositions.iter().map(disposition).collect(),
+        actor: actor_record(&selection.actor),
+        history: history_record(&selection.history),
+        choice: Some(rec::Choice {
+            step: step_code(choice.step),
+            translation: choice.translation.map(|id| id.0).unwrap_or_default(),
+            replaced: choice.replaced.map(|id| id.0).unwrap_or_default(),
+            agent: choice.agent.as_ref().map(agent_record),
+            reason: choice.reason.clone(),
+            request_id: choice.request_id.map(|id| id.0.to_vec()).unwrap_or_default(),
+        }),
+    }
+}
+
+pub(super) fn selection(record: rec::Selection, own: Stamp) -> Result<Selection> {
+    let disposition =
+        |of: rec::DispositionOf| Ok((TranslationId(of.translation), disposition(of.disposition)?));
+    let history = history(record.history, own)?;
+    let choice = match record.choice {
+        Some(record) => choice(record)?,
+        None => Choice {
+            step: if history.newest.part == 0 {
+                Step::Detached
+            } else {
+                Step::Attached
+            },
+            translation: None,
+            replaced: None,
+            agent: None,
+            reason: String::new(),
+            request_id: None,
+        },
+    };
+    Ok(Selection {
+        stamp: own,
+        etag: etag(record.etag)?,
+        dispositions: record
+            .dispositions
+            .into_iter()
+            .map(disposition)
+            .collect::<Result<_>>()?,
+        choice,
+        actor: actor(record.actor),
+        history,
+    })
+}
+
+fn choice(record: rec::Choice) -> Result<Choice> {
+    let translation = |number| (number != 0).then_some(TranslationId(number));
+    Ok(Choice {
+        step: step(record.step)?,
+        translation: translation(record.translation),
+        replaced: translation(record.replaced),
+        agent: record.agent.map(|record| agent(Some(record))).transpose()?,
+        reason: record.reason,
+        request_id: (!record.request_id.is_empty())
+            .then(|| request_id(&record.request_id))
+            .transpose()?,
     })
 }
 

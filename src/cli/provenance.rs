@@ -1,0 +1,119 @@
+//! `provenance`: every step that was ever taken on the translations of an article into a language.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+
+use super::Failure;
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::terminal::{Table, terminal_width};
+use super::words;
+use crate::pb;
+
+/// Segments that a row names; the rest is counted. JSON has all.
+const NAMED_SEGMENTS: usize = 8;
+
+/// The arguments of `provenance`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Oldest first. With `--output json` every record comes with all that is known of it, one object a line.
+
+Examples:
+  article-store provenance harbour --language en
+  article-store provenance harbour --language en --translation-id t2 --output json")]
+pub(crate) struct Provenance {
+    /// The article's id.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The language of the translations, a BCP-47 tag.
+    #[arg(long, value_name = "TAG")]
+    language: String,
+    /// Only the steps on this translation.
+    #[arg(long, value_name = "ID")]
+    translation_id: Option<String>,
+    /// Read of an embargoed, withheld or cancelled article too, if the caller may see it.
+    #[arg(long)]
+    hidden: bool,
+    /// The zone to show times in: an IANA name or an offset.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
+}
+
+impl Provenance {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let zone = words::zone(&self.zone)?;
+        let mut client = self.server.translations().await?;
+        let mut request = pb::ListProvenanceRequest {
+            article_id: self.id,
+            language: self.language,
+            translation_id: self.translation_id.unwrap_or_default(),
+            page_size: 0,
+            page_token: String::new(),
+            show_hidden: self.hidden,
+        };
+        let mut printer = Printer::new();
+        let mut table = Table::new(&[
+            "time",
+            "step",
+            "translation",
+            "state",
+            "revision",
+            "by",
+            "segments",
+            "reason",
+        ]);
+        loop {
+            let page = client.list_provenance(request.clone()).await?.into_inner();
+            for record in &page.records {
+                match self.output.output {
+                    Output::Json => printer.message("ProvenanceRecord", record)?,
+                    Output::Table => table.row(row(record, &zone)),
+                }
+            }
+            if self.output.output == Output::Table {
+                printer.text(&table.take(terminal_width()))?;
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return printer.flush();
+            }
+        }
+    }
+}
+
+fn row(record: &pb::ProvenanceRecord, zone: &TimeZone) -> [String; 8] {
+    let translation = match record.replaced_translation_id.as_str() {
+        "" => record.translation_id.clone(),
+        replaced => format!("{} for {replaced}", record.translation_id),
+    };
+    let state = match record.state() {
+        pb::TranslationState::Unspecified => String::new(),
+        state => words::word(state.as_str_name(), "TRANSLATION_STATE_"),
+    };
+    let revision = match record.source_revision {
+        0 => String::new(),
+        revision => revision.to_string(),
+    };
+    let named: Vec<_> = record
+        .segment_ids
+        .iter()
+        .take(NAMED_SEGMENTS)
+        .map(String::as_str)
+        .collect();
+    let more = match record.segment_ids.len().saturating_sub(NAMED_SEGMENTS) {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    [
+        words::timestamp_in(record.time.as_ref(), zone),
+        words::word(record.step().as_str_name(), "PROVENANCE_STEP_"),
+        translation,
+        state,
+        revision,
+        record.agent.as_ref().map(words::agent).unwrap_or_default(),
+        format!("{}{more}", named.join(" ")),
+        record.reason.clone(),
+    ]
+}

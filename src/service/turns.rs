@@ -1,0 +1,103 @@
+//! Turns: who met a conflict on a slot decides again only when its turn comes, in the order of arrival.
+//!
+//! Nothing rests on this but fairness: preconditions keep what is stored right. Without it, of 64 writers of one slot
+//! each would win one commit in 64, and most would use up their attempts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard};
+
+use crate::domain::article::ArticleId;
+use crate::domain::language::Language;
+
+type Key = (ArticleId, Language);
+
+/// The slots that are fought for.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<HashMap<Key, Arc<FairMutex<()>>>>);
+
+/// A turn; it ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    key: Key,
+    /// `None` only while it ends.
+    queue: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// Waits for a turn where others do; a newcomer would else go before those who wait.
+    pub(super) async fn join(&self, article: &ArticleId, language: &Language) -> Option<Turn<'_>> {
+        let is_fought_for = {
+            let slots = self.0.lock();
+            !slots.is_empty() && slots.contains_key(&(article.clone(), language.clone()))
+        };
+        if is_fought_for {
+            Some(self.take(article, language).await)
+        } else {
+            None
+        }
+    }
+
+    /// Waits for a turn.
+    pub(super) async fn take(&self, article: &ArticleId, language: &Language) -> Turn<'_> {
+        let key = (article.clone(), language.clone());
+        let mut turn = Turn {
+            turns: self,
+            key: key.clone(),
+            queue: None,
+        };
+        let queue = self.0.lock().entry(key).or_default().clone();
+        // A call that is given up while it waits leaves the queue, and `turn` tidies up.
+        turn.queue = Some(queue.lock_owned().await);
+        turn
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        let mut slots = self.turns.0.lock();
+        // Who holds or waits for it has a reference too.
+        if slots
+            .get(&self.key)
+            .is_some_and(|queue| Arc::strong_count(queue) == 1)
+        {
+            slots.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    fn slot(language: &str) -> Key {
+        (ArticleId::parse("a").unwrap(), Language::parse(language).unwrap())
+    }
+
+    #[test]
+    fn turns_go_in_order_and_leave_nothing_behind() {
+        let turns = Turns::default();
+        let (article, english) = slot("en");
+        let (_, french) = slot("fr");
+        assert!(turns.join(&article, &english).now_or_never().unwrap().is_none());
+        let first = turns.take(&article, &english).now_or_never().unwrap();
+        assert!(turns.join(&article, &french).now_or_never().unwrap().is_none());
+        let mut second = Box::pin(turns.join(&article, &english));
+        let mut third = Box::pin(turns.take(&article, &english));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(third.as_mut().now_or_never().is_none());
+        let second = second.now_or_never().unwrap();
+        assert!(second.is_some());
+        // One that gives up while it waits.
+        drop(third);
+        drop(second);
+        assert!(turns.0.lock().is_empty());
+    }
+}

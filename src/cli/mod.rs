@@ -50,10 +50,6 @@ ARTICLE_STORE_LIST_ZONE).
 Exit codes: 0 done, 1 failed, 2 usage.";
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one value, and it is read once"
-)]
 enum Sub {
     /// Run the server.
     Serve(serve::Serve),

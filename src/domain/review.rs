@@ -51,12 +51,8 @@ pub struct Revised {
 /// What a review makes of a translation; `None` where every segment is as far already.
 pub fn review(slot: &Slot, id: TranslationId, review: &Review<'_>) -> Result<Option<Revised>, Refusal> {
     let before = open(slot, id)?;
-    let transition = Transition {
-        to: review.to,
-        agent: &review.provenance.agent,
-        self_review: review.self_review,
-        reason: &review.provenance.reason,
-    };
+    let Provenance { agent, reason, .. } = review.provenance;
+    let transition = Transition::new(review.to, agent, review.self_review, reason);
     let named = named(before, review.segments)?;
     let mut after = before.clone();
     if before.is_address() {

@@ -39,17 +39,14 @@ pub struct Standing {
     pub reviewed: bool,
 }
 
-/// The wish to bring a text to a state.
+/// The wish to bring texts to a state.
 #[derive(Debug, Clone, Copy)]
 pub struct Transition<'a> {
-    /// The state.
-    pub to: State,
-    /// Who wishes it.
-    pub agent: &'a Agent,
-    /// Whether that may be the text's author.
-    pub self_review: SelfReview,
-    /// Why; needed to lower a state.
-    pub reason: &'a str,
+    to: State,
+    by: AgentIdentity,
+    kind: AgentKind,
+    self_review: SelfReview,
+    reason: &'a str,
 }
 
 /// What stands in the way of a step.
@@ -85,7 +82,33 @@ pub enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Obstacles(BTreeMap<Obstacle, Vec<SegmentId>>);
 
-impl Transition<'_> {
+impl<'a> Transition<'a> {
+    /// The wish of an agent. A reason is needed to lower a state.
+    pub fn new(to: State, agent: &Agent, self_review: SelfReview, reason: &'a str) -> Self {
+        Self {
+            to,
+            by: agent.identity(),
+            kind: agent.kind,
+            self_review,
+            reason,
+        }
+    }
+
+    /// The state that is wished for.
+    pub fn to(&self) -> State {
+        self.to
+    }
+
+    /// How a text stands that the agent has just written, before the wish.
+    pub fn begin(&self) -> Standing {
+        Standing {
+            state: State::Initial,
+            author: Some(self.by),
+            writer: self.kind,
+            reviewed: false,
+        }
+    }
+
     /// The text after the step.
     pub fn take(&self, text: Standing) -> Result<Standing, Obstacle> {
         if self.to < text.state {
@@ -96,7 +119,7 @@ impl Transition<'_> {
     }
 
     fn lower(&self, text: Standing) -> Result<Standing, Obstacle> {
-        if self.agent.kind.is_machine() && text.state >= State::Reviewed {
+        if self.kind.is_machine() && text.state >= State::Reviewed {
             return Err(Obstacle::NeedsPerson);
         }
         if self.reason.trim().is_empty() {
@@ -111,27 +134,27 @@ impl Transition<'_> {
 
     fn raise(&self, text: Standing) -> Result<Standing, Obstacle> {
         let is_review = self.to >= State::Reviewed;
-        let may_review = self.self_review == SelfReview::Allowed || !text.is_by(self.agent);
+        let may_review = self.self_review == SelfReview::Allowed || !self.wrote(&text);
         if is_review && text.state < State::Reviewed && !may_review {
             return Err(Obstacle::OwnText);
         }
         Ok(Standing {
             state: self.to,
-            reviewed: text.reviewed || is_review && may_review && !self.agent.kind.is_machine(),
+            reviewed: text.reviewed || is_review && may_review && !self.kind.is_machine(),
             ..text
         })
+    }
+
+    /// Whether the agent wrote a text last. Where nobody recorded who did, it may have been any of that kind.
+    fn wrote(&self, text: &Standing) -> bool {
+        match text.author {
+            Some(author) => author == self.by,
+            None => text.writer == self.kind,
+        }
     }
 }
 
 impl Standing {
-    /// Whether an agent wrote the text last. Where nobody recorded who did, it may have been any of that kind.
-    fn is_by(&self, agent: &Agent) -> bool {
-        match self.author {
-            Some(author) => author == agent.identity(),
-            None => self.writer == agent.kind,
-        }
-    }
-
     /// Whether no machine may change the text: a person wrote it last, or it is reviewed.
     pub fn is_protected(&self) -> bool {
         !self.writer.is_machine() || self.state >= State::Reviewed
@@ -229,13 +252,8 @@ mod tests {
         }
     }
 
-    fn step<'a>(to: State, agent: &'a Agent, reason: &'a str) -> Transition<'a> {
-        Transition {
-            to,
-            agent,
-            self_review: SelfReview::Refused,
-            reason,
-        }
+    fn step<'a>(to: State, agent: &Agent, reason: &'a str) -> Transition<'a> {
+        Transition::new(to, agent, SelfReview::Refused, reason)
     }
 
     #[test]
@@ -299,10 +317,7 @@ mod tests {
     #[test]
     fn a_desk_of_one_person_may_review_itself_if_it_says_so() {
         let leila = person("Leïla");
-        let alone = Transition {
-            self_review: SelfReview::Allowed,
-            ..step(State::Final, &leila, "")
-        };
+        let alone = Transition::new(State::Final, &leila, SelfReview::Allowed, "");
         let done = alone.take(by(&leila, State::Translated)).unwrap();
         assert_eq!((done.state, done.reviewed), (State::Final, true));
     }

@@ -7,7 +7,7 @@ use crate::domain::article::ManifestEntry;
 use crate::domain::ids::SegmentId;
 use crate::domain::provenance::AgentKind;
 use crate::domain::segment::{MarkedText, TextHash};
-use crate::domain::translation::{Binding, SegmentOrigin, State, TranslationHead};
+use crate::domain::translation::{Binding, SegmentOrigin, TranslationHead};
 use crate::domain::workflow::{Obstacle, Obstacles, Standing, Transition};
 
 /// A translation that segments which are not sent are taken from.
@@ -25,6 +25,7 @@ impl Attach<'_> {
         texts: &Fitted<'_>,
         bases: &[Base<'_>],
     ) -> Result<(Vec<Binding>, Vec<MarkedText>), Obstacles> {
+        let transition = self.transition();
         let mut merged = (Vec::new(), Vec::new());
         let mut obstacles = Obstacles::default();
         for entry in &self.source.0 {
@@ -40,13 +41,15 @@ impl Attach<'_> {
                 ))
             });
             let (binding, text) = match (texts.get(&entry.id), old) {
-                (Some(text), old) => match self.bind(entry, text, old.as_ref().map(|(binding, _)| binding)) {
-                    Ok(binding) => (binding, &text.content),
-                    Err(obstacle) => {
-                        obstacles.add(obstacle, &entry.id);
-                        continue;
+                (Some(text), old) => {
+                    match self.bind(&transition, entry, text, old.as_ref().map(|(binding, _)| binding)) {
+                        Ok(binding) => (binding, &text.content),
+                        Err(obstacle) => {
+                            obstacles.add(obstacle, &entry.id);
+                            continue;
+                        }
                     }
-                },
+                }
                 (None, Some((binding, Some(text)))) => (binding, text),
                 (None, _) => continue,
             };
@@ -60,13 +63,18 @@ impl Attach<'_> {
     pub(super) fn external(&self, uri: &str, old: Option<&TranslationHead>) -> Result<Standing, Obstacles> {
         let same = old.filter(|old| old.external_uri == *uri);
         let same_source = old.is_some_and(|old| old.source_content_hash == self.source.content_hash());
-        self.advance(same.map(TranslationHead::external_standing), same_source)
-            .map_err(Obstacles::whole)
+        advance(
+            &self.transition(),
+            same.map(TranslationHead::external_standing),
+            same_source,
+        )
+        .map_err(Obstacles::whole)
     }
 
     /// The binding of a sent text, given what stood there before.
     fn bind(
         &self,
+        transition: &Transition<'_>,
         entry: &ManifestEntry,
         text: &TargetText,
         old: Option<&Binding>,
@@ -74,7 +82,8 @@ impl Attach<'_> {
         let target_hash = TextHash::of_target(&text.content);
         let same_text = old.filter(|old| old.target_hash == target_hash);
         let before = same_text.map(Binding::standing);
-        let standing = self.advance(before, same_text.is_some_and(|old| old.source_hash == entry.hash))?;
+        let same_source = same_text.is_some_and(|old| old.source_hash == entry.hash);
+        let standing = advance(transition, before, same_source)?;
         let origin = match (self.provenance.agent.kind, old) {
             // It still comes from where it came from, whoever says it again.
             (_, Some(old)) if old.target_hash == target_hash => old.origin,
@@ -102,38 +111,34 @@ impl Attach<'_> {
         })
     }
 
-    /// How a sent text stands, given how the very same text stood here before. It never stands lower for being sent again;
-    /// for another source it begins anew, and who sends it answers for it from then on.
-    fn advance(&self, before: Option<Standing>, same_source: bool) -> Result<Standing, Obstacle> {
-        let agent = &self.provenance.agent;
-        let transition = Transition {
-            to: self.state,
-            agent,
-            self_review: self.self_review,
-            reason: "",
-        };
-        let own = Standing {
-            state: State::Initial,
-            author: Some(agent.identity()),
-            writer: agent.kind,
-            reviewed: false,
-        };
-        match before {
-            Some(before) if same_source && self.state < before.state => Ok(before),
-            Some(before) if same_source => transition.take(before),
-            Some(before) => {
-                let taken = transition.take(Standing {
-                    state: State::Initial,
-                    reviewed: false,
-                    ..before
-                })?;
-                Ok(Standing {
-                    author: own.author,
-                    writer: own.writer,
-                    ..taken
-                })
-            }
-            None => transition.take(own),
+    fn transition(&self) -> Transition<'_> {
+        Transition::new(self.state, &self.provenance.agent, self.self_review, "")
+    }
+}
+
+/// How a sent text stands, given how the very same text stood here before. It never stands lower for being sent again; for
+/// another source it begins anew, and who sends it answers for it from then on.
+fn advance(
+    transition: &Transition<'_>,
+    before: Option<Standing>,
+    same_source: bool,
+) -> Result<Standing, Obstacle> {
+    let own = transition.begin();
+    match before {
+        Some(before) if same_source && transition.to() < before.state => Ok(before),
+        Some(before) if same_source => transition.take(before),
+        Some(before) => {
+            let taken = transition.take(Standing {
+                state: own.state,
+                reviewed: false,
+                ..before
+            })?;
+            Ok(Standing {
+                author: own.author,
+                writer: own.writer,
+                ..taken
+            })
         }
+        None => transition.take(own),
     }
 }

@@ -257,6 +257,11 @@ impl Served<'_> {
         let newest = self.oracle.revisions.len();
         match event {
             Event::Revise(texts, significance) => {
+                // Where nobody says it the store proposes one, which has tests of its own.
+                let significance = match significance {
+                    Significance::Unspecified => Significance::Minor,
+                    given => given,
+                };
                 let article = pb::Article {
                     article_id: "a".into(),
                     title: Some(segment(&texts[0])),

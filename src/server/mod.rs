@@ -19,17 +19,22 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
+use self::bloat::Bloat;
+use crate::api::admin::Admin;
 use crate::api::articles::Articles;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
 use crate::pb;
+use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
 use crate::store::Store;
 
+mod bloat;
 pub mod location;
+pub mod offline;
 
 /// How long requests stay recorded for a retry.
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -114,6 +119,7 @@ fn router(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
+    let admin = AdminServiceServer::new(Admin::new(service.clone()));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
@@ -121,6 +127,7 @@ fn router(
     Ok(Server::builder()
         .add_service(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
+        .add_service(blame.named_layer(admin))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
@@ -146,6 +153,7 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
         "",
         <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
         <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
+        <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for name in names {
         reporter.set_service_status(name, status).await;
@@ -159,10 +167,13 @@ async fn keep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, reporter: HealthRepo
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_serving = true;
+    let mut bloat = Bloat::default();
     loop {
         tokio::select! {
             _ = probe.tick() => {
-                let is_serving = store.status().await.is_ok();
+                let status = store.status().await;
+                let is_serving = status.is_ok();
+                status.iter().for_each(|status| bloat.watch(status));
                 if is_serving != was_serving {
                     tracing::warn!(is_serving, "the store's health changed");
                     serving(&reporter, is_serving).await;

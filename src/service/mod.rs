@@ -13,6 +13,7 @@ use crate::domain::ids::RequestId;
 use crate::domain::provenance::Actor;
 use crate::store::Store;
 
+pub mod admin;
 pub mod articles;
 mod edits;
 pub mod error;
@@ -50,12 +51,17 @@ pub struct Request {
 pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    checks: Arc<admin::Checks>,
 }
 
 impl Service {
     /// A service over a store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            checks: Arc::default(),
+        }
     }
 
     /// The store, for what is no business rule: health, status, closing.

@@ -100,6 +100,14 @@ pub enum OpenError {
         /// The store directory.
         directory: String,
     },
+    /// There is no store where one was to be opened.
+    #[error(
+        "there is no store in {directory}; name the directory that `article-store serve` has as its --store"
+    )]
+    Missing {
+        /// The directory.
+        directory: String,
+    },
     /// There is a store where a new one was to be made.
     #[error("{directory} holds a store already")]
     NotEmpty {

@@ -32,7 +32,7 @@ use crate::domain::translation::{Selection, Slot, TranslationVersion};
 pub mod error;
 pub mod kv;
 
-pub use kv::backup::Entity;
+pub use kv::backup::{BackupWriter, Entity, Manifest};
 pub use kv::engine::Progress;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
@@ -206,6 +206,8 @@ pub struct StoreStatus {
     pub disk_bytes: u64,
     /// Bytes that the volume has free.
     pub available_bytes: u64,
+    /// Free bytes below which writes are refused.
+    pub floor_bytes: u64,
     /// How far a compaction is, if there is one.
     pub compaction: Option<Progress>,
 }

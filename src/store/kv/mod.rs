@@ -343,6 +343,7 @@ impl Store for KvStore {
                 live_bytes: sizes.live_bytes,
                 disk_bytes: sizes.disk_bytes,
                 available_bytes: sizes.available_bytes,
+                floor_bytes: sizes.floor_bytes,
                 compaction: *core.compaction.lock(),
             })
         })

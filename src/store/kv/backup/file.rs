@@ -29,6 +29,7 @@ pub struct BackupWriter<W> {
     lines: Vec<u8>,
     hasher: Sha256,
     counts: BTreeMap<String, u64>,
+    manifest: Option<Manifest>,
 }
 
 impl<W: Write> BackupWriter<W> {
@@ -39,6 +40,7 @@ impl<W: Write> BackupWriter<W> {
             lines: Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 4),
             hasher: Sha256::new(),
             counts: BTreeMap::new(),
+            manifest: None,
         };
         writer.line(Line::Header(records::BackupHeader {
             kind: KIND.to_owned(),
@@ -48,6 +50,16 @@ impl<W: Write> BackupWriter<W> {
             created: now.as_micros(),
         }))?;
         Ok(writer)
+    }
+
+    /// What the backup holds, once it is complete.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// What it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
     }
 
     fn line(&mut self, line: Line) -> io::Result<()> {
@@ -87,12 +99,18 @@ impl<W: Write + Send> EntitySink for BackupWriter<W> {
         let line = records::BackupManifest {
             seq: last.seq,
             time: last.time.as_micros(),
-            counts: std::mem::take(&mut self.counts),
+            counts: self.counts.clone(),
             sha256: hex(&std::mem::take(&mut self.hasher).finalize()),
         };
         self.append(Line::Manifest(line))?;
         self.frame()?;
-        self.out.flush()
+        self.out.flush()?;
+        self.manifest = Some(Manifest {
+            seq: last.seq,
+            time: last.time,
+            counts: std::mem::take(&mut self.counts),
+        });
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
-use crate::domain::article::{Revision, Significance};
+use crate::domain::article::Significance;
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::freshness::{Freshness, Overall};
 use crate::domain::ids::SegmentId;
@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State, TranslationHead};
 use crate::pb;
 use crate::service::admin::{BackupPart, CheckStep, CheckSummary, CompactStep, Status};
-use crate::service::snapshot::{Snapshot, TranslationSnapshot};
+use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 use crate::store::{Counts, Progress};
 
 /// Numbers and sizes.
@@ -246,14 +246,16 @@ pub(crate) fn date(date: &ArticleDate) -> pb::ArticleDate {
 }
 
 /// A revision without its text.
-pub(super) fn revision(revision: &Revision) -> pb::ArticleRevision {
+pub(super) fn revision(revision: &RevisionFacts) -> pb::ArticleRevision {
+    let (title, segments) = revision.outline.clone().unwrap_or_default();
     pb::ArticleRevision {
-        revision: revision.history.newest.number,
+        revision: revision.number,
         create_time: time(revision.stamp.time),
         significance: significance(revision.significance).into(),
-        title: revision.content.title.content.text().to_owned(),
-        segment_count: u32::try_from(revision.content.body.len()).unwrap_or(u32::MAX),
+        title,
+        segment_count: u32::try_from(segments).unwrap_or(u32::MAX),
         principal: revision.actor.principal.clone(),
+        text_dropped: revision.outline.is_none(),
     }
 }
 

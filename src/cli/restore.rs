@@ -7,7 +7,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, count, directory, progress, refused, start_log, steps, store_at};
+use super::operator::{SpaceArgs, count, directory, many, progress, refused, start_log, steps, store_at};
 use super::{Failure, words};
 use crate::clock::SystemClock;
 use crate::domain::time::Timestamp;
@@ -94,11 +94,11 @@ fn of_time(seq: u64, time: Timestamp) -> String {
 pub(crate) fn amounts(status: &StoreStatus) -> String {
     let [articles, deleted, revisions, translations] = sums(status);
     format!(
-        "{} articles and {} deleted ones in {} revisions, {} translations",
-        count(articles),
+        "{}, {} deleted, {}, {}",
+        many(articles, "article", "articles"),
         count(deleted),
-        count(revisions),
-        count(translations)
+        many(revisions, "revision", "revisions"),
+        many(translations, "translation", "translations")
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,10 @@ pub(crate) struct Serve {
     /// How long running calls may go on after the signal to stop, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     grace_seconds: u32,
+    /// How many revisions of an article keep their text, all if not given. The text of older ones is dropped a day after
+    /// the next one came, but for those that a translation was made from; what they say of themselves is kept.
+    #[arg(long, value_name = "NUMBER")]
+    keep_revisions: Option<NonZeroU32>,
     /// What to log: a level, or a filter such as `info,article_store=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -88,6 +93,7 @@ impl Serve {
             min_free_bytes = self.min_free_bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
             max_article_bytes = self.max_article_bytes,
             grace_seconds = self.grace_seconds,
+            keep_revisions = self.keep_revisions.map_or_else(|| "all".to_owned(), |kept| kept.to_string()),
             log = self.log,
             "configuration"
         );
@@ -113,6 +119,7 @@ impl Serve {
                 article_bytes: self.max_article_bytes as usize,
             },
             grace: Duration::from_secs(self.grace_seconds.into()),
+            keep_revisions: self.keep_revisions,
         };
         server::run(listener, store, clock, config, async move {
             drop(stop.changed().await);

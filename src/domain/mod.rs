@@ -19,6 +19,7 @@ pub mod language;
 pub mod provenance;
 pub mod query;
 pub mod request;
+pub mod retention;
 pub mod segment;
 pub mod time;
 pub mod translation;

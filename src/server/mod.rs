@@ -3,6 +3,7 @@
 //! The caller binds the listener and owns the signal, so that tests serve on port 0 and stop when they like.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
 use self::bloat::Bloat;
+use self::revisions::RevisionSweep;
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
 use crate::api::translations::Translations;
@@ -35,6 +37,7 @@ use crate::store::Store;
 mod bloat;
 pub mod location;
 pub mod offline;
+mod revisions;
 
 /// How long requests stay recorded for a retry.
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -63,6 +66,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long running calls may go on after the signal to stop.
     pub grace: Duration,
+    /// How many revisions of an article keep their text; `None`: all.
+    pub keep_revisions: Option<NonZeroU32>,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -76,7 +81,8 @@ pub async fn run(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
-    let keeper = tokio::spawn(keep(store.clone(), clock.clone(), reporter.clone()));
+    let revisions = RevisionSweep::new(config.keep_revisions);
+    let keeper = tokio::spawn(keep(store.clone(), clock.clone(), reporter.clone(), revisions));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(
         Service::new(store.clone(), clock.clone()),
@@ -160,8 +166,13 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
     }
 }
 
-/// Keeps health true to the store, and forgets old requests.
-async fn keep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, reporter: HealthReporter) {
+/// Keeps health true to the store, and forgets old requests and revisions.
+async fn keep(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    reporter: HealthReporter,
+    mut revisions: RevisionSweep,
+) {
     let mut probe = interval(PROBE_EVERY);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = interval(SWEEP_EVERY);
@@ -193,6 +204,8 @@ async fn keep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, reporter: HealthRepo
                         }
                     }
                 }
+                // A replay shows the article as it was: what requests may still ask for is kept.
+                revisions.run(&*store, before).await;
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::edits::Edit;
-use super::snapshot::{Snapshot, View};
+use super::snapshot::{RevisionFacts, Snapshot, View};
 use super::{Call, Error, Result, Service};
-use crate::domain::article::{Alias, ArticleId, Revision, Significance};
+use crate::domain::article::{Alias, ArticleId, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
@@ -230,7 +230,7 @@ impl Service {
         id: &ArticleId,
         before: Option<u32>,
         page_size: usize,
-    ) -> Result<(Vec<Revision>, Option<u32>)> {
+    ) -> Result<(Vec<RevisionFacts>, Option<u32>)> {
         let state = self.visible(id, false).await?;
         let newest = before.map_or(state.head.revision(), |before| {
             before.saturating_sub(1).min(state.head.revision())
@@ -241,9 +241,9 @@ impl Service {
             if revisions.len() == page_size {
                 return Ok((revisions, Some(version.number + 1)));
             }
-            let revision = self.revision(&version).await?;
-            next = revision.history.earlier.first().copied();
-            revisions.push(revision);
+            let facts;
+            (facts, next) = self.revision_facts(&version).await?;
+            revisions.push(facts);
         }
         Ok((revisions, None))
     }

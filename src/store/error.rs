@@ -94,7 +94,7 @@ impl fmt::Display for Conflict {
 pub enum OpenError {
     /// Another process has the directory open.
     #[error(
-        "the store directory {directory} is in use by another process; stop that process or choose another directory with --store"
+        "the store directory {directory} is in use by another process; stop that process or choose another directory"
     )]
     InUse {
         /// The store directory.

@@ -73,6 +73,7 @@ fn serve(directory: &Path) {
                 article_bytes: 2 << 20,
             },
             grace: Duration::from_secs(5),
+            keep_revisions: None,
         };
         let never = std::future::pending();
         run(listener, store, Arc::new(SystemClock), config, never)

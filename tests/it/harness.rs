@@ -80,6 +80,7 @@ impl Server {
                 article_bytes: ARTICLE_BYTES,
             },
             grace: Duration::from_secs(1),
+            keep_revisions: None,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::records as rec;
 use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
-    PublicationStatus, Revision, SegmentHistory, Significance,
+    Alias, ArticleId, ArticleVersion, Content, Departed, DroppedRevision, Head, Manifest, ManifestEntry,
+    Metadata, PublicationStatus, Revision, SegmentHistory, Significance,
 };
 use crate::domain::change::{Event, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -171,7 +171,7 @@ fn etag(record: Option<rec::Etag>) -> Result<Etag> {
     })
 }
 
-fn version_record(version: &VersionRef) -> rec::VersionRef {
+pub(super) fn version_record(version: &VersionRef) -> rec::VersionRef {
     rec::VersionRef {
         number: version.number,
         stamp: stamp_record(version.stamp),
@@ -179,7 +179,7 @@ fn version_record(version: &VersionRef) -> rec::VersionRef {
     }
 }
 
-fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
+pub(super) fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
     Ok(VersionRef {
         number: record.number,
         stamp: stamp(record.stamp, own)?,
@@ -482,6 +482,12 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
             actor: actor_record(&selection.actor),
             history: history_record(&selection.history),
         }),
+        Body::Dropped(dropped) => Record::Dropped(rec::DroppedRevision {
+            article: dropped.article.as_str().to_owned(),
+            significance: dropped.significance.map(significance_code).unwrap_or_default(),
+            actor: actor_record(&dropped.actor),
+            history: history_record(&dropped.history),
+        }),
     };
     rec::Body { body: Some(record) }.encode_to_vec()
 }
@@ -504,13 +510,18 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                         .map(|s| segment(Some(s)))
                         .collect::<Result<_>>()?,
                 },
-                significance: (record.significance != 0)
-                    .then(|| significance(record.significance))
-                    .transpose()?,
+                significance: maybe_significance(record.significance)?,
                 actor: actor(record.actor),
                 history: history(record.history, own)?,
             })
         }
+        Record::Dropped(record) => Body::Dropped(DroppedRevision {
+            stamp: own,
+            article: article_id(&record.article)?,
+            significance: maybe_significance(record.significance)?,
+            actor: actor(record.actor),
+            history: history(record.history, own)?,
+        }),
         Record::Translation(record) => Body::Translation(TranslationVersion {
             head: translation(some(record.head, "translation")?, own)?,
             texts: record.texts.into_iter().map(text).collect::<Result<_>>()?,
@@ -533,6 +544,10 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
             history: history(record.history, own)?,
         }),
     })
+}
+
+fn maybe_significance(code: u32) -> Result<Option<Significance>> {
+    (code != 0).then(|| significance(code)).transpose()
 }
 
 pub(super) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {

@@ -37,3 +37,4 @@ mod lifecycle;
 mod lists;
 mod log;
 mod reads;
+mod retention;

@@ -19,6 +19,7 @@ use article_store::clock::SystemClock;
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
+use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
 use article_store::server;
@@ -60,7 +61,11 @@ impl Server {
 
     /// Over sled in a new directory.
     pub(crate) async fn sled() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Over sled in the `data` of a directory.
+    pub(crate) async fn over(directory: TempDir) -> Self {
         let location = StoreLocation::Sled(directory.path().join("data"));
         Self::start(location, Some(directory)).await
     }
@@ -111,6 +116,12 @@ impl Server {
         drop(self.halt().await);
     }
 
+    /// Stops in order and answers the directory, whose `data` is the store.
+    pub(crate) async fn leave(self) -> TempDir {
+        let (_, directory) = self.halt().await;
+        directory.expect("the store is on disk")
+    }
+
     async fn halt(self) -> (StoreLocation, Option<TempDir>) {
         drop((self.channel, self.store));
         self.stop.send(()).expect("the server runs");
@@ -135,6 +146,16 @@ impl Server {
 
     pub(crate) fn articles(&self) -> ArticleServiceClient<Channel> {
         ArticleServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel())
+    }
+
+    /// The same with a connection of its own that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_admin(&self, window: u32) -> AdminServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        AdminServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
     }
 
     pub(crate) fn translations(&self) -> TranslationServiceClient<Channel> {

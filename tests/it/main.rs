@@ -4,5 +4,7 @@ mod api;
 mod cli;
 mod harness;
 mod kill;
+mod kill_admin;
+mod operator;
 mod store;
 mod tidy;

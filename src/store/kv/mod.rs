@@ -21,7 +21,8 @@ use crate::domain::retention::Retention;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Durable, EntitySink, Page, Store, StoreStatus, Sweep,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Counts, Durable, EntitySink, Page, Store,
+    StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
@@ -341,11 +342,14 @@ impl Store for KvStore {
             // Sizes are known of an engine that is down, too.
             core.engine.get(keys::META)?;
             let sizes = core.engine.sizes()?;
+            let mut counts = core.counts.lock().clone();
+            // What was there and is not any more has no record either.
+            counts.retain(|_, counts| *counts != Counts::default());
             Ok(StoreStatus {
                 engine: core.engine.name(),
                 epoch,
                 seq: core.durable.borrow().seq,
-                counts: core.counts.lock().clone(),
+                counts,
                 live_bytes: sizes.live_bytes,
                 disk_bytes: sizes.disk_bytes,
                 available_bytes: sizes.available_bytes,

@@ -14,12 +14,14 @@ use prost_types::Timestamp as PbTimestamp;
 
 use crate::harness::Server;
 
+mod admin;
 mod articles;
 mod bad_input;
 mod histories;
 mod listing;
 mod ntrex;
 mod past;
+mod retention;
 mod retries;
 mod standard;
 mod streams;

@@ -109,7 +109,7 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
     let state = bench.article(&id("a")).await.unwrap();
     for number in 0..4 {
         let edited = edit(&bench.article(&id("a")).await.unwrap(), |m| {
-            m.section = format!("{number}")
+            m.section = format!("{number}");
         });
         bench.store.commit(edited).await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ const FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 4 << 20;
 /// What zstd does well at several times the speed of a disk.
 const LEVEL: i32 = 3;
+/// What a frame of zstd begins with.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// The longest line that is read. The longest entities are a slot of 100,000 segments and an article's body.
 const MAX_LINE_BYTES: usize = 1 << 30;
 
@@ -240,7 +242,22 @@ impl Lines {
             file: path.display().to_string(),
             detail: error.to_string(),
         };
-        let file = File::open(path).map_err(failed)?;
+        let mut file = File::open(path).map_err(failed)?;
+        let mut magic = Vec::new();
+        (&mut file)
+            .take(ZSTD_MAGIC.len() as u64)
+            .read_to_end(&mut magic)
+            .map_err(failed)?;
+        if magic != ZSTD_MAGIC {
+            return Err(BackupError::Foreign {
+                file: path.display().to_string(),
+                detail: match magic.is_empty() {
+                    true => "it is empty".to_owned(),
+                    false => "it is not compressed with zstd".to_owned(),
+                },
+            });
+        }
+        file.rewind().map_err(failed)?;
         let decoder = zstd::stream::read::Decoder::new(file).map_err(failed)?;
         Ok(Self {
             file: path.display().to_string(),
@@ -283,11 +300,6 @@ impl Iterator for Lines {
                 self.read += 1;
                 Some(Ok(line))
             }
-            // What the decoder cannot read at all is no backup; what it cannot read later was one.
-            Err(error) if self.read == 0 => Some(Err(BackupError::Foreign {
-                file: self.file.clone(),
-                detail: error.to_string(),
-            })),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(Err(BackupError::CutOff {
                 file: self.file.clone(),
                 lines: self.read,

@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_imports(true)
         .include_source_info(true)
         .open_files([
+            "articlestore/v1/admin_service.proto",
             "articlestore/v1/article_service.proto",
             "articlestore/v1/translation_service.proto",
         ])?

@@ -256,6 +256,11 @@ fn map(error: Error) -> Mapped {
                 ids.into_iter().chain(wanted).collect(),
             )
         }
+        Error::RevisionNotRetained { id, revision } => (
+            Code::NotFound,
+            Reason::RevisionNotRetained,
+            vec![("article_id", id.to_string()), ("revision", revision.to_string())],
+        ),
         Error::TranslationNotFound {
             id,
             language,

@@ -3,6 +3,7 @@
 //! A handler is four steps: convert, call, map, answer. Every conversion reports all wrong fields at once; nothing behind
 //! this layer checks input again.
 
+pub mod admin;
 pub mod articles;
 pub mod codec;
 mod convert;

@@ -21,10 +21,12 @@ use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State
 use crate::pb;
 use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
-use crate::service::snapshot::{Snapshot, TranslationSnapshot};
+use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 
+mod admin;
 mod provenance;
 
+pub(super) use admin::{backup_part, check_step, compact_step, status};
 pub(super) use provenance::provenance;
 
 /// An instant.
@@ -170,15 +172,17 @@ pub(super) fn tombstone(tombstone: Tombstone) -> pb::PurgeArticleResponse {
 }
 
 /// A revision without its text.
-pub(super) fn revision(revision: &Revision) -> pb::ArticleRevision {
+pub(super) fn revision(revision: &RevisionFacts) -> pb::ArticleRevision {
+    let (title, segments) = revision.outline.clone().unwrap_or_default();
     pb::ArticleRevision {
-        revision: revision.history.newest.number,
+        revision: revision.number,
         create_time: time(revision.stamp.time),
         significance: significance(revision.significance).into(),
-        title: revision.content.title.content.text().to_owned(),
-        segment_count: u32::try_from(revision.content.body.len()).unwrap_or(u32::MAX),
+        title,
+        segment_count: u32::try_from(segments).unwrap_or(u32::MAX),
         principal: revision.actor.principal.clone(),
         significance_proposed: revision.is_proposed,
+        text_dropped: revision.outline.is_none(),
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::{Failure, json, terminal};
+use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
 use crate::pb::translation_service_client::TranslationServiceClient;
 
@@ -43,6 +44,10 @@ impl ServerArgs {
     pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Channel>, Failure> {
         let client = TranslationServiceClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, Failure> {
+        Ok(AdminServiceClient::new(self.connect().await?))
     }
 
     pub(crate) async fn connect(&self) -> Result<Channel, Failure> {

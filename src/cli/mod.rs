@@ -1,11 +1,16 @@
-//! The command line: one file per subcommand, and what they share. It talks to a server over gRPC, or is one.
+//! The command line: one file per subcommand, and what they share. It talks to a server over gRPC, or is one, or works on
+//! a store whose server is stopped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
 
 mod ack;
 mod agent;
 mod attach;
+mod backup;
+mod check;
 mod client;
+mod compact;
+mod copy;
 mod diff;
 mod export;
 mod get;
@@ -13,15 +18,18 @@ mod health;
 mod import;
 mod json;
 mod list;
+mod operator;
 mod provenance;
 mod publication;
 mod purge;
 mod reading;
 mod reject;
+mod restore;
 mod review;
 mod scores;
 mod select;
 mod serve;
+mod status;
 mod terminal;
 mod words;
 
@@ -48,6 +56,7 @@ Examples:
   article-store get harbour
   article-store attach harbour --language en --revision 1 --file en.txt --agent human
   article-store scores harbour --language en --measure
+  article-store backup articles.backup
 
 Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT, \
 options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
@@ -89,6 +98,18 @@ enum Sub {
     Export(export::Export),
     /// Ask whether the server is serving.
     Health(health::Health),
+    /// Say how much there is, what it takes, and whether something should be done.
+    Status(status::Status),
+    /// Read every record and report what does not agree.
+    Check(check::Check),
+    /// Write everything to a file, while the server goes on.
+    Backup(backup::Backup),
+    /// Make a store from a backup.
+    Restore(restore::Restore),
+    /// Give back the space that the store takes beyond its records.
+    Compact(compact::Compact),
+    /// Copy a store to another directory.
+    Copy(copy::Copy),
 }
 
 /// Why a command ends without success.
@@ -164,6 +185,12 @@ pub fn main() -> ExitCode {
         Sub::Provenance(provenance) => client(provenance.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Health(health) => client(health.run()),
+        Sub::Status(status) => client(status.run()),
+        Sub::Check(check) => client(check.run()),
+        Sub::Backup(backup) => client(backup.run()),
+        Sub::Restore(restore) => client(restore.run()),
+        Sub::Compact(compact) => client(compact.run()),
+        Sub::Copy(copy) => client(copy.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

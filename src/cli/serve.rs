@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,10 @@ pub(crate) struct Serve {
     /// Let agents review what they wrote themselves, for desks of one person.
     #[arg(long)]
     allow_self_review: bool,
+    /// How many revisions of an article keep their text, all if not given. The text of older ones is dropped a day after
+    /// the next one came, but for those that a translation was made from; what they say of themselves is kept.
+    #[arg(long, value_name = "NUMBER")]
+    keep_revisions: Option<NonZeroU32>,
     /// What to log: a level, or a filter such as `info,article_store=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -100,6 +105,7 @@ impl Serve {
             anonymous_scopes = self.anonymous_scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(","),
             grace_seconds = self.grace_seconds,
             allow_self_review = self.allow_self_review,
+            keep_revisions = self.keep_revisions.map_or_else(|| "all".to_owned(), |kept| kept.to_string()),
             log = self.log,
             "configuration"
         );
@@ -131,6 +137,7 @@ impl Serve {
             } else {
                 SelfReview::Refused
             },
+            keep_revisions: self.keep_revisions,
         };
         server::run(listener, store, clock, config, async move {
             drop(stop.changed().await);

@@ -236,6 +236,37 @@ pub struct Revision {
     pub history: History,
 }
 
+/// A revision whose content is no longer kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedRevision {
+    /// The commit that wrote the revision.
+    pub stamp: Stamp,
+    /// The article.
+    pub article: ArticleId,
+    /// How much it changed, where somebody said so.
+    pub significance: Option<Significance>,
+    /// Whether that was proposed.
+    pub is_proposed: bool,
+    /// Who made it.
+    pub actor: Actor,
+    /// The revision and the way to earlier ones.
+    pub history: History,
+}
+
+impl DroppedRevision {
+    /// What is left of a revision of an article.
+    pub fn of(revision: &Revision, article: ArticleId) -> Self {
+        Self {
+            stamp: revision.stamp,
+            article,
+            significance: revision.significance,
+            is_proposed: revision.is_proposed,
+            actor: revision.actor.clone(),
+            history: revision.history.clone(),
+        }
+    }
+}
+
 /// The newest state of an article, with all that a list or a decision needs and no body text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {

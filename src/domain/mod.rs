@@ -25,6 +25,7 @@ pub mod quality;
 pub mod query;
 pub mod reading;
 pub mod request;
+pub mod retention;
 pub mod review;
 pub mod segment;
 pub mod selection;

@@ -1,15 +1,16 @@
-//! Where a store is: `sled:PATH` or `memory`.
+//! Where a store is: `sled:PATH` or `memory`. What is done to a store whose server is stopped begins here too.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::kv::KvStore;
+use crate::store::kv::backup::{self, BackupError, Progress, Restored};
 use crate::store::kv::memory::MemoryEngine;
 use crate::store::kv::sled::{SledConfig, SledEngine};
-use crate::store::{Result, Store};
+use crate::store::{Result, Store, StoreStatus};
 
 /// A store by its kind and place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,21 +51,24 @@ pub struct StoreOptions {
     pub min_free_bytes: Option<u64>,
 }
 
+impl StoreOptions {
+    fn sled(self, directory: &Path) -> SledConfig {
+        SledConfig {
+            min_free_bytes: self.min_free_bytes,
+            ..SledConfig::new(directory)
+        }
+    }
+}
+
 impl StoreLocation {
     /// Opens the store, or makes it. May read the disk for a while.
     pub fn open(&self, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
         Ok(match self {
-            Self::Sled(directory) => {
-                let config = SledConfig {
-                    min_free_bytes: options.min_free_bytes,
-                    ..SledConfig::new(directory.clone())
-                };
-                Arc::new(KvStore::open(
-                    SledEngine::open(config)?,
-                    clock,
-                    options.cache_bytes,
-                )?)
-            }
+            Self::Sled(directory) => Arc::new(KvStore::open(
+                SledEngine::open(options.sled(directory))?,
+                clock,
+                options.cache_bytes,
+            )?),
             Self::Memory => Arc::new(KvStore::open(
                 MemoryEngine::default(),
                 clock,
@@ -72,4 +76,41 @@ impl StoreLocation {
             )?),
         })
     }
+}
+
+/// Opens the store in a directory, which must hold one.
+pub fn open_existing(
+    directory: &Path,
+    options: StoreOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>> {
+    let engine = SledEngine::open_existing(options.sled(directory))?;
+    Ok(Arc::new(KvStore::open(engine, clock, options.cache_bytes)?))
+}
+
+/// Makes the store of a backup in a directory; see [`backup::restore`].
+pub async fn restore(
+    file: &Path,
+    directory: &Path,
+    options: StoreOptions,
+    replace: bool,
+    clock: Arc<dyn Clock>,
+    progress: Progress,
+) -> std::result::Result<Restored, BackupError> {
+    backup::restore(file, &options.sled(directory), replace, clock, progress).await
+}
+
+/// Makes a copy of the store in one directory in another one, which must hold none; see [`backup::copy`].
+pub async fn copy(
+    from: &Path,
+    to: &Path,
+    options: StoreOptions,
+    clock: Arc<dyn Clock>,
+    progress: Progress,
+) -> std::result::Result<StoreStatus, BackupError> {
+    let source = open_existing(from, options, clock.clone())?;
+    let name = from.display().to_string();
+    let copied = backup::copy(&*source, name, &options.sled(to), clock, progress).await;
+    source.close().await?;
+    copied
 }

@@ -3,6 +3,7 @@
 //! The caller binds the listener and owns the signal, so that tests serve on port 0 and stop when they like.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,18 +20,25 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
+use self::bloat::Bloat;
+use self::revisions::RevisionSweep;
+use crate::api::admin::Admin;
 use crate::api::articles::Articles;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
 use crate::domain::workflow::SelfReview;
 use crate::pb;
+use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
 use crate::store::Store;
 
+mod bloat;
 pub mod location;
+pub mod offline;
+mod revisions;
 
 /// How long requests stay recorded for a retry.
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -63,6 +71,8 @@ pub struct Config {
     pub grace: Duration,
     /// Whether an agent may review what it wrote itself.
     pub self_review: SelfReview,
+    /// How many revisions of an article keep their text; `None`: all.
+    pub keep_revisions: Option<NonZeroU32>,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -77,7 +87,8 @@ pub async fn run(
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
     let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
-    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone()));
+    let revisions = RevisionSweep::new(config.keep_revisions);
+    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), revisions));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(service, clock, config.limits, health)?
@@ -117,6 +128,7 @@ fn router(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
+    let admin = AdminServiceServer::new(Admin::new(service.clone()));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
@@ -124,6 +136,7 @@ fn router(
     Ok(Server::builder()
         .add_service(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
+        .add_service(blame.named_layer(admin))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
@@ -149,6 +162,7 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
         "",
         <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
         <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
+        <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for name in names {
         reporter.set_service_status(name, status).await;
@@ -176,18 +190,26 @@ async fn lift_embargoes(service: Service) {
     }
 }
 
-/// Keeps health true to the store, and forgets old requests.
-async fn keep(service: Service, clock: Arc<dyn Clock>, reporter: HealthReporter) {
+/// Keeps health true to the store, and forgets old requests and revisions.
+async fn keep(
+    service: Service,
+    clock: Arc<dyn Clock>,
+    reporter: HealthReporter,
+    mut revisions: RevisionSweep,
+) {
     let store = service.store();
     let mut probe = interval(PROBE_EVERY);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sweep = interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_serving = true;
+    let mut bloat = Bloat::default();
     loop {
         tokio::select! {
             _ = probe.tick() => {
-                let is_serving = store.status().await.is_ok();
+                let status = store.status().await;
+                let is_serving = status.is_ok();
+                status.iter().for_each(|status| bloat.watch(status));
                 if is_serving != was_serving {
                     tracing::warn!(is_serving, "the store's health changed");
                     serving(&reporter, is_serving).await;
@@ -207,6 +229,8 @@ async fn keep(service: Service, clock: Arc<dyn Clock>, reporter: HealthReporter)
                         }
                     }
                 }
+                // A replay shows the article as it was: what requests may still ask for is kept.
+                revisions.run(&**store, before).await;
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::edits::Edit;
-use super::snapshot::{Snapshot, TranslationSnapshot, View};
+use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
-use crate::domain::article::{Alias, ArticleId, Revision, SegmentHistory, Significance};
+use crate::domain::article::{Alias, ArticleId, SegmentHistory, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
@@ -277,7 +277,7 @@ impl Service {
         shown: Shown,
         before: Option<u32>,
         page_size: usize,
-    ) -> Result<(Vec<Revision>, Option<u32>)> {
+    ) -> Result<(Vec<RevisionFacts>, Option<u32>)> {
         let state = self.visible(id, shown).await?;
         let listed = self.revisions(&state, before, page_size).await;
         self.unless_purged(id, listed).await
@@ -288,7 +288,7 @@ impl Service {
         state: &ArticleState,
         before: Option<u32>,
         page_size: usize,
-    ) -> Result<(Vec<Revision>, Option<u32>)> {
+    ) -> Result<(Vec<RevisionFacts>, Option<u32>)> {
         let newest = before.map_or(state.head.revision(), |before| {
             before.saturating_sub(1).min(state.head.revision())
         });
@@ -298,9 +298,9 @@ impl Service {
             if revisions.len() == page_size {
                 return Ok((revisions, Some(version.number + 1)));
             }
-            let revision = self.revision(&version).await?;
-            next = revision.history.earlier.first().copied();
-            revisions.push(revision);
+            let facts;
+            (facts, next) = self.revision_facts(&version).await?;
+            revisions.push(facts);
         }
         Ok((revisions, None))
     }

@@ -284,7 +284,8 @@ impl Service {
         Ok(committing(batch))
     }
 
-    /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's.
+    /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's, as long as
+    /// it is kept.
     async fn assign(
         &self,
         patch: &ArticlePatch,
@@ -299,14 +300,19 @@ impl Service {
         } else {
             history.revision_with(wanted)
         };
-        let base = match earlier {
-            Some(number) => match self.find(&head.revisions, At::Number(number)).await? {
-                Some(version) => self.revision(&version).await?.content.body,
-                None => old.content.body.clone(),
-            },
-            None => old.content.body.clone(),
+        let earlier = match earlier {
+            Some(number) => self.find(&head.revisions, At::Number(number)).await?,
+            None => None,
         };
-        assign(draft, &base, history, head.next_segment).map_err(Error::Invalid)
+        let earlier = match earlier {
+            Some(version) => match self.revision(&version).await {
+                Err(Error::RevisionNotRetained { .. }) => None,
+                revision => Some(revision?.content.body),
+            },
+            None => None,
+        };
+        let base = earlier.as_ref().unwrap_or(&old.content.body);
+        assign(draft, base, history, head.next_segment).map_err(Error::Invalid)
     }
 }
 

@@ -53,6 +53,14 @@ pub enum Error {
         /// The newest revision.
         head: u32,
     },
+    /// The revision's text is no longer kept.
+    #[error("the text of revision {revision} of article \"{id}\" is no longer kept")]
+    RevisionNotRetained {
+        /// The article.
+        id: ArticleId,
+        /// The revision.
+        revision: u32,
+    },
     /// There is no such translation.
     #[error("article \"{id}\" has no {}translation into {language}{}", .translation.map_or("active ", |_| ""), .translation.map_or(String::new(), |t| format!(" with the id \"{t}\"")))]
     TranslationNotFound {

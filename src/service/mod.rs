@@ -15,6 +15,7 @@ use crate::domain::provenance::Actor;
 use crate::domain::workflow::SelfReview;
 use crate::store::Store;
 
+pub mod admin;
 pub mod articles;
 pub mod attach;
 mod batches;
@@ -68,6 +69,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     self_review: SelfReview,
     turns: Arc<Turns>,
+    checks: Arc<admin::Checks>,
 }
 
 impl Service {
@@ -78,6 +80,7 @@ impl Service {
             clock,
             self_review: SelfReview::Refused,
             turns: Arc::default(),
+            checks: Arc::default(),
         }
     }
 

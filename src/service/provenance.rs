@@ -42,7 +42,7 @@ impl Recorded {
         match &*self.0 {
             Body::Translation(version) => Some(Record::Version(version)),
             Body::Selection(selection) => Some(Record::Selection(selection)),
-            Body::Article(_) | Body::Revision(_) => None,
+            Body::Article(_) | Body::Revision(_) | Body::Dropped(_) => None,
         }
     }
 

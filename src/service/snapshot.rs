@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::articles::Moment;
 use super::{Error, Result, Service};
-use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision};
+use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision, Significance};
 use crate::domain::freshness::{Freshness, Overall, StaleSince};
 use crate::domain::history::{At, History, Step, VersionRef};
+use crate::domain::provenance::Actor;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationHead, TranslationVersion};
 use crate::store::{ArticleState, Body, StoreError};
@@ -117,6 +118,23 @@ impl TranslationSnapshot {
     }
 }
 
+/// What there is to say of a revision without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionFacts {
+    /// The number.
+    pub number: u32,
+    /// The commit that wrote it.
+    pub stamp: Stamp,
+    /// How much it changes, where somebody said so.
+    pub significance: Option<Significance>,
+    /// Whether that was proposed.
+    pub is_proposed: bool,
+    /// Who made it.
+    pub actor: Actor,
+    /// Its headline and how many segments its body has; `None` if its content is no longer kept.
+    pub outline: Option<(String, usize)>,
+}
+
 /// What a body should have been.
 fn wrong_body(version: &VersionRef) -> Error {
     let record = format!("body {}/{}", version.stamp.seq, version.part);
@@ -124,6 +142,18 @@ fn wrong_body(version: &VersionRef) -> Error {
         record,
         detail: "it holds something else than its reference says".into(),
     })
+}
+
+/// The revision in a body, if its content is kept.
+fn kept<'a>(body: &'a Body, version: &VersionRef) -> Result<&'a Revision> {
+    match body {
+        Body::Revision(revision) => Ok(revision),
+        Body::Dropped(dropped) => Err(Error::RevisionNotRetained {
+            id: dropped.article.clone(),
+            revision: version.number,
+        }),
+        _ => Err(wrong_body(version)),
+    }
 }
 
 impl Service {
@@ -154,19 +184,54 @@ impl Service {
     /// The body of a revision of the content.
     pub(super) async fn revision_body(&self, version: &VersionRef) -> Result<Arc<Body>> {
         let body = self.body(version).await?;
-        if matches!(*body, Body::Revision(_)) {
-            Ok(body)
-        } else {
-            Err(wrong_body(version))
-        }
+        kept(&body, version)?;
+        Ok(body)
     }
 
     /// A revision of the content.
     pub(super) async fn revision(&self, version: &VersionRef) -> Result<Revision> {
-        match &*self.body(version).await? {
-            Body::Revision(revision) => Ok(revision.clone()),
-            _ => Err(wrong_body(version)),
-        }
+        kept(&*self.body(version).await?, version).cloned()
+    }
+
+    /// What a body says of a revision, and the revision before it.
+    pub(super) async fn revision_facts(
+        &self,
+        version: &VersionRef,
+    ) -> Result<(RevisionFacts, Option<VersionRef>)> {
+        let body = self.body(version).await?;
+        let (stamp, significance, is_proposed, actor, outline) = match &*body {
+            Body::Dropped(dropped) => {
+                let is_proposed = dropped.is_proposed;
+                (
+                    dropped.stamp,
+                    dropped.significance,
+                    is_proposed,
+                    &dropped.actor,
+                    None,
+                )
+            }
+            body => {
+                let Revision {
+                    stamp,
+                    content,
+                    significance,
+                    is_proposed,
+                    actor,
+                    ..
+                } = kept(body, version)?;
+                let outline = (content.title.content.text().to_owned(), content.body.len());
+                (*stamp, *significance, *is_proposed, actor, Some(outline))
+            }
+        };
+        let facts = RevisionFacts {
+            number: version.number,
+            stamp,
+            significance,
+            is_proposed,
+            actor: actor.clone(),
+            outline,
+        };
+        Ok((facts, body.history().earlier.first().copied()))
     }
 
     /// A translation with its texts.
@@ -261,12 +326,12 @@ impl Service {
             .map(|state| state.head.current.revision.body())
             .collect();
         let bodies = self.store.bodies(&refs).await?;
-        let snapshot = |(state, body): (Arc<ArticleState>, Arc<Body>)| match *body {
-            Body::Revision(_) => Ok(Snapshot {
+        let snapshot = |(state, body): (Arc<ArticleState>, Arc<Body>)| {
+            kept(&body, &state.head.current.revision)?;
+            Ok(Snapshot {
                 state,
                 revision: Some(body),
-            }),
-            _ => Err(wrong_body(&state.head.current.revision)),
+            })
         };
         states.into_iter().zip(bodies).map(snapshot).collect()
     }

@@ -97,10 +97,18 @@ impl fmt::Display for Conflict {
 pub enum OpenError {
     /// Another process has the directory open.
     #[error(
-        "the store directory {directory} is in use by another process; stop that process or choose another directory with --store"
+        "the store directory {directory} is in use by another process; stop that process or choose another directory"
     )]
     InUse {
         /// The store directory.
+        directory: String,
+    },
+    /// There is no store where one was to be opened.
+    #[error(
+        "there is no store in {directory}; name the directory that `article-store serve` has as its --store"
+    )]
+    Missing {
+        /// The directory.
         directory: String,
     },
     /// There is a store where a new one was to be made.

@@ -7,7 +7,8 @@
 //!    found.
 //! 4. No answer holds state that is not yet durable: a read that meets it waits.
 //! 5. What is read of one article is consistent: its head and all its slots are of one moment.
-//! 6. A body never changes, and a reference to one that a read returned stays good until its article is purged.
+//! 6. A body never changes, and a reference to one that a read returned stays good until its article is purged; a
+//!    revision whose content is dropped is a [`Body::Dropped`] from then on.
 //! 7. A purge removes everything that is stored of an article but the log, recorded requests and a tombstone, frees its
 //!    aliases, and keeps its id from being given again.
 //! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
@@ -22,19 +23,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Revision, SegmentHistory, Tombstone};
+use crate::domain::article::{
+    Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, SegmentHistory, Tombstone,
+};
 use crate::domain::change::{Commit, Event};
 use crate::domain::history::{BodyRef, History};
 use crate::domain::language::Language;
 use crate::domain::query::{IndexRow, Position, Query, Standing};
 use crate::domain::request::{RequestKey, RequestRecord};
+use crate::domain::retention::Retention;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationVersion};
 
 pub mod error;
 pub mod kv;
 
-pub use kv::backup::Entity;
+pub use kv::backup::{BackupWriter, Entity, Manifest};
 pub use kv::engine::Progress;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
@@ -76,6 +80,8 @@ pub enum Body {
     Translation(TranslationVersion),
     /// Of a slot's selection.
     Selection(Selection),
+    /// What is left of a revision whose content was dropped.
+    Dropped(DroppedRevision),
 }
 
 impl Body {
@@ -86,6 +92,7 @@ impl Body {
             Self::Revision(revision) => &revision.history,
             Self::Translation(version) => &version.head.history,
             Self::Selection(selection) => &selection.history,
+            Self::Dropped(dropped) => &dropped.history,
         }
     }
 
@@ -96,6 +103,8 @@ impl Body {
             Self::Revision(revision) => revision.resolve(stamp),
             Self::Translation(version) => version.resolve(stamp),
             Self::Selection(selection) => selection.resolve(stamp),
+            // It was written before.
+            Self::Dropped(_) => {}
         }
     }
 }
@@ -220,6 +229,8 @@ pub struct StoreStatus {
     pub disk_bytes: u64,
     /// Bytes that the volume has free.
     pub available_bytes: u64,
+    /// Free bytes below which writes are refused.
+    pub floor_bytes: u64,
     /// How far a compaction is, if there is one.
     pub compaction: Option<Progress>,
 }
@@ -252,6 +263,17 @@ pub enum Checked {
     Records(u64),
     /// Something is wrong.
     Found(Finding),
+}
+
+/// How far a sweep is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// There is more to look at.
+    Going,
+    /// Everything was looked at; the next step begins anew.
+    Done,
+    /// Nothing was done, because a dump is being made.
+    Postponed,
 }
 
 /// Takes the entities of a store one after the other.
@@ -324,6 +346,10 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets requests that were recorded before a time, a bounded number of commits at a time.
     /// Answers whether there may be more.
     async fn expire_requests(&self, before: Timestamp) -> Result<bool>;
+
+    /// Drops the content of old revisions: one step over a bounded number of articles and revisions, which goes on where
+    /// the last one stopped. A translation that is attached at that moment to a revision that is dropped stays bound to it.
+    async fn drop_revisions(&self, retention: Retention) -> Result<Sweep>;
 
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;

@@ -76,6 +76,7 @@ fn serve(directory: &Path) {
             },
             grace: Duration::from_secs(5),
             self_review: SelfReview::Refused,
+            keep_revisions: None,
         };
         let never = std::future::pending();
         run(listener, store, Arc::new(SystemClock), config, never)

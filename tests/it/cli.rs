@@ -19,27 +19,27 @@ mod scores;
 mod workflow;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
-const PAGE: &str = "examples/pages/makers-market-ar.txt";
-const TRANSLATION: &str = "examples/translations/makers-market-en.txt";
+pub(crate) const PAGE: &str = "examples/pages/makers-market-ar.txt";
+pub(crate) const TRANSLATION: &str = "examples/translations/makers-market-en.txt";
 
 /// What a command left behind.
-struct Done {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Done {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Done {
     /// The output of a command that must have succeeded.
     #[track_caller]
-    fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         self.stdout
     }
 
     /// The objects of a command that must have succeeded.
     #[track_caller]
-    fn json(self) -> Vec<Value> {
+    pub(crate) fn json(self) -> Vec<Value> {
         objects(&self.ok())
     }
 }
@@ -51,7 +51,7 @@ fn objects(lines: &str) -> Vec<Value> {
         .collect()
 }
 
-fn program(server: &str) -> Command {
+pub(crate) fn program(server: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .env("ARTICLE_STORE_SERVER", server)
@@ -59,7 +59,7 @@ fn program(server: &str) -> Command {
     command
 }
 
-fn run(server: &str, args: &[&str], stdin: &str) -> Done {
+pub(crate) fn run(server: &str, args: &[&str], stdin: &str) -> Done {
     let mut child = program(server)
         .args(args)
         .stdin(Stdio::piped())
@@ -78,13 +78,13 @@ fn run(server: &str, args: &[&str], stdin: &str) -> Done {
 }
 
 /// A server of its own for a test; killed at the end.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         Self::start_with(directory, &[])
     }
 
@@ -116,8 +116,12 @@ impl Server {
         Self { child, address }
     }
 
-    fn run(&self, args: &[&str]) -> Done {
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.feed(args, "")
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     fn feed(&self, args: &[&str], stdin: &str) -> Done {
@@ -125,7 +129,7 @@ impl Server {
     }
 
     /// Stops the server as an operator does; answers its exit code and its log.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let id = Pid::from_child(&self.child);
         kill_process(id, Signal::TERM).unwrap();
         let code = self.child.wait().unwrap().code();
@@ -143,7 +147,7 @@ impl Drop for Server {
     }
 }
 
-fn server() -> (Server, TempDir) {
+pub(crate) fn server() -> (Server, TempDir) {
     let directory = TempDir::new().unwrap();
     (Server::start(&directory.path().join("store")), directory)
 }

@@ -22,6 +22,7 @@ use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
 use article_store::domain::workflow::SelfReview;
 use article_store::pb;
+use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
 use article_store::server;
@@ -106,7 +107,13 @@ impl Server {
         Self::start(Setup::over(location), None).await
     }
 
-    /// The same, started with something else.
+    /// Over sled in the `data` of a directory that another server left.
+    pub(crate) async fn again(directory: TempDir) -> Self {
+        let location = StoreLocation::Sled(directory.path().join("data"));
+        Self::start(Setup::over(location), Some(directory)).await
+    }
+
+    /// Over sled in a new directory, started with something else.
     pub(crate) async fn sled_with(setup: impl FnOnce(Setup) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = StoreLocation::Sled(directory.path().join("data"));
@@ -133,6 +140,7 @@ impl Server {
             },
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,
+            keep_revisions: None,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);
@@ -168,6 +176,12 @@ impl Server {
         drop(self.halt().await);
     }
 
+    /// Stops in order and answers the directory, whose `data` is the store.
+    pub(crate) async fn leave(self) -> TempDir {
+        let (_, directory) = self.halt().await;
+        directory.expect("the store is on disk")
+    }
+
     async fn halt(self) -> (Setup, Option<TempDir>) {
         drop((self.channel, self.store));
         self.stop.send(()).expect("the server runs");
@@ -192,6 +206,16 @@ impl Server {
 
     pub(crate) fn articles(&self) -> ArticleServiceClient<Channel> {
         ArticleServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel())
+    }
+
+    /// The same with a connection of its own that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_admin(&self, window: u32) -> AdminServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        AdminServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
     }
 
     pub(crate) fn translations(&self) -> TranslationServiceClient<Channel> {

@@ -4,6 +4,8 @@ mod api;
 mod cli;
 mod fault;
 mod harness;
+mod kill_admin;
+mod operator;
 mod quality;
 mod store;
 mod tidy;

@@ -8,8 +8,8 @@ use prost::Message;
 use super::records as rec;
 use crate::domain::access::Visibility;
 use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Departed, Head, Manifest, ManifestEntry, Metadata,
-    PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
+    Alias, ArticleId, ArticleVersion, Content, Departed, DroppedRevision, Head, Manifest, ManifestEntry,
+    Metadata, PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
 };
 use crate::domain::change::{Event, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -189,7 +189,7 @@ fn etag(record: Option<rec::Etag>) -> Result<Etag> {
     })
 }
 
-fn version_record(version: &VersionRef) -> rec::VersionRef {
+pub(super) fn version_record(version: &VersionRef) -> rec::VersionRef {
     rec::VersionRef {
         number: version.number,
         stamp: stamp_record(version.stamp),
@@ -197,7 +197,7 @@ fn version_record(version: &VersionRef) -> rec::VersionRef {
     }
 }
 
-fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
+pub(super) fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
     Ok(VersionRef {
         number: record.number,
         stamp: stamp(record.stamp, own)?,
@@ -494,6 +494,13 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
             quality_issues: version.quality_issues.iter().map(issue_record).collect(),
         }),
         Body::Selection(selection) => Record::Selection(selection_record(selection)),
+        Body::Dropped(dropped) => Record::Dropped(rec::DroppedRevision {
+            article: dropped.article.as_str().to_owned(),
+            significance: dropped.significance.map(significance_code).unwrap_or_default(),
+            is_proposed: dropped.is_proposed,
+            actor: actor_record(&dropped.actor),
+            history: history_record(&dropped.history),
+        }),
     };
     rec::Body { body: Some(record) }.encode_to_vec()
 }
@@ -516,14 +523,20 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
                         .map(|s| segment(Some(s)))
                         .collect::<Result<_>>()?,
                 },
-                significance: (record.significance != 0)
-                    .then(|| significance(record.significance))
-                    .transpose()?,
+                significance: maybe_significance(record.significance)?,
                 is_proposed: record.is_proposed,
                 actor: actor(record.actor),
                 history: history(record.history, own)?,
             })
         }
+        Record::Dropped(record) => Body::Dropped(DroppedRevision {
+            stamp: own,
+            article: article_id(&record.article)?,
+            significance: maybe_significance(record.significance)?,
+            is_proposed: record.is_proposed,
+            actor: actor(record.actor),
+            history: history(record.history, own)?,
+        }),
         Record::Translation(record) => Body::Translation(TranslationVersion {
             head: translation(some(record.head, "translation")?, own)?,
             texts: record.texts.into_iter().map(text).collect::<Result<_>>()?,
@@ -541,6 +554,10 @@ pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
         }),
         Record::Selection(record) => Body::Selection(selection(record, own)?),
     })
+}
+
+fn maybe_significance(code: u32) -> Result<Option<Significance>> {
+    (code != 0).then(|| significance(code)).transpose()
 }
 
 pub(super) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {

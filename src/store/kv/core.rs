@@ -67,7 +67,7 @@ impl Weighter<BodyRef, Arc<Body>> for Weight {
                     .map(|text| 192 + text.text().len())
                     .sum::<usize>()
             }
-            Body::Selection(_) => 512,
+            Body::Selection(_) | Body::Dropped(_) => 512,
         };
         bytes as u64
     }
@@ -193,6 +193,15 @@ impl Core {
         self.bodies.clear();
     }
 
+    /// Forgets bodies that are others now.
+    pub(super) fn forget_bodies(&self, bodies: &[BodyRef]) {
+        for body in bodies {
+            // A reader that has read the old one caches it before it lets go of this.
+            let _guard = self.stripe(body).map(RwLock::write);
+            self.bodies.remove(body);
+        }
+    }
+
     /// An article from the cache, without waiting for anything.
     pub(super) fn cached(&self, id: &ArticleId) -> Option<Arc<ArticleState>> {
         let _guard = self.stripe(id)?.try_read()?;
@@ -233,6 +242,26 @@ impl Core {
         });
         self.articles.insert(id.clone(), state.clone());
         Ok(Some(state))
+    }
+
+    /// The ids of the articles after one, in their order.
+    pub(super) fn ids_after(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<ArticleId>> {
+        // An id's successor in byte order is the id with a zero byte behind it.
+        let from = after.map_or_else(|| b"h".to_vec(), |id| [keys::head(id).as_slice(), &[0]].concat());
+        let mut ids = Vec::new();
+        self.engine.scan(
+            from.as_slice()..=&keys::above(b"h"),
+            Direction::Forward,
+            &mut |key, _| {
+                ids.extend(keys::head_id(key));
+                if ids.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        Ok(ids)
     }
 
     /// A body from the cache or the engine; may read the disk.

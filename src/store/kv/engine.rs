@@ -42,6 +42,8 @@ pub struct Sizes {
     pub disk_bytes: u64,
     /// Bytes that the volume has free; `u64::MAX` for an engine without files.
     pub available_bytes: u64,
+    /// Free bytes below which writes are refused.
+    pub floor_bytes: u64,
 }
 
 /// How far something long is, in bytes.

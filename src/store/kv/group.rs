@@ -91,9 +91,24 @@ impl<'a> Group<'a> {
         Ok(stamp)
     }
 
-    /// Writes that are no commit, such as forgetting old requests.
-    pub(super) fn add_housekeeping(&mut self, writes: Vec<Write>) {
-        self.writes.extend(writes);
+    /// Writes that are no commit, such as forgetting old requests. A body is only replaced where it still is: its article
+    /// may have been purged since the writes were made.
+    pub(super) fn add_housekeeping(&mut self, writes: Vec<Write>) -> Result<()> {
+        let mut kept = Vec::with_capacity(writes.len());
+        for write in writes {
+            let is_gone = match &write {
+                Write::Put(key, _) => match keys::body_of(key) {
+                    Some(body) => self.erased.contains(&body) || self.core.engine.get(key)?.is_none(),
+                    None => false,
+                },
+                Write::Remove(_) => false,
+            };
+            if !is_gone {
+                kept.push(write);
+            }
+        }
+        self.writes.extend(kept);
+        Ok(())
     }
 
     /// All writes, those of the counts and of the log among them.

@@ -147,6 +147,7 @@ impl Engine for MemoryEngine {
                 .sum(),
             disk_bytes: 0,
             available_bytes: u64::MAX,
+            floor_bytes: 0,
         })
     }
 

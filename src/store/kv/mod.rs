@@ -4,7 +4,6 @@
 //! the records, `envelope` the frame around them. A commit goes `prepared` → `writer` → `group` → engine; reads go
 //! through `core`. `recovery` opens, `verify` checks.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,15 +18,16 @@ use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
+use crate::domain::retention::Retention;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Durable, EntitySink, Expect, Page,
-    Standings, Store, StoreStatus,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Counts, Durable, EntitySink, Expect, Page,
+    Standings, Store, StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
-use self::engine::{Direction, Engine};
+use self::engine::Engine;
 use self::prepared::Prepared;
 use self::recovery::Identity;
 use self::writer::Job;
@@ -48,6 +48,7 @@ mod prepared;
 mod purge;
 mod records;
 mod recovery;
+mod retention;
 mod scan;
 pub mod sled;
 mod verify;
@@ -62,6 +63,8 @@ pub struct KvStore {
     core: Arc<Core>,
     writer: mpsc::Sender<Job>,
     expiring: Mutex<()>,
+    /// Held by each step of a sweep, and while a dump begins.
+    sweeping: Arc<Mutex<()>>,
     epoch: [u8; 16],
 }
 
@@ -92,6 +95,7 @@ impl KvStore {
             core,
             writer,
             expiring: Mutex::new(()),
+            sweeping: Arc::default(),
             epoch: identity.epoch,
         })
     }
@@ -310,23 +314,8 @@ impl Store for KvStore {
         self.durably(|| async {
             let after = after.cloned();
             self.blocking(move |core| {
-                // An id's successor in byte order is the id with a zero byte behind it.
-                let from =
-                    after.map_or_else(|| b"h".to_vec(), |id| [keys::head(&id).as_slice(), &[0]].concat());
-                let mut ids = Vec::new();
-                core.engine.scan(
-                    from.as_slice()..=&keys::above(b"h"),
-                    Direction::Forward,
-                    &mut |key, _| {
-                        ids.extend(keys::head_id(key));
-                        if ids.len() < limit {
-                            ControlFlow::Continue(())
-                        } else {
-                            ControlFlow::Break(())
-                        }
-                    },
-                )?;
-                let states = ids
+                let states = core
+                    .ids_after(after.as_ref(), limit)?
                     .iter()
                     .filter_map(|id| core.read(id).transpose())
                     .collect::<Result<Vec<_>>>()?;
@@ -405,6 +394,23 @@ impl Store for KvStore {
         Ok(more)
     }
 
+    async fn drop_revisions(&self, retention: Retention) -> Result<Sweep> {
+        // A dump that began within a step could hand out bodies of before and after it.
+        let _no_dump_begins = self.sweeping.lock().await;
+        if self.core.tracker.lock().is_some() {
+            return Ok(Sweep::Postponed);
+        }
+        let step = self
+            .blocking(move |core| retention::step(core, &retention))
+            .await?;
+        if !step.writes.is_empty() {
+            let writes = step.writes;
+            self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
+            self.core.forget_bodies(&step.dropped);
+        }
+        Ok(if step.done { Sweep::Done } else { Sweep::Going })
+    }
+
     async fn status(&self) -> Result<StoreStatus> {
         let epoch = self.epoch;
         if self.writer.is_closed() {
@@ -415,14 +421,18 @@ impl Store for KvStore {
             // Sizes are known of an engine that is down, too.
             core.engine.get(keys::META)?;
             let sizes = core.engine.sizes()?;
+            let mut counts = core.counts.lock().clone();
+            // What was there and is not any more has no record either.
+            counts.retain(|_, counts| *counts != Counts::default());
             Ok(StoreStatus {
                 engine: core.engine.name(),
                 epoch,
                 seq: core.durable.borrow().seq,
-                counts: core.counts.lock().clone(),
+                counts,
                 live_bytes: sizes.live_bytes,
                 disk_bytes: sizes.disk_bytes,
                 available_bytes: sizes.available_bytes,
+                floor_bytes: sizes.floor_bytes,
                 compaction: *core.compaction.lock(),
             })
         })
@@ -435,7 +445,8 @@ impl Store for KvStore {
 
     async fn dump(&self, mut sink: Box<dyn EntitySink>) -> Result<Stamp> {
         let writer = self.writer.clone();
-        self.blocking(move |core| backup::dump(core, &writer, &mut *sink))
+        let no_sweep = self.sweeping.clone().lock_owned().await;
+        self.blocking(move |core| backup::dump(core, &writer, &mut *sink, no_sweep))
             .await
     }
 

@@ -19,7 +19,7 @@ use crate::store::error::{OpenError, Result, StoreError};
 /// The format of the layout and the records; grows when either changes in a way that old versions cannot read.
 ///
 /// - 1: heads, slots, bodies, aliases, requests, index rows and the log.
-/// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is.
+/// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is. Revisions may be dropped.
 const FORMAT: u32 = 2;
 
 /// Bytes of derived entries that are written at once.
@@ -126,21 +126,8 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
 /// Makes all that is derived from the articles that there are.
 pub(super) fn derive(core: &Core) -> Result<()> {
     let (mut tally, mut writes, mut bytes) = (Tally::default(), Vec::new(), 0);
-    let mut next = Some(b"h".to_vec());
-    while let Some(from) = next.take() {
-        let mut ids = Vec::new();
-        core.engine.scan(
-            from.as_slice()..=&keys::above(b"h"),
-            Direction::Forward,
-            &mut |key, _| {
-                ids.extend(keys::head_id(key));
-                if ids.len() < DERIVED_ARTICLES {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
+    let mut ids = core.ids_after(None, DERIVED_ARTICLES)?;
+    while let Some(last) = ids.last().cloned() {
         for id in &ids {
             // A damaged article is found by the check, and has nothing that could be derived.
             let state = match core.load(id) {
@@ -162,8 +149,7 @@ pub(super) fn derive(core: &Core) -> Result<()> {
             core.engine.flush()?;
             bytes = 0;
         }
-        // An id's successor in byte order is the id with a zero byte behind it.
-        next = ids.last().map(|id| [keys::head(id).as_slice(), &[0]].concat());
+        ids = core.ids_after(Some(&last), DERIVED_ARTICLES)?;
     }
     let counts = tally.apply(&BTreeMap::new());
     let stamp = last_commit(core)?;

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ::sled::{Db, IVec};
 use parking_lot::{Mutex, RwLock};
 
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 use chunks::Staged;
 use compact::Compaction;
@@ -124,6 +124,19 @@ impl SledEngine {
             phase: RwLock::new(Phase::Open(opened)),
             failed: AtomicBool::new(false),
         })
+    }
+
+    /// The same for a directory that must hold a database.
+    pub fn open_existing(config: SledConfig) -> Result<Self> {
+        let directory = &config.directory;
+        let found = replace::holds_database(directory)
+            .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+        if !found {
+            return Err(StoreError::Open(OpenError::Missing {
+                directory: directory.display().to_string(),
+            }));
+        }
+        Self::open(config)
     }
 
     /// Runs a read. Damage is the record's alone: reopening cannot mend it, so the engine does not fail.
@@ -437,11 +450,12 @@ impl Engine for SledEngine {
             return Err(StoreError::Closed);
         }
         let measure = || {
-            let disk_bytes = tree_bytes(&self.config.directory.join("db"))?;
+            let db = self.config.directory.join("db");
             Ok(Sizes {
                 live_bytes: self.ledger.lock().live_bytes,
-                disk_bytes,
+                disk_bytes: tree_bytes(&db)?,
                 available_bytes: self.space.available_bytes()?,
+                floor_bytes: self.space.floor_bytes(fs::metadata(db.join("db"))?.len()),
             })
         };
         measure().map_err(|error| volume_error(&error))

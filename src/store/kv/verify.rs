@@ -339,14 +339,21 @@ impl Check<'_> {
     }
 
     fn counts(&mut self) -> Result<()> {
-        if !self.countable {
+        let countable = self.countable;
+        let mut stored = BTreeMap::new();
+        self.walk(b"c", |_, key, _, payload| {
+            let unreadable = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
+            let language = keys::counts_of(key).ok_or_else(unreadable)?;
+            stored.insert(language, codec::decode_counts(payload).map_err(corrupt(key))?);
+            Ok(())
+        })?;
+        if !countable {
             return Ok(());
         }
         let counted: BTreeMap<_, _> = std::mem::take(&mut self.tally)
             .apply(&BTreeMap::new())
             .into_iter()
             .collect();
-        let stored = derived::stored_counts(self.core)?;
         let languages: BTreeSet<_> = counted.keys().chain(stored.keys()).collect();
         for language in languages {
             let (counted, stored) = (counted.get(language), stored.get(language));

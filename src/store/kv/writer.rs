@@ -348,10 +348,10 @@ impl Writer {
                     Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
                     Err(error) => refused.push((reply, error)),
                 },
-                Job::Housekeeping(writes, reply) => {
-                    group.add_housekeeping(writes);
-                    waiting.push(Waiting::Housekeeping(reply));
-                }
+                Job::Housekeeping(writes, reply) => match group.add_housekeeping(writes) {
+                    Ok(()) => waiting.push(Waiting::Housekeeping(reply)),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
                 Job::Exclusive(_) | Job::Compact(_) | Job::Recover | Job::Close(_) => {}
             }
         }

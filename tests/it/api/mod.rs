@@ -14,6 +14,7 @@ use prost_types::Timestamp as PbTimestamp;
 
 use crate::harness::Server;
 
+mod admin;
 mod articles;
 mod bad_input;
 mod diff;
@@ -25,6 +26,7 @@ mod past;
 mod purge;
 mod quality;
 mod reading;
+mod retention;
 mod retries;
 mod standard;
 mod story;

@@ -83,7 +83,7 @@ async fn restored(file: &Path, directory: &Path) -> KvStore {
         &config(directory),
         false,
         Arc::new(SystemClock),
-        &mut |_, _, _| {},
+        Box::new(|_, _, _| {}),
     )
     .await;
     done.unwrap();
@@ -338,7 +338,7 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
                 &config(target.path()),
                 true,
                 Arc::new(SystemClock),
-                &mut |_, _, _| {},
+                Box::new(|_, _, _| {}),
             )
             .await
             .unwrap_err()
@@ -364,7 +364,7 @@ fn a_restore_replaces_a_store_only_when_told() {
                 &config(target.path()),
                 replace,
                 Arc::new(SystemClock),
-                &mut |_, _, _| {},
+                Box::new(|_, _, _| {}),
             )
             .await
         };

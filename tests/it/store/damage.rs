@@ -88,6 +88,11 @@ fn copied(bench: &Bench, target: Target, change: fn(&mut Vec<u8>)) -> Vec<Write>
     vec![Write::Put(key, record)]
 }
 
+/// The record of another key under this one: whole, and not what belongs there.
+fn exchanged(bench: &Bench, target: Target, other: Target) -> Vec<Write> {
+    vec![Write::Put(record(bench, target).0, record(bench, other).1)]
+}
+
 type Break = fn(&Bench, Target) -> Vec<Write>;
 
 const CASES: &[(Break, Target, &str, &str)] = &[
@@ -199,6 +204,56 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         Target::Named("ha"),
         "head z",
         "another id",
+    ),
+    (removed, Target::Nth(b't', 0), "standing fr a", "missing"),
+    (flipped, Target::Nth(b't', 0), "standing fr a", "checksum"),
+    (
+        |bench, target| exchanged(bench, target, Target::Nth(b'w', 0)),
+        Target::Nth(b't', 0),
+        "standing fr a",
+        "does not agree with its article",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[4] = b'b'),
+        Target::Nth(b't', 0),
+        "standing fr b",
+        "does not agree with its article",
+    ),
+    (removed, Target::Nth(b'w', 0), "work fr a", "missing"),
+    (removed, Target::Nth(b'w', 3), "work fr a", "missing"),
+    (flipped, Target::Nth(b'w', 1), "work fr a", "checksum"),
+    (
+        |bench, target| exchanged(bench, target, Target::Nth(b't', 0)),
+        Target::Nth(b'w', 2),
+        "work fr a",
+        "does not agree with its article",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key.push(b'x')),
+        Target::Nth(b'w', 0),
+        "work fr ax",
+        "does not agree with its article",
+    ),
+    // It is current in no language.
+    (
+        |bench, target| copied(bench, target, |key| key[1] = b'g'),
+        Target::Nth(b'w', 0),
+        "work gr a",
+        "does not agree with its article",
+    ),
+    (removed, Target::Named("car"), "counts ar", "it says None"),
+    (flipped, Target::Named("car"), "counts ar", "checksum"),
+    (
+        |bench, target| exchanged(bench, target, Target::Named("cfr")),
+        Target::Named("car"),
+        "counts ar",
+        "it says Some(Counts { articles: 0",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[2] = b'b'),
+        Target::Named("car"),
+        "counts ab",
+        "and there are None",
     ),
 ];
 

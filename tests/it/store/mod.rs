@@ -39,3 +39,4 @@ mod lists;
 mod log;
 mod purge;
 mod reads;
+mod retention;

@@ -77,13 +77,15 @@ impl Drop for Tracking<'_> {
 /// Hands all entities to `sink`, later ones replacing earlier ones, and answers the commit that they show.
 ///
 /// Fails with `Unavailable` when the sink fails, when an article is erased meanwhile, when the engine fails, and when
-/// the sink is slower than the writers.
+/// the sink is slower than the writers. `no_sweep` keeps off sweeps until the dump keeps them off itself.
 pub(in crate::store::kv) fn dump(
     core: &Core,
     writer: &mpsc::Sender<Job>,
     sink: &mut dyn EntitySink,
+    no_sweep: impl Sized,
 ) -> Result<Stamp> {
     let _tracking = Tracking::begin(core)?;
+    drop(no_sweep);
     let failures = core.failures.load(Ordering::Acquire);
     let mut dump = Dump {
         core,

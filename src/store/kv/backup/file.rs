@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ const FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 4 << 20;
 /// What zstd does well at several times the speed of a disk.
 const LEVEL: i32 = 3;
+/// What a frame of zstd begins with.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// The longest line that is read. The longest entities are a slot of 100,000 segments and an article's body.
 const MAX_LINE_BYTES: usize = 1 << 30;
 
@@ -29,6 +31,7 @@ pub struct BackupWriter<W> {
     lines: Vec<u8>,
     hasher: Sha256,
     counts: BTreeMap<String, u64>,
+    manifest: Option<Manifest>,
 }
 
 impl<W: Write> BackupWriter<W> {
@@ -39,6 +42,7 @@ impl<W: Write> BackupWriter<W> {
             lines: Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 4),
             hasher: Sha256::new(),
             counts: BTreeMap::new(),
+            manifest: None,
         };
         writer.line(Line::Header(records::BackupHeader {
             kind: KIND.to_owned(),
@@ -48,6 +52,16 @@ impl<W: Write> BackupWriter<W> {
             created: now.as_micros(),
         }))?;
         Ok(writer)
+    }
+
+    /// What the backup holds, once it is complete.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// What it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
     }
 
     fn line(&mut self, line: Line) -> io::Result<()> {
@@ -87,12 +101,18 @@ impl<W: Write + Send> EntitySink for BackupWriter<W> {
         let line = records::BackupManifest {
             seq: last.seq,
             time: last.time.as_micros(),
-            counts: std::mem::take(&mut self.counts),
+            counts: self.counts.clone(),
             sha256: hex(&std::mem::take(&mut self.hasher).finalize()),
         };
         self.append(Line::Manifest(line))?;
         self.frame()?;
-        self.out.flush()
+        self.out.flush()?;
+        self.manifest = Some(Manifest {
+            seq: last.seq,
+            time: last.time,
+            counts: std::mem::take(&mut self.counts),
+        });
+        Ok(())
     }
 }
 
@@ -222,7 +242,22 @@ impl Lines {
             file: path.display().to_string(),
             detail: error.to_string(),
         };
-        let file = File::open(path).map_err(failed)?;
+        let mut file = File::open(path).map_err(failed)?;
+        let mut magic = Vec::new();
+        (&mut file)
+            .take(ZSTD_MAGIC.len() as u64)
+            .read_to_end(&mut magic)
+            .map_err(failed)?;
+        if magic != ZSTD_MAGIC {
+            return Err(BackupError::Foreign {
+                file: path.display().to_string(),
+                detail: match magic.is_empty() {
+                    true => "it is empty".to_owned(),
+                    false => "it is not compressed with zstd".to_owned(),
+                },
+            });
+        }
+        file.rewind().map_err(failed)?;
         let decoder = zstd::stream::read::Decoder::new(file).map_err(failed)?;
         Ok(Self {
             file: path.display().to_string(),
@@ -265,11 +300,6 @@ impl Iterator for Lines {
                 self.read += 1;
                 Some(Ok(line))
             }
-            // What the decoder cannot read at all is no backup; what it cannot read later was one.
-            Err(error) if self.read == 0 => Some(Err(BackupError::Foreign {
-                file: self.file.clone(),
-                detail: error.to_string(),
-            })),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(Err(BackupError::CutOff {
                 file: self.file.clone(),
                 lines: self.read,

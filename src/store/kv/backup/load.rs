@@ -1,19 +1,16 @@
-//! Building a store of entities: for a restore, a copy.
+//! Filling an empty engine with entities.
 //!
 //! Everything goes into an empty engine. What is derived is made when all entities are there, and the record that makes
 //! the engine a store is written last, so that a load which was broken off is no store.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::{BackupError, BackupFile, Entity, Malformed};
+use super::{Entity, Malformed};
 use crate::clock::Clock;
-use crate::store::Store;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::core::Core;
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
-use crate::store::kv::sled::{Replacement, SledConfig, SledEngine};
 use crate::store::kv::{KvStore, keys};
 
 /// Bytes that are applied at once; the engine keeps in memory what is not flushed.
@@ -70,74 +67,4 @@ impl Loader {
         identity.adopt(&self.core)?;
         KvStore::start(self.core, &identity)
     }
-}
-
-/// What a restore did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restored {
-    /// The backup.
-    pub manifest: super::Manifest,
-    /// The new store's epoch.
-    pub epoch: [u8; 16],
-}
-
-/// How far a restore is: what it does, and how much of it is done.
-pub type Progress<'a> = dyn FnMut(&'static str, u64, u64) + 'a;
-
-/// Builds the store of a backup beside the one of `config`, checks it, and puts it in that one's place.
-///
-/// Until then nothing is touched; interrupted, it leaves the old store in its place. With `replace` there may be a store,
-/// which is removed; without, there must be none. The new store has a new epoch: its past is another one.
-///
-/// The calling thread reads and writes the disk for as long as it takes.
-pub async fn restore(
-    file: &Path,
-    config: &SledConfig,
-    replace: bool,
-    clock: Arc<dyn Clock>,
-    progress: &mut Progress<'_>,
-) -> std::result::Result<Restored, BackupError> {
-    progress("verifying the backup", 0, 0);
-    let backup = BackupFile::verify(file)?;
-    let replacement = Replacement::begin(config, replace)?;
-    let engine = SledEngine::open(replacement.config())?;
-    let mut loader = Loader::new(engine, clock, config.cache_bytes)?;
-    for (done, entity) in (0..).zip(backup.entities()?) {
-        let (line, entity) = entity?;
-        if done % 1024 == 0 {
-            progress("restoring", done, backup.entities);
-        }
-        loader.add(&entity)?.map_err(|detail| BackupError::Altered {
-            file: backup.name(),
-            detail: format!("line {line}: {detail}"),
-        })?;
-    }
-    progress("restoring", backup.entities, backup.entities);
-    let store = loader.finish(None)?;
-    progress("checking", 0, 0);
-    let findings = store.check().await?;
-    let status = store.status().await?;
-    store.close().await?;
-    if let Some(first) = findings.first() {
-        return Err(BackupError::Unsound {
-            file: backup.name(),
-            record: first.record.clone(),
-            problem: first.problem.clone(),
-            findings: findings.len(),
-        });
-    }
-    if status.seq != backup.manifest.seq {
-        return Err(BackupError::Altered {
-            file: backup.name(),
-            detail: format!(
-                "its log ends at commit {}, and its manifest says {}",
-                status.seq, backup.manifest.seq
-            ),
-        });
-    }
-    replacement.put_in_place()?;
-    Ok(Restored {
-        manifest: backup.manifest,
-        epoch: status.epoch,
-    })
 }

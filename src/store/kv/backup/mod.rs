@@ -2,9 +2,11 @@
 //!
 //! A backup is a text of JSON lines: a header, the entities, a manifest with their counts and the SHA-256 of all lines
 //! before it. It is compressed with zstd in frames of some megabytes that stand alone, so that reading can begin at any
-//! frame, and `zstd -dc` shows it. `dump` makes the lines of a store, `load` builds a store of them, `file` frames them.
+//! frame, and `zstd -dc` shows it. `dump` makes the lines of a store, `file` frames them, `load` makes a store of them,
+//! `build` puts that in its place.
 //! Only entities are kept: indexes, aliases and counts are derived again.
 
+mod build;
 mod dump;
 mod file;
 mod load;
@@ -21,9 +23,10 @@ use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::StoreError;
 use prost::Message;
 
+pub use build::{Progress, Restored, copy, restore};
 pub(super) use dump::{Tracker, dump};
 pub use file::{BackupFile, BackupWriter};
-pub use load::{Loader, Progress, Restored, restore};
+pub use load::Loader;
 
 /// What a backup, or a copy, holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +95,14 @@ pub enum BackupError {
         problem: String,
         /// How many there are.
         findings: usize,
+    },
+    /// A copy is not what it was made from.
+    #[error("the copy of {name} is not the same: {detail}")]
+    Differs {
+        /// The store that was copied.
+        name: String,
+        /// What does not agree.
+        detail: String,
     },
     /// The store that it is to go into fails.
     #[error(transparent)]

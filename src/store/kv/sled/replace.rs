@@ -26,6 +26,11 @@ pub(super) fn settle(directory: &Path) -> io::Result<()> {
     discard(directory)
 }
 
+/// Whether a directory holds a database, or one that [`settle`] takes back.
+pub(super) fn holds_database(directory: &Path) -> io::Result<bool> {
+    Ok(directory.join("db").try_exists()? || directory.join(OLD).try_exists()?)
+}
+
 /// Removes what a replacement leaves.
 pub(super) fn discard(directory: &Path) -> io::Result<()> {
     for name in [NEW, OLD] {
@@ -76,7 +81,7 @@ impl Replacement {
         let lock = open::lock(directory).map_err(StoreError::Open)?;
         let refused = |error: io::Error| StoreError::Open(open::refused(directory, &error));
         settle(directory).map_err(refused)?;
-        if !replace && directory.join("db").try_exists().map_err(refused)? {
+        if !replace && holds_database(directory).map_err(refused)? {
             return Err(StoreError::Open(OpenError::NotEmpty {
                 directory: directory.display().to_string(),
             }));

@@ -102,7 +102,8 @@ impl Space {
         })
     }
 
-    fn floor_bytes(&self, database_bytes: u64) -> u64 {
+    /// Free bytes below which writes are refused, for a database of this size.
+    pub(super) fn floor_bytes(&self, database_bytes: u64) -> u64 {
         self.min_free_bytes
             .unwrap_or(DEFAULT_FLOOR_BYTES.max(database_bytes / 10))
     }

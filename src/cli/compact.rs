@@ -1,0 +1,69 @@
+//! `compact`: gives back the space that a store takes beyond its records.
+
+use clap::Args;
+use futures::stream::StreamExt;
+use pb::compact_store_response::Step;
+
+use super::Failure;
+use super::client::{Output, OutputArgs, Printer};
+use super::operator::{SpaceArgs, Target, TargetArgs, bytes, progress};
+use super::status::compacting;
+use crate::pb;
+
+/// The arguments of `compact`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The records are copied into a new database, which is compared with the old one and takes its place. The volume must have \
+room for the copy. The server goes on meanwhile: writes are slower, and everything waits a moment at the end. A compaction \
+that is broken off leaves the store as it was; one that a server carries out goes on when this command is ended.
+
+`article-store status` says when it is worth while.
+
+Examples:
+  article-store compact
+  article-store compact --store sled:/var/lib/article-store")]
+pub(crate) struct Compact {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    space: SpaceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Compact {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let mut target = self.target.open(self.space).await?;
+        let compacted = compact(&mut target).await;
+        let summary = target.close(compacted).await?;
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("CompactionSummary", &summary)?,
+            Output::Table => printer.line(&format!(
+                "compacted: the store took {} and takes {}",
+                bytes(summary.disk_bytes_before),
+                bytes(summary.disk_bytes_after)
+            ))?,
+        }
+        printer.flush()
+    }
+}
+
+async fn compact(target: &mut Target) -> Result<pb::CompactionSummary, Failure> {
+    let mut steps = target.compact_store().await?;
+    let bar = progress();
+    bar.set_message("compacting");
+    let mut summary = None;
+    while let Some(step) = steps.next().await {
+        match step?.step {
+            Some(Step::Progress(progress)) => {
+                bar.set_message(format!("compacting: {}", compacting(&progress)));
+                bar.tick();
+            }
+            Some(Step::Summary(done)) => summary = Some(done),
+            None => {}
+        }
+    }
+    bar.finish_and_clear();
+    summary.ok_or_else(|| Failure::failed("the compaction broke off before its end; the store is as it was"))
+}

@@ -1,0 +1,188 @@
+//! What the operator's commands share: the store that they are about, at a server or in a directory, how far they are,
+//! and numbers for people.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use futures::stream::StreamExt;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use tonic::Request;
+use tonic::transport::Channel;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::Failure;
+use super::client::ServerArgs;
+use crate::api::admin::Answers;
+use crate::clock::SystemClock;
+use crate::pb;
+use crate::pb::admin_service_client::AdminServiceClient;
+use crate::pb::admin_service_server::AdminService;
+use crate::server::location::{StoreLocation, StoreOptions};
+use crate::server::offline::Offline;
+use crate::store::StoreError;
+use crate::store::error::OpenError;
+use crate::store::kv::backup::BackupError;
+
+/// Memory for decoded articles and texts; nothing is read twice.
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// Which store a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// A store whose server is stopped, as `sled:DIRECTORY`, instead of a server.
+    #[arg(long, value_name = "STORE", value_parser = directory)]
+    store: Option<PathBuf>,
+}
+
+/// How much space must stay free on the volume of a store that is opened or made.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct SpaceArgs {
+    /// Free bytes of the volume below which nothing is written; 1 GiB or a tenth of the database, whichever is more, if
+    /// not given. A server has its own.
+    #[arg(long, value_name = "BYTES")]
+    min_free_bytes: Option<u64>,
+}
+
+impl SpaceArgs {
+    pub(crate) fn options(self) -> StoreOptions {
+        StoreOptions {
+            cache_bytes: CACHE_BYTES,
+            min_free_bytes: self.min_free_bytes,
+        }
+    }
+}
+
+/// A store on the command line that must be on disk.
+pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
+    match text.parse()? {
+        StoreLocation::Sled(directory) => Ok(directory),
+        StoreLocation::Memory => Err("a store in memory is gone with its server; give sled:DIRECTORY".into()),
+    }
+}
+
+/// How a store on disk is called on the command line.
+pub(crate) fn store_at(directory: &Path) -> StoreLocation {
+    StoreLocation::Sled(directory.to_owned())
+}
+
+/// The calls of a server, or the same in this process.
+pub(crate) enum Target {
+    Server(Box<AdminServiceClient<Channel>>),
+    Offline(Offline),
+}
+
+impl TargetArgs {
+    pub(crate) async fn open(&self, space: SpaceArgs) -> Result<Target, Failure> {
+        let Some(directory) = &self.store else {
+            return Ok(Target::Server(Box::new(self.server.admin().await?)));
+        };
+        start_log();
+        let opened = Offline::open(directory, space.options(), Arc::new(SystemClock));
+        opened.map(Target::Offline).map_err(|error| {
+            let hint = match &error {
+                StoreError::Open(OpenError::InUse { .. }) => "\nor leave out --store to ask its server",
+                _ => "",
+            };
+            Failure::failed(format!("{error}{hint}"))
+        })
+    }
+}
+
+impl Target {
+    pub(crate) async fn check_store(&mut self) -> Result<Answers<pb::CheckStoreResponse>, Failure> {
+        let request = Request::new(pb::CheckStoreRequest {});
+        Ok(match self {
+            Self::Server(client) => client.check_store(request).await?.into_inner().boxed(),
+            Self::Offline(store) => store.admin().check_store(request).await?.into_inner(),
+        })
+    }
+
+    pub(crate) async fn backup_store(&mut self) -> Result<Answers<pb::BackupStoreResponse>, Failure> {
+        let request = Request::new(pb::BackupStoreRequest {});
+        Ok(match self {
+            Self::Server(client) => client.backup_store(request).await?.into_inner().boxed(),
+            Self::Offline(store) => store.admin().backup_store(request).await?.into_inner(),
+        })
+    }
+
+    pub(crate) async fn compact_store(&mut self) -> Result<Answers<pb::CompactStoreResponse>, Failure> {
+        let request = Request::new(pb::CompactStoreRequest {});
+        Ok(match self {
+            Self::Server(client) => client.compact_store(request).await?.into_inner().boxed(),
+            Self::Offline(store) => store.admin().compact_store(request).await?.into_inner(),
+        })
+    }
+
+    /// Closes a store that was opened; what was done before counts for more than how that went.
+    pub(crate) async fn close<T>(self, done: Result<T, Failure>) -> Result<T, Failure> {
+        let closed = match self {
+            Self::Server(_) => Ok(()),
+            Self::Offline(store) => store.close().await,
+        };
+        let done = done?;
+        closed.map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(done)
+    }
+}
+
+/// The words for a restore or a copy that failed. `instead` is what to do about a directory that holds a store already.
+pub(crate) fn refused(error: &BackupError, instead: &str) -> Failure {
+    let hint = match error {
+        BackupError::Store(StoreError::Open(OpenError::NotEmpty { .. })) => instead,
+        _ => "",
+    };
+    Failure::failed(format!("{error}{hint}"))
+}
+
+/// What goes wrong inside a store that this process opens, for the operator.
+pub(crate) fn start_log() {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // It can only be there already, which is as good.
+    drop(log.try_init());
+}
+
+/// Says how far something long is; hidden where standard error is no terminal.
+pub(crate) fn progress() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    match ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// The same for a restore or a copy.
+pub(crate) fn steps(bar: &ProgressBar) -> crate::store::kv::backup::Progress {
+    let bar = bar.clone();
+    Box::new(move |what, done, total| {
+        bar.set_message(match (done, total) {
+            (0, 0) => what.to_owned(),
+            (done, 0) => format!("{what}: {} records", count(done)),
+            (done, total) => format!("{what}: {} of {} records", count(done), count(total)),
+        });
+        bar.tick();
+    })
+}
+
+pub(crate) fn bytes(bytes: u64) -> impl Display {
+    HumanBytes(bytes)
+}
+
+pub(crate) fn count(count: u64) -> impl Display {
+    HumanCount(count)
+}
+
+/// A number with the name of what is counted.
+pub(crate) fn many(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}

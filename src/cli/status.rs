@@ -1,0 +1,135 @@
+//! `status`: how much there is, what it takes, and whether something should be done.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::operator::{bytes, count, many};
+use super::terminal::{Table, line, terminal_width};
+use super::{Failure, words};
+use crate::pb;
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  article-store status
+  article-store status --output json | jq .totals.articles")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Status {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let mut client = self.server.admin().await?;
+        let status = client.get_status(pb::GetStatusRequest {}).await?.into_inner();
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("GetStatusResponse", &status)?,
+            Output::Table => {
+                for (name, value) in facts(&status) {
+                    printer.line(&format!("{name:<15}{}", line(&value)))?;
+                }
+                if !status.languages.is_empty() {
+                    printer.line("")?;
+                    printer.text(&languages(&status.languages).take(terminal_width()))?;
+                }
+            }
+        }
+        printer.flush()
+    }
+}
+
+/// What there is to say, each with its name.
+fn facts(status: &pb::GetStatusResponse) -> Vec<(&'static str, String)> {
+    let totals = status.totals.unwrap_or_default();
+    let mut facts = vec![
+        (
+            "articles",
+            format!(
+                "{}, and {} deleted",
+                count(totals.articles),
+                count(totals.deleted_articles)
+            ),
+        ),
+        ("revisions", count(totals.revisions).to_string()),
+        ("translations", count(totals.translations).to_string()),
+        ("newest commit", count(status.seq).to_string()),
+        ("epoch", status.epoch.clone()),
+        ("records", bytes(status.live_bytes).to_string()),
+    ];
+    if status.disk_bytes > 0 {
+        let advice = match status.should_compact {
+            true => "; `article-store compact` gives most of it back",
+            false => "",
+        };
+        facts.push(("on disk", format!("{}{advice}", bytes(status.disk_bytes))));
+        facts.push((
+            "free",
+            format!(
+                "{}; writes are refused below {}",
+                bytes(status.available_bytes),
+                bytes(status.floor_bytes)
+            ),
+        ));
+    }
+    if let Some(compaction) = &status.compaction {
+        facts.push(("compaction", compacting(compaction)));
+    }
+    facts.push(("last check", last_check(status.last_check.as_ref())));
+    facts.push((
+        "server",
+        format!("article-store {} on {}", status.server_version, status.engine),
+    ));
+    facts
+}
+
+/// How far a compaction is.
+pub(crate) fn compacting(progress: &pb::CompactionProgress) -> String {
+    format!(
+        "{} of about {} copied and compared",
+        bytes(progress.done_bytes),
+        bytes(progress.total_bytes)
+    )
+}
+
+fn last_check(check: Option<&pb::CheckSummary>) -> String {
+    let Some(check) = check else {
+        return "none since the server started".to_owned();
+    };
+    let time = words::timestamp_in(check.start_time.as_ref(), &TimeZone::UTC);
+    format!("{time} UTC: {}", checked(check))
+}
+
+/// What a check came to, in a line.
+pub(crate) fn checked(check: &pb::CheckSummary) -> String {
+    let duration = check.duration.unwrap_or_default();
+    let seconds = duration.seconds as f64 + f64::from(duration.nanos) / 1e9;
+    let findings = match check.findings {
+        0 => "nothing is wrong".to_owned(),
+        findings => many(findings, "finding", "findings"),
+    };
+    format!(
+        "{findings}, {} read in {seconds:.1} s, newest commit {}",
+        many(check.records, "record", "records"),
+        count(check.seq)
+    )
+}
+
+fn languages(languages: &[pb::LanguageCounts]) -> Table {
+    let mut table = Table::new(&["LANGUAGE", "ARTICLES", "DELETED", "REVISIONS", "TRANSLATIONS"]);
+    for language in languages {
+        let counts = language.counts.unwrap_or_default();
+        table.row([
+            language.language.clone(),
+            count(counts.articles).to_string(),
+            count(counts.deleted_articles).to_string(),
+            count(counts.revisions).to_string(),
+            count(counts.translations).to_string(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,46 @@
+//! Which revisions keep their content when old ones are dropped. What a revision says of itself, who wrote it and when,
+//! is kept for ever; so are metadata and translations.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use super::article::Head;
+use super::time::Timestamp;
+use super::translation::{Disposition, Slot};
+
+/// How many revisions keep their content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// So many of the newest of an article.
+    pub newest: NonZeroU32,
+    /// What was the newest revision at this time or later is kept too: a request may have to be answered again with the
+    /// article as it was then.
+    pub superseded_before: Timestamp,
+}
+
+impl Retention {
+    /// The oldest revision that is kept for being among the newest; `None`: all are.
+    pub fn oldest_of_newest(&self, head: &Head) -> Option<u32> {
+        let older = head.revision().checked_sub(self.newest.get())?;
+        (older > 0).then_some(older + 1)
+    }
+
+    /// Whether an older revision loses its content. `superseded` is when the next one was written, `named` are the
+    /// revisions that translations name.
+    pub fn drops(&self, revision: u32, superseded: Timestamp, named: &BTreeSet<u32>) -> bool {
+        superseded < self.superseded_before && !named.contains(&revision)
+    }
+}
+
+/// The revisions that translations were made from, as a whole or in a segment. Withdrawn ones do not count.
+pub fn named<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> BTreeSet<u32> {
+    slots
+        .into_iter()
+        .flat_map(|slot| &slot.translations)
+        .filter(|translation| translation.disposition != Disposition::Withdrawn)
+        .flat_map(|translation| {
+            let segments = translation.bindings.iter().map(|binding| binding.source_revision);
+            segments.chain([translation.source_revision])
+        })
+        .collect()
+}

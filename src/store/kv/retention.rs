@@ -1,0 +1,207 @@
+//! Dropping the content of old revisions, a bounded step at a time. The rule is the domain's; here is the walk: through
+//! the heads in the order of their ids, and from the oldest revision that must be kept down to the first.
+//!
+//! A dropped revision leaves a small body in its place, so that histories, the check and backups go on as before. Where
+//! the walk stands is a record of the store, written with what a step drops.
+
+use prost::Message;
+
+use super::core::{Core, corrupt};
+use super::engine::Write;
+use super::envelope::Sealed;
+use super::{codec, keys, records};
+use crate::domain::article::{ArticleId, DroppedRevision};
+use crate::domain::history::{At, BodyRef, History, Step as Hop, VersionRef};
+use crate::domain::retention::{Retention, named};
+use crate::domain::time::Stamp;
+use crate::store::error::{Result, StoreError};
+use crate::store::{ArticleState, Body};
+
+/// Articles and revisions that a step looks at, at most.
+const ARTICLES: usize = 1_000;
+const REVISIONS: usize = 300;
+
+/// What a step drops.
+pub(super) struct Step {
+    pub(super) writes: Vec<Write>,
+    pub(super) dropped: Vec<BodyRef>,
+    /// Whether the walk came to its end.
+    pub(super) done: bool,
+}
+
+/// The place of the walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cursor {
+    /// Go on with the articles after this one.
+    After(ArticleId),
+    /// Go on in this article, with the revisions below this one.
+    Within(ArticleId, VersionRef),
+}
+
+/// Looks at the next articles.
+pub(super) fn step(core: &Core, retention: &Retention) -> Result<Step> {
+    let mut walk = Walk {
+        core,
+        retention,
+        revisions: 0,
+        step: Step {
+            writes: Vec::new(),
+            dropped: Vec::new(),
+            done: false,
+        },
+    };
+    let start = cursor(core)?;
+    let begun = start.is_some();
+    let rest = walk.on_from(start)?;
+    let mut step = walk.step;
+    step.done = rest.is_none();
+    match rest {
+        Some(rest) => step.writes.push(rest.write()),
+        None if begun => step.writes.push(Write::Remove(keys::RETENTION_CURSOR.to_vec())),
+        None => {}
+    }
+    Ok(step)
+}
+
+struct Walk<'a> {
+    core: &'a Core,
+    retention: &'a Retention,
+    revisions: usize,
+    step: Step,
+}
+
+impl Walk<'_> {
+    /// Answers where the next step goes on; `None` at the end.
+    fn on_from(&mut self, start: Option<Cursor>) -> Result<Option<Cursor>> {
+        let mut after = None;
+        match start {
+            Some(Cursor::Within(id, below)) => {
+                if let Some(below) = self.article(&id, Some(below))? {
+                    return Ok(Some(Cursor::Within(id, below)));
+                }
+                after = Some(id);
+            }
+            Some(Cursor::After(id)) => after = Some(id),
+            None => {}
+        }
+        let ids = self.core.ids_after(after.as_ref(), ARTICLES)?;
+        for id in &ids {
+            if let Some(below) = self.article(id, None)? {
+                return Ok(Some(Cursor::Within(id.clone(), below)));
+            }
+        }
+        let last = ids.last().filter(|_| ids.len() == ARTICLES);
+        Ok(last.cloned().map(Cursor::After))
+    }
+
+    /// Looks at the revisions of an article, and answers below which one it stopped. A damaged article is the check's
+    /// business, and does not hold up the others.
+    fn article(&mut self, id: &ArticleId, below: Option<VersionRef>) -> Result<Option<VersionRef>> {
+        match self.revisions(id, below) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, article = %id, "the old revisions of a damaged article stay");
+                Ok(None)
+            }
+            stopped => stopped,
+        }
+    }
+
+    fn revisions(&mut self, id: &ArticleId, below: Option<VersionRef>) -> Result<Option<VersionRef>> {
+        let key = keys::head(id);
+        let Some((stamp, payload)) = self.core.get(&key)? else {
+            return Ok(None);
+        };
+        let head = codec::decode_head(&payload, stamp).map_err(corrupt(&key))?;
+        let Some(oldest) = self.retention.oldest_of_newest(&head) else {
+            return Ok(None);
+        };
+        let Some(state) = self.core.read(id)? else {
+            return Ok(None);
+        };
+        let start = match below {
+            Some(below) => Some(below),
+            None => self.find(&head.revisions, oldest)?,
+        };
+        match start {
+            Some(start) => self.below(&state, start),
+            None => Ok(None),
+        }
+    }
+
+    fn below(&mut self, state: &ArticleState, start: VersionRef) -> Result<Option<VersionRef>> {
+        let named = named(state.slots.values().map(|slot| &**slot));
+        let mut newer = start;
+        let mut body = self.core.stored_body(start.body())?;
+        while let Some(version) = body.history().earlier.first().copied() {
+            if self.revisions >= REVISIONS {
+                return Ok(Some(newer));
+            }
+            self.revisions += 1;
+            body = self.core.stored_body(version.body())?;
+            if self.retention.drops(version.number, newer.stamp.time, &named)
+                && let Body::Revision(revision) = &body
+            {
+                let dropped = Body::Dropped(DroppedRevision::of(revision, state.head.id.clone()));
+                let record = Sealed::new(&codec::encode_body(&dropped)).stamped(version.stamp);
+                self.step
+                    .writes
+                    .push(Write::Put(keys::body(version.body()), record));
+                self.step.dropped.push(version.body());
+            }
+            newer = version;
+        }
+        Ok(None)
+    }
+
+    /// The version with a number.
+    fn find(&mut self, history: &History, number: u32) -> Result<Option<VersionRef>> {
+        let mut hop = history.find(At::Number(number));
+        loop {
+            match hop {
+                Hop::Found(version) => return Ok(Some(version)),
+                Hop::None => return Ok(None),
+                Hop::Hop(version) => {
+                    self.revisions += 1;
+                    hop = self
+                        .core
+                        .stored_body(version.body())?
+                        .history()
+                        .find(At::Number(number));
+                }
+            }
+        }
+    }
+}
+
+fn cursor(core: &Core) -> Result<Option<Cursor>> {
+    let Some((_, payload)) = core.get(keys::RETENTION_CURSOR)? else {
+        return Ok(None);
+    };
+    Cursor::decode(&payload)
+        .map(Some)
+        .map_err(corrupt(keys::RETENTION_CURSOR))
+}
+
+impl Cursor {
+    fn decode(payload: &[u8]) -> std::result::Result<Self, codec::Malformed> {
+        let record: records::RetentionCursor = codec::message(payload)?;
+        let id = ArticleId::parse(&record.article).map_err(|error| codec::Malformed(error.0))?;
+        Ok(match record.below {
+            Some(below) => Self::Within(id, codec::version(below, Stamp::PENDING)?),
+            None => Self::After(id),
+        })
+    }
+
+    fn write(&self) -> Write {
+        let (article, below) = match self {
+            Self::After(id) => (id, None),
+            Self::Within(id, below) => (id, Some(codec::version_record(below))),
+        };
+        let record = records::RetentionCursor {
+            article: article.as_str().to_owned(),
+            below,
+        };
+        let sealed = Sealed::plain(&record.encode_to_vec());
+        Write::Put(keys::RETENTION_CURSOR.to_vec(), sealed.stamped(Stamp::PENDING))
+    }
+}

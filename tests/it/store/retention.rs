@@ -1,0 +1,331 @@
+//! Old revisions lose their content and nothing else: histories, the check and backups go on, and what translations were
+//! made from stays.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use article_store::clock::SystemClock;
+use article_store::domain::article::ArticleId;
+use article_store::domain::history::{At, Step, VersionRef};
+use article_store::domain::retention::Retention;
+use article_store::domain::selection::Decided;
+use article_store::domain::time::{Stamp, Timestamp};
+use article_store::store::kv::KvStore;
+use article_store::store::kv::backup::{BackupWriter, restore};
+use article_store::store::kv::sled::SledEngine;
+use article_store::store::{Batch, Body, Entity, EntitySink, Expect, Store, Sweep};
+use futures::future::join_all;
+
+use super::bench::{Bench, at, sled_config};
+use super::fixtures::*;
+
+on_every_engine! {
+    the_content_of_old_revisions_goes_and_nothing_else,
+    what_a_translation_was_made_from_stays,
+    what_was_the_newest_lately_stays,
+    a_sweep_is_bounded_and_goes_on_where_it_stopped,
+    a_damaged_article_does_not_hold_up_the_others,
+    a_sweep_waits_for_a_dump,
+    a_backup_has_what_is_left,
+}
+
+fn keep(newest: u32) -> Retention {
+    Retention {
+        newest: NonZeroU32::new(newest).unwrap(),
+        superseded_before: Timestamp::MAX,
+    }
+}
+
+/// Sweeps to the end, and answers how many steps that took.
+async fn sweep(store: &KvStore, retention: Retention) -> usize {
+    for steps in 1.. {
+        if store.drop_revisions(retention).await.unwrap() == Sweep::Done {
+            return steps;
+        }
+    }
+    unreachable!()
+}
+
+async fn revise_to(bench: &Bench, name: &str, revisions: u32) {
+    let article = id(name);
+    if bench.article(&article).await.is_none() {
+        bench.store.commit(simple(&article)).await.unwrap();
+    }
+    loop {
+        let state = bench.article(&article).await.unwrap();
+        let next = state.head.revision() + 1;
+        if next > revisions {
+            return;
+        }
+        let history = bench.store.segment_history(&article).await.unwrap();
+        let text = format!("{name} {next}");
+        let revised = revise(&state, history, content(&text, &[&text]));
+        bench.store.commit(revised).await.unwrap();
+    }
+}
+
+/// The place of a revision, found as readers find it.
+async fn revision(bench: &Bench, article: &ArticleId, number: u32) -> VersionRef {
+    let state = bench.article(article).await.unwrap();
+    let mut step = state.head.revisions.find(At::Number(number));
+    loop {
+        match step {
+            Step::Found(version) => return version,
+            Step::Hop(version) => {
+                let body = bench.store.bodies(&[version.body()]).await.unwrap();
+                step = body[0].history().find(At::Number(number));
+            }
+            Step::None => panic!("revision {number} of {article} is not found"),
+        }
+    }
+}
+
+/// The revisions of an article that have their content; all of them must be found.
+async fn with_content(bench: &Bench, name: &str) -> Vec<u32> {
+    let article = id(name);
+    let newest = bench.article(&article).await.unwrap().head.revision();
+    let mut kept = Vec::new();
+    for number in 1..=newest {
+        let version = revision(bench, &article, number).await;
+        let body = bench.store.bodies(&[version.body()]).await.unwrap();
+        match &*body[0] {
+            Body::Revision(_) => kept.push(number),
+            Body::Dropped(dropped) => {
+                assert_eq!((&dropped.article, dropped.stamp), (&article, version.stamp));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(body[0].history().newest, version);
+    }
+    kept
+}
+
+async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
+    revise_to(bench, "a", 40).await;
+    revise_to(bench, "b", 3).await;
+    revise_to(bench, "c", 1).await;
+    let state = bench.article(&id("a")).await.unwrap();
+    for number in 0..4 {
+        let edited = edit(&bench.article(&id("a")).await.unwrap(), |m| {
+            m.section = format!("{number}");
+        });
+        bench.store.commit(edited).await.unwrap();
+    }
+    // All of it is in the cache.
+    assert_eq!(with_content(bench, "a").await.len(), 40);
+    let others = |bench: &Bench| {
+        let prefixes = b"achilprstw";
+        let of = |prefix: &u8| bench.records(*prefix);
+        prefixes.iter().map(of).collect::<Vec<_>>()
+    };
+    let (before, bodies) = (others(bench), bench.records(b'b'));
+    let live = bench.store.status().await.unwrap().live_bytes;
+
+    sweep(&bench.store, keep(50)).await;
+    assert!(bench.records(b'b') == bodies, "there is nothing to drop");
+    sweep(&bench.store, keep(3)).await;
+    for _ in 0..2 {
+        assert_eq!(with_content(bench, "a").await, [38, 39, 40]);
+        assert_eq!(with_content(bench, "b").await, [1, 2, 3]);
+        assert_eq!(with_content(bench, "c").await, [1]);
+        assert!(others(bench) == before, "only bodies change");
+        let now = bench.records(b'b');
+        assert!(
+            now.iter()
+                .map(|(key, _)| key)
+                .eq(bodies.iter().map(|(key, _)| key))
+        );
+        assert_eq!(
+            now.iter().zip(&bodies).filter(|(now, then)| now != then).count(),
+            37
+        );
+        assert_eq!(bench.store.check().await.unwrap(), []);
+        bench.reopen().await;
+    }
+    assert!(bench.store.status().await.unwrap().live_bytes < live);
+    // It goes on as if nothing had been.
+    revise_to(bench, "a", 45).await;
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "a").await, [45]);
+    assert_eq!(with_content(bench, "b").await, [3]);
+    assert_eq!(state.head.revision(), 40);
+}
+
+async fn what_a_translation_was_made_from_stays(bench: &mut Bench) {
+    revise_to(bench, "a", 2).await;
+    for (tag, then) in [("fr", 5), ("de", 9)] {
+        let state = bench.article(&id("a")).await.unwrap();
+        let made = attach(&*bench.store, &state, &language(tag), &texts("x", 1)).await;
+        bench.store.commit(made.unwrap()).await.unwrap();
+        revise_to(bench, "a", then).await;
+    }
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "a").await, [2, 5, 9]);
+
+    let state = bench.article(&id("a")).await.unwrap();
+    let slot = &state.slots[&language("fr")];
+    let decided = Decided::default();
+    let detached = slot.detach(slot.translations[0].id, decided).unwrap();
+    let (detached, selection) = detached.unwrap();
+    let withdraw = Batch {
+        expect: vec![Expect::Slot(language("fr"), Some(slot.version))],
+        slots: vec![detached],
+        bodies: vec![Body::Selection(selection)],
+        ..Batch::new(id("a"))
+    };
+    bench.store.commit(withdraw).await.unwrap();
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "a").await, [5, 9]);
+}
+
+async fn what_was_the_newest_lately_stays(bench: &mut Bench) {
+    for (time, revisions) in [
+        ("2022-05-10T10:00:00Z", 2),
+        ("2022-05-11T10:00:00Z", 3),
+        ("2022-05-12T10:00:00Z", 5),
+    ] {
+        bench.clock.set(at(time));
+        revise_to(bench, "a", revisions).await;
+    }
+    for (superseded_before, kept) in [
+        ("2022-05-10T10:00:00Z", &[1, 2, 3, 4, 5][..]),
+        // The first was followed by the second at once, the second by the third a day later.
+        ("2022-05-11T09:00:00Z", &[2, 3, 4, 5]),
+        ("2022-05-11T10:00:00Z", &[2, 3, 4, 5]),
+        ("2022-05-11T11:00:00Z", &[3, 4, 5]),
+        ("2022-05-13T00:00:00Z", &[5]),
+    ] {
+        let retention = Retention {
+            superseded_before: at(superseded_before),
+            ..keep(1)
+        };
+        sweep(&bench.store, retention).await;
+        assert_eq!(with_content(bench, "a").await, kept, "{superseded_before}");
+    }
+}
+
+async fn a_sweep_is_bounded_and_goes_on_where_it_stopped(bench: &mut Bench) {
+    revise_to(bench, "m", 1_000).await;
+    join_all((0..1_200).map(|number| {
+        let article = id(&format!("s{number}"));
+        let store = &bench.store;
+        async move { store.commit(simple(&article)).await.unwrap() }
+    }))
+    .await;
+    revise_to(bench, "z", 3).await;
+    let changed = |before: &[(Vec<u8>, Vec<u8>)], after: &[(Vec<u8>, Vec<u8>)]| {
+        before.iter().zip(after).filter(|(a, b)| a != b).count()
+    };
+    let mut before = bench.records(b'b');
+    let (mut steps, mut dropped) = (0, 0);
+    loop {
+        let swept = bench.store.drop_revisions(keep(2)).await.unwrap();
+        let after = bench.records(b'b');
+        let now = changed(&before, &after);
+        assert!(now <= 300, "{now} at once");
+        dropped += now;
+        before = after;
+        steps += 1;
+        if swept == Sweep::Done {
+            break;
+        }
+        bench.reopen().await;
+    }
+    assert_eq!(dropped, 998 + 1);
+    assert!(steps >= 5, "{steps}");
+    assert_eq!(with_content(bench, "m").await, [999, 1000]);
+    assert_eq!(with_content(bench, "z").await, [2, 3]);
+    assert_eq!(bench.records(b'm').len(), 1, "no cursor is left");
+}
+
+async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
+    use article_store::store::kv::engine::{Engine, Write};
+    for name in ["a", "b", "c"] {
+        revise_to(bench, name, 4).await;
+    }
+    let sound = bench.engine.get(b"ha").unwrap().unwrap();
+    let lost = revision(bench, &id("b"), 2).await.body();
+    let lost = [&b"b"[..], &lost.seq.to_be_bytes(), &lost.part.to_be_bytes()].concat();
+    let body = bench.engine.get(&lost).unwrap().unwrap();
+    bench.reopen().await;
+    let broken = vec![
+        Write::Put(b"ha".to_vec(), b"rot".to_vec()),
+        Write::Remove(lost.clone()),
+    ];
+    bench.engine.apply(broken).unwrap();
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "c").await, [4]);
+    let mended = vec![Write::Put(b"ha".to_vec(), sound), Write::Put(lost, body)];
+    bench.engine.apply(mended).unwrap();
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "a").await, [4]);
+    assert_eq!(with_content(bench, "b").await, [4]);
+}
+
+/// Says that it began, and goes on when it is told.
+struct Slow {
+    began: Option<mpsc::Sender<()>>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl EntitySink for Slow {
+    fn entity(&mut self, _: Entity) -> io::Result<()> {
+        if let Some(began) = self.began.take() {
+            began.send(()).unwrap();
+            self.go_on.recv().unwrap();
+        }
+        Ok(())
+    }
+    fn end(&mut self, _: Stamp) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn a_sweep_waits_for_a_dump(bench: &mut Bench) {
+    revise_to(bench, "a", 5).await;
+    let (began, begins) = mpsc::channel();
+    let (tell, go_on) = mpsc::channel();
+    let store = bench.store.clone();
+    let sink = Box::new(Slow {
+        began: Some(began),
+        go_on,
+    });
+    let dump = tokio::spawn(async move { store.dump(sink).await });
+    tokio::task::spawn_blocking(move || begins.recv().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(bench.store.drop_revisions(keep(1)).await, Ok(Sweep::Postponed));
+    assert_eq!(with_content(bench, "a").await.len(), 5);
+    tell.send(()).unwrap();
+    dump.await.unwrap().unwrap();
+    sweep(&bench.store, keep(1)).await;
+    assert_eq!(with_content(bench, "a").await, [5]);
+}
+
+async fn a_backup_has_what_is_left(bench: &mut Bench) {
+    revise_to(bench, "a", 9).await;
+    sweep(&bench.store, keep(2)).await;
+    let (file, target) = (
+        bench.directory.path().join("backup"),
+        tempfile::tempdir().unwrap(),
+    );
+    let out = std::fs::File::create(&file).unwrap();
+    let writer = BackupWriter::new(out, [7; 16], at("2022-05-11T00:00:00Z")).unwrap();
+    bench.store.dump(Box::new(writer)).await.unwrap();
+    let config = sled_config(target.path());
+    let progress = Box::new(|_: &'static str, _: u64, _: u64| {});
+    restore(&file, &config, false, Arc::new(SystemClock), progress)
+        .await
+        .unwrap();
+    let restored = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
+    for number in 1..=9 {
+        let place = [revision(bench, &id("a"), number).await.body()];
+        assert_eq!(
+            restored.bodies(&place).await.unwrap(),
+            bench.store.bodies(&place).await.unwrap()
+        );
+    }
+    restored.close().await.unwrap();
+}

@@ -10,12 +10,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use article_store::api::Limits;
-use article_store::clock::SystemClock;
+use article_store::clock::{Clock, SystemClock};
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
@@ -71,11 +72,20 @@ impl Server {
     }
 
     async fn start(location: StoreLocation, directory: Option<TempDir>) -> Self {
+        Self::start_at(location, directory, Arc::new(SystemClock), None).await
+    }
+
+    /// The same at a time, with so many revisions that keep their text.
+    pub(crate) async fn start_at(
+        location: StoreLocation,
+        directory: Option<TempDir>,
+        clock: Arc<dyn Clock>,
+        keep_revisions: Option<NonZeroU32>,
+    ) -> Self {
         let options = StoreOptions {
             cache_bytes: 16 << 20,
             min_free_bytes: Some(0),
         };
-        let clock = Arc::new(SystemClock);
         let store = location.open(options, clock.clone()).expect("the store opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -85,7 +95,7 @@ impl Server {
                 article_bytes: ARTICLE_BYTES,
             },
             grace: Duration::from_secs(1),
-            keep_revisions: None,
+            keep_revisions,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);

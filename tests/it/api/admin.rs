@@ -213,7 +213,15 @@ async fn a_cancelled_check_stops_and_lets_the_next_one_begin() {
     );
     assert!(second.message.ends_with("another check is running"), "{second:?}");
     drop(steps);
-    let (findings, _) = patiently(async || check(&server).await.ok()).await;
+    let next = async || {
+        assert_eq!(
+            status(&server).await.last_check,
+            None,
+            "a cancelled check is none"
+        );
+        check(&server).await.ok()
+    };
+    let (findings, _) = patiently(next).await;
     assert_eq!(findings.len() as u64, LOST);
     assert_eq!(status(&server).await.last_check.unwrap().findings, LOST);
 }

@@ -130,10 +130,7 @@ fn create(directory: &Path, cache_bytes: u64) -> Outcome<()> {
     sync_tree(&creating)?;
     fs::rename(&creating, directory.join("db"))?;
     sync(directory)?;
-    match directory.canonicalize()?.parent() {
-        Some(parent) => Ok(sync(parent)?),
-        None => Ok(()),
-    }
+    Ok(sync_parent(directory)?)
 }
 
 fn recover(db_directory: &Path, cache_bytes: u64) -> Outcome<Opened> {
@@ -244,6 +241,14 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
         }
     }
     sync(path)
+}
+
+/// Syncs the directory that a directory is in: it may have been made just now.
+pub(super) fn sync_parent(directory: &Path) -> io::Result<()> {
+    match directory.canonicalize()?.parent() {
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn sync(path: &Path) -> io::Result<()> {

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) struct Setup {
     location: StoreLocation,
     clock: Arc<dyn Clock>,
     anonymous_scopes: Scopes,
+    keep_revisions: Option<NonZeroU32>,
 }
 
 impl Setup {
@@ -59,6 +61,7 @@ impl Setup {
             location,
             clock: Arc::new(SystemClock),
             anonymous_scopes: Scopes::default(),
+            keep_revisions: None,
         }
     }
 
@@ -113,6 +116,15 @@ impl Server {
         Self::start(Setup::over(location), Some(directory)).await
     }
 
+    /// Over sled in a directory that the caller keeps, with so many revisions that keep their text.
+    pub(crate) async fn keeping(directory: &Path, clock: impl Clock, revisions: Option<NonZeroU32>) -> Self {
+        let setup = Setup {
+            keep_revisions: revisions,
+            ..Setup::over(StoreLocation::Sled(directory.to_path_buf()))
+        };
+        Self::start(setup.clock(clock), None).await
+    }
+
     /// Over sled in a new directory, started with something else.
     pub(crate) async fn sled_with(setup: impl FnOnce(Setup) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -140,7 +152,7 @@ impl Server {
             },
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,
-            keep_revisions: None,
+            keep_revisions: setup.keep_revisions,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);

@@ -266,6 +266,19 @@ fn a_restore_makes_the_same_store_with_a_new_epoch() {
         &["is in use by another process; stop that process"],
     );
     let other = directory.path().join("other");
+    let floor = ["--min-free-bytes", "999999999999999"];
+    let at = store(&other);
+    let full = run(
+        "",
+        &[&["restore", text(&file), "--store", &at], &floor[..]].concat(),
+        "",
+    );
+    fails(&full, &["bytes free, and writes need 999999999999999"]);
+    let left: Vec<_> = fs::read_dir(&other)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["lock"], "what was not finished is removed");
     let said = offline(&["restore", text(&file), "--store", &store(&other)]);
     assert_eq!(said.stderr, "", "no progress in a pipe");
     let said = said.ok();

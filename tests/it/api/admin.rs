@@ -195,24 +195,38 @@ async fn a_cancelled_check_stops_and_lets_the_next_one_begin() {
         key.starts_with(b"i\x02").then(|| Write::Remove(key.to_vec()))
     });
     let server = Server::again(directory).await;
-    let request = pb::CheckStoreRequest {};
-    let mut steps: Streaming<_> = server
-        .narrow_admin(16 << 10)
-        .check_store(request)
-        .await
-        .unwrap()
-        .into_inner();
-    while !matches!(
-        steps.message().await.unwrap().unwrap().step,
-        Some(CheckStep::Finding(_))
-    ) {}
+    // Reads one finding and no more: the check cannot come to its end.
+    let stuck = async || -> Option<Streaming<pb::CheckStoreResponse>> {
+        let request = pb::CheckStoreRequest {};
+        let mut steps = server
+            .narrow_admin(16 << 10)
+            .check_store(request)
+            .await
+            .unwrap()
+            .into_inner();
+        loop {
+            match steps.message().await.ok()?.unwrap().step.unwrap() {
+                CheckStep::Progress(_) => {}
+                CheckStep::Finding(_) => return Some(steps),
+                CheckStep::Summary(summary) => panic!("{summary:?}"),
+            }
+        }
+    };
+    let first = stuck().await.unwrap();
     let second = failure(&check(&server).await.unwrap_err());
     assert_eq!(
         (second.code, second.reason.as_str(), second.retry),
         (Code::Unavailable, "STORE_UNAVAILABLE", true)
     );
     assert!(second.message.ends_with("another check is running"), "{second:?}");
-    drop(steps);
+    drop(first);
+    let next = patiently(stuck).await;
+    assert_eq!(
+        status(&server).await.last_check,
+        None,
+        "a cancelled check is none"
+    );
+    drop(next);
     let (findings, _) = patiently(async || check(&server).await.ok()).await;
     assert_eq!(findings.len() as u64, LOST);
     assert_eq!(status(&server).await.last_check.unwrap().findings, LOST);

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use article_store::clock::ManualClock;
 use article_store::domain::retention::Retention;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
@@ -10,7 +11,7 @@ use pb::get_article_request::At;
 use tonic::{Code, Response, Status};
 
 use super::{article, attach, create, get, ids, rewrite, small_form, time, translation};
-use crate::harness::{Server, fails};
+use crate::harness::{LIMIT, Server, fails};
 
 async fn drop_all_but(server: &Server, newest: u32) {
     let retention = Retention {
@@ -114,4 +115,41 @@ async fn a_revision_that_is_not_kept_is_named_and_everything_else_is_there() {
         Code::NotFound,
         "REVISION_NOT_RETAINED",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_drops_old_texts_a_day_after_they_were_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(at("2022-05-10T22:45:00Z"));
+    let start = |keep| Server::keeping(directory.path(), clock.clone(), NonZeroU32::new(keep));
+    let server = start(0).await;
+    create(&server, article("a", &["واحد"])).await;
+    rewrite(&server, "a", &["اثنان"]).await;
+    clock.set(at("2022-05-11T20:00:00Z"));
+    rewrite(&server, "a", &["ثلاثة"]).await;
+    server.stop().await;
+
+    clock.set(at("2022-05-11T23:00:00Z"));
+    let server = start(1).await;
+    let gone = async {
+        while get_at(&server, At::Revision(1)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone)
+        .await
+        .expect("the server sweeps");
+    fails(
+        get_at(&server, At::Revision(1)).await,
+        Code::NotFound,
+        "REVISION_NOT_RETAINED",
+    );
+    // It was the newest three hours ago: a request of then may be sent again.
+    assert!(get_at(&server, At::Revision(2)).await.is_ok());
+    assert_eq!(get(&server, "a").await.revision, 3);
+    server.check().await;
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::from_micros(text.parse::<jiff::Timestamp>().unwrap().as_microsecond()).unwrap()
 }

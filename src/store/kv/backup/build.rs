@@ -111,8 +111,9 @@ fn lost(name: &str) -> BackupError {
 struct Building {
     /// What it is made from.
     source: String,
-    replacement: Replacement,
+    // Dropped before the place that it is in.
     loader: Loader,
+    replacement: Replacement,
     added: u64,
     progress: Progress,
 }

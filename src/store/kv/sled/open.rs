@@ -251,7 +251,7 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
 
 /// Syncs a directory and those above it on its volume, any of which may be new. One that may not be read was made by
 /// others.
-fn sync_upwards(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_upwards(directory: &Path) -> io::Result<()> {
     let directory = directory.canonicalize()?;
     let volume = fs::metadata(&directory)?.dev();
     for above in directory.ancestors() {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use super::SledConfig;
-use super::open::{self, sync, sync_tree};
+use super::open::{self, sync, sync_tree, sync_upwards};
 use crate::store::error::{OpenError, Result, StoreError};
 
 const NEW: &str = "new";
@@ -68,7 +68,8 @@ pub(super) fn switch_back(directory: &Path) -> io::Result<()> {
     sync(directory)
 }
 
-/// A store directory that is held while a database is built for it from outside.
+/// A store directory that is held while a database is built for it from outside. One that was not put in its place is
+/// removed in the end.
 pub struct Replacement {
     config: SledConfig,
     _lock: File,
@@ -105,7 +106,15 @@ impl Replacement {
     pub fn put_in_place(self) -> Result<()> {
         let directory = &self.config.directory;
         switch(directory)
-            .and_then(|()| discard(directory))
+            .and_then(|()| sync_upwards(directory))
             .map_err(|error| StoreError::Open(open::refused(directory, &error)))
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Err(error) = settle(&self.config.directory) {
+            tracing::warn!(%error, "cannot remove what a replacement left; the next start does");
+        }
     }
 }

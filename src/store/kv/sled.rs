@@ -11,6 +11,7 @@
 mod chunks;
 #[cfg(test)]
 mod crash_tests;
+mod end;
 mod fault;
 mod open;
 mod space;
@@ -298,6 +299,12 @@ impl Engine for SledEngine {
         };
         let mut phase = self.phase.write();
         if let Phase::Open(opened) = std::mem::replace(&mut *phase, Phase::Closed) {
+            if finished.is_ok()
+                && written
+                && let Err(error) = opened.note_end()
+            {
+                tracing::warn!(%error, "cannot note where the log ends; the next open cannot tell whether all of it is there");
+            }
             let _ = shut(opened);
         }
         if let Err(error) = self.lock.unlock() {

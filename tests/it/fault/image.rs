@@ -5,21 +5,17 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::path::Path;
 
-use rustix::fs::{StatVfs, statvfs};
 use tempfile::TempDir;
 
 use super::client::Client;
 use super::recording::{Event, History, Past};
 use super::story::Known;
 use super::volume::{Loss, Volume};
-use super::{Random, agrees};
+use super::{Kept, Random, agrees};
 use crate::harness::Server;
 
 /// The store's directory in the volume; the one above it is made with it.
 pub(super) const STORE: &str = "articles/store";
-
-/// Bytes that an image takes at most, by far.
-const ROOM: u64 = 1 << 30;
 
 /// What was recorded, ready to be replayed.
 pub(super) struct Recording {
@@ -65,19 +61,6 @@ pub(super) struct Found {
 pub(super) struct Left {
     pub(super) directory: TempDir,
     pub(super) found: Found,
-}
-
-/// Says which image a panic is about, and keeps it.
-struct Kept(Option<(TempDir, String)>);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some((directory, name)) = self.0.take()
-            && std::thread::panicking()
-        {
-            eprintln!("{name}, in {}", directory.keep().display());
-        }
-    }
 }
 
 impl Recording {
@@ -130,12 +113,11 @@ impl Recording {
             applied = cut.0;
             let loss = [Loss::Unsynced, Loss::Random][number % 2];
             let mut again = random.clone();
-            let directory = directory_in_memory();
-            let image = directory.path().join("volume");
+            let kept = Kept::new(format!(
+                "image {number}: {loss:?}, {acknowledged} acknowledged, behind event {applied}"
+            ));
+            let image = kept.path().join("volume");
             self.begin.write_image(&image, loss, random);
-            let name =
-                format!("image {number}: {loss:?}, {acknowledged} acknowledged, behind event {applied}");
-            let kept = Kept(Some((directory, name)));
             let found = compare(&image.join(STORE), &stories, acknowledged).await;
             assert!(
                 (committed..=committed + self.writers as u64).contains(&found.commits),
@@ -160,17 +142,6 @@ impl Recording {
         }
         self.begin.assert_is(root);
         (tally, left)
-    }
-}
-
-/// Where syncs cost nothing, if there is room. What syncs are worth is known already.
-fn directory_in_memory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let has_room = |volume: StatVfs| volume.f_bavail * volume.f_frsize > ROOM;
-    if statvfs(memory).is_ok_and(has_room) {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
     }
 }
 

@@ -114,6 +114,20 @@ async fn within_limit<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, work).await.expect("the test hangs")
 }
 
+/// Copies a directory and all below it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Tries until there is an answer.
 async fn until<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     within_limit(async {

@@ -29,6 +29,8 @@ use super::{Random, random, times};
 use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
+/// Writers that begin with a story as long as the server takes.
+const LONG_STORIES: usize = 3;
 /// Acknowledgements in the life of a server; a recording has two lives.
 const LIFE: u64 = 60;
 const IMAGES_OF_A_RECORDING: usize = 24;
@@ -138,7 +140,10 @@ async fn acknowledged_writes_survive_power_loss() {
     for number in 0..recordings {
         if number % RECORDINGS_OF_A_STORE == 0 {
             writers = (0..WRITERS).map(Writer::new).collect();
-            writers[0].write_a_long_story();
+            // Together, so that their bodies lie side by side.
+            writers[..LONG_STORIES]
+                .iter_mut()
+                .for_each(Writer::write_a_long_story);
             directory = tempfile::tempdir().unwrap();
             std::fs::create_dir(directory.path().join("volume")).unwrap();
             commits = 0;

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::process::{Process, program};
 use super::recording::History;
 use super::writer::{Writer, none_failed, write_together};
-use super::{Kept, Random, random, times};
+use super::{Kept, Random, copy, random, times};
 use crate::harness::failure;
 
 const WRITERS: usize = 4;
@@ -93,19 +93,6 @@ async fn make(store: &Path, log: &Path) -> Vec<Writer> {
     // It is large and means nothing.
     fs::remove_file(store.join("reserve")).unwrap();
     writers
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// All files below a directory, in a fixed order.

@@ -2,7 +2,6 @@
 //! compared with.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use article_store::pb;
@@ -110,6 +109,8 @@ pub(super) struct Story {
     pub(super) in_flight: Option<Request>,
 }
 
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+
 /// A text that follows from its name, and that compression does not make small.
 fn text(name: &str, bytes: usize) -> String {
     let mut hasher = DefaultHasher::new();
@@ -120,7 +121,12 @@ fn text(name: &str, bytes: usize) -> String {
         noise = noise
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        write!(text, " {:x}", noise >> 16).unwrap();
+        text.push(' ');
+        text.extend(
+            (16..64)
+                .step_by(6)
+                .map(|shift| char::from(LETTERS[(noise >> shift) as usize % 64])),
+        );
     }
     text
 }

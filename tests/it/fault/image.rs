@@ -64,7 +64,7 @@ pub(super) struct Left {
 }
 
 impl Recording {
-    /// Points where the power may be cut: anywhere, behind acknowledgements, and about what changes names or syncs.
+    /// Points where the power may be cut: anywhere, behind acknowledgements, about syncs, and while names change.
     pub(super) fn cuts(&self, count: usize, random: &mut Random) -> Vec<Cut> {
         let places = |wanted: fn(&Event) -> bool| -> Vec<usize> {
             let numbered = self.events.iter().enumerate();
@@ -74,19 +74,25 @@ impl Recording {
                 .collect()
         };
         let acknowledged = places(|event| matches!(event, Event::Acknowledged { .. }));
-        let ordered = places(|event| {
-            !matches!(
+        let synced = places(|event| matches!(event, Event::SyncBegan { .. } | Event::SyncEnded { .. }));
+        let named = places(|event| {
+            matches!(
                 event,
-                Event::Acknowledged { .. } | Event::Written { .. } | Event::Resized { .. }
+                Event::Created { .. }
+                    | Event::DirectoryMade { .. }
+                    | Event::Renamed { .. }
+                    | Event::Removed { .. }
             )
         });
         let any = |places: &[usize], random: &mut Random| places[random.below(places.len() as u64) as usize];
         let mut cuts: Vec<_> = (0..count)
-            .map(|_| match random.below(3) {
-                0 => Cut(random.below(self.events.len() as u64 + 1) as usize),
-                1 => Cut(any(&acknowledged, random) + 1),
-                _ => Cut(any(&ordered, random) + random.below(2) as usize),
+            .map(|_| match random.below(4) {
+                0 => random.below(self.events.len() as u64 + 1) as usize,
+                1 => any(&acknowledged, random) + 1,
+                2 => any(&synced, random) + random.below(2) as usize,
+                _ => any(&named, random) + random.below(6) as usize,
             })
+            .map(|at| Cut(at.min(self.events.len())))
             .collect();
         cuts.sort();
         cuts

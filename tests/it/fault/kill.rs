@@ -124,7 +124,9 @@ async fn killed_opening(base: &Path, records: u32) -> Option<Kept> {
         };
         let mut server = Process::start(shim.kill(command(), records), &log);
         if server.address().await.is_none() {
-            assert_eq!(server.ended().await.signal(), Some(9));
+            let status = server.ended().await;
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(status.signal(), Some(9), "it ended by itself: {said}");
             comes_so_far |= kill == 0;
         }
     }

@@ -30,9 +30,9 @@ use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
 /// Writers that begin with a story as long as the server takes.
-const LONG_STORIES: usize = 3;
+const LONG_STORIES: usize = 2;
 /// Acknowledgements in the life of a server; a recording has two lives.
-const LIFE: u64 = 60;
+const LIFE: u64 = 50;
 const IMAGES_OF_A_RECORDING: usize = 24;
 /// Recordings of a store, each beginning with what the last one left; then comes a new store.
 const RECORDINGS_OF_A_STORE: usize = 3;
@@ -130,7 +130,7 @@ fn assert_no_blobs(events: &[Event]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_power_loss() {
-    let images = times("ARTICLE_STORE_TEST_IMAGES", 16) as usize;
+    let images = times("ARTICLE_STORE_TEST_IMAGES", 12) as usize;
     let recordings = images.div_ceil(IMAGES_OF_A_RECORDING).max(2);
     let seed = random(u64::MAX);
     println!("seed {seed}");

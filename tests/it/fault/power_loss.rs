@@ -30,7 +30,7 @@ use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
 /// Writers that begin with a story as long as the server takes.
-const LONG_STORIES: usize = 2;
+const LONG_STORIES: usize = 4;
 /// Acknowledgements in the life of a server; a recording has two lives.
 const LIFE: u64 = 50;
 const IMAGES_OF_A_RECORDING: usize = 24;

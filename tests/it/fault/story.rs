@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::random;
 
+const LONG_PARAGRAPH_BYTES: usize = 31_000;
 const LANGUAGES: [&str; 3] = ["fr", "de", "sw"];
 
 /// A write, as it is sent and sent again.
@@ -166,7 +167,11 @@ impl Story {
 
     /// As long as a message may be, about.
     pub(super) fn long(name: String) -> Self {
-        Self::with_paragraphs(name, 64, 31_000)
+        Self::with_paragraphs(name, 64, LONG_PARAGRAPH_BYTES)
+    }
+
+    pub(super) fn is_long(&self) -> bool {
+        self.paragraph_bytes == LONG_PARAGRAPH_BYTES
     }
 
     fn with_paragraphs(name: String, paragraphs: u32, paragraph_bytes: usize) -> Self {

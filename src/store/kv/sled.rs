@@ -12,6 +12,7 @@ mod chunks;
 mod compact;
 #[cfg(test)]
 mod crash_tests;
+mod end;
 mod fault;
 mod ledger;
 mod open;
@@ -475,6 +476,12 @@ impl Engine for SledEngine {
         };
         let mut phase = self.phase.write();
         if let Phase::Open(opened) = std::mem::replace(&mut *phase, Phase::Closed) {
+            if finished.is_ok()
+                && written
+                && let Err(error) = opened.note_end()
+            {
+                tracing::warn!(%error, "cannot note where the log ends; the next open cannot tell whether all of it is there");
+            }
             let _ = shut(opened);
         }
         if let Err(error) = self.lock.unlock() {

@@ -5,21 +5,17 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::path::Path;
 
-use rustix::fs::{StatVfs, statvfs};
 use tempfile::TempDir;
 
 use super::client::Client;
 use super::recording::{Event, History, Past};
 use super::story::Known;
 use super::volume::{Loss, Volume};
-use super::{Random, agrees};
+use super::{Kept, Random, agrees};
 use crate::harness::Server;
 
 /// The store's directory in the volume; the one above it is made with it.
 pub(super) const STORE: &str = "articles/store";
-
-/// Bytes that an image takes at most, by far.
-const ROOM: u64 = 1 << 30;
 
 /// What was recorded, ready to be replayed.
 pub(super) struct Recording {
@@ -67,21 +63,8 @@ pub(super) struct Left {
     pub(super) found: Found,
 }
 
-/// Says which image a panic is about, and keeps it.
-struct Kept(Option<(TempDir, String)>);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some((directory, name)) = self.0.take()
-            && std::thread::panicking()
-        {
-            eprintln!("{name}, in {}", directory.keep().display());
-        }
-    }
-}
-
 impl Recording {
-    /// Points where the power may be cut: anywhere, behind acknowledgements, and about what changes names or syncs.
+    /// Points where the power may be cut: anywhere, behind acknowledgements, about syncs, and while names change.
     pub(super) fn cuts(&self, count: usize, random: &mut Random) -> Vec<Cut> {
         let places = |wanted: fn(&Event) -> bool| -> Vec<usize> {
             let numbered = self.events.iter().enumerate();
@@ -91,19 +74,25 @@ impl Recording {
                 .collect()
         };
         let acknowledged = places(|event| matches!(event, Event::Acknowledged { .. }));
-        let ordered = places(|event| {
-            !matches!(
+        let synced = places(|event| matches!(event, Event::SyncBegan { .. } | Event::SyncEnded { .. }));
+        let named = places(|event| {
+            matches!(
                 event,
-                Event::Acknowledged { .. } | Event::Written { .. } | Event::Resized { .. }
+                Event::Created { .. }
+                    | Event::DirectoryMade { .. }
+                    | Event::Renamed { .. }
+                    | Event::Removed { .. }
             )
         });
         let any = |places: &[usize], random: &mut Random| places[random.below(places.len() as u64) as usize];
         let mut cuts: Vec<_> = (0..count)
-            .map(|_| match random.below(3) {
-                0 => Cut(random.below(self.events.len() as u64 + 1) as usize),
-                1 => Cut(any(&acknowledged, random) + 1),
-                _ => Cut(any(&ordered, random) + random.below(2) as usize),
+            .map(|_| match random.below(4) {
+                0 => random.below(self.events.len() as u64 + 1) as usize,
+                1 => any(&acknowledged, random) + 1,
+                2 => any(&synced, random) + random.below(2) as usize,
+                _ => any(&named, random) + random.below(6) as usize,
             })
+            .map(|at| Cut(at.min(self.events.len())))
             .collect();
         cuts.sort();
         cuts
@@ -130,12 +119,11 @@ impl Recording {
             applied = cut.0;
             let loss = [Loss::Unsynced, Loss::Random][number % 2];
             let mut again = random.clone();
-            let directory = directory_in_memory();
-            let image = directory.path().join("volume");
+            let kept = Kept::new(format!(
+                "image {number}: {loss:?}, {acknowledged} acknowledged, behind event {applied}"
+            ));
+            let image = kept.path().join("volume");
             self.begin.write_image(&image, loss, random);
-            let name =
-                format!("image {number}: {loss:?}, {acknowledged} acknowledged, behind event {applied}");
-            let kept = Kept(Some((directory, name)));
             let found = compare(&image.join(STORE), &stories, acknowledged).await;
             assert!(
                 (committed..=committed + self.writers as u64).contains(&found.commits),
@@ -160,17 +148,6 @@ impl Recording {
         }
         self.begin.assert_is(root);
         (tally, left)
-    }
-}
-
-/// Where syncs cost nothing, if there is room. What syncs are worth is known already.
-fn directory_in_memory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let has_room = |volume: StatVfs| volume.f_bavail * volume.f_frsize > ROOM;
-    if statvfs(memory).is_ok_and(has_room) {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
     }
 }
 

@@ -3,6 +3,7 @@
 //! The file system of the machine goes on, so this proves the order of writes, recovery and retries; what a power loss
 //! takes besides is the matter of `power_loss`.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,13 @@ use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::process::{Process, program};
+use super::shim::Shim;
 use super::writer::{Settled, Writer};
-use super::{check, random, times, within_limit};
+use super::{Kept, agrees, check, copy, random, times, within_limit};
+use crate::harness::Server;
 
+/// How often to kill.
+const KILLS: &str = "ARTICLE_STORE_TEST_KILLS";
 const WRITERS: usize = 8;
 /// A server lives for this many acknowledgements at most.
 const LIFE: u64 = 300;
@@ -102,13 +107,82 @@ async fn kill_under_load(server: Process, client: &Client, writers: Vec<Writer>,
     written.into_iter().map(Result::unwrap).collect()
 }
 
+/// Opens a copy of a store, which is killed behind so many things that it did to its files, and again behind fewer. `None`:
+/// it served before the first kill.
+async fn killed_opening(base: &Path, records: u32) -> Option<Kept> {
+    let kept = Kept::new(format!("killed behind {records} records"));
+    let shim = Shim::new(kept.path(), "volume", false);
+    copy(base, &shim.root);
+    let command = || program(&shim.root.join("store"), 0);
+    let log = kept.path().join("log");
+    let mut comes_so_far = false;
+    for kill in 0..IN_A_ROW {
+        let records = if kill == 0 {
+            records
+        } else {
+            random(records.into()) as u32 + 1
+        };
+        let mut server = Process::start(shim.kill(command(), records), &log);
+        if server.address().await.is_none() {
+            let status = server.ended().await;
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(status.signal(), Some(9), "it ended by itself: {said}");
+            comes_so_far |= kill == 0;
+        }
+    }
+    comes_so_far.then_some(kept)
+}
+
+/// Three kills in a row, the first one behind each thing that an opening does to its files, or each third, of a store that
+/// is made and of one that was killed under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_survives_kills_at_every_step_of_its_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().join("volume");
+    std::fs::create_dir(&base).unwrap();
+    let stride = if std::env::var_os(KILLS).is_some() { 1 } else { 3 };
+    let mut steps = Vec::new();
+    let mut writers: Vec<_> = (0..WRITERS).map(Writer::new).collect();
+    for round in 0..2 {
+        if round > 0 {
+            let mut server = Process::start(program(&base.join("store"), 0), &directory.path().join("log"));
+            let client = Client::connect(server.address().await.expect("the server starts")).await;
+            writers = kill_under_load(server, &client, writers, LIFE / 4).await;
+        }
+        for records in (1 + random(stride) as u32..).step_by(stride as usize) {
+            let Some(kept) = killed_opening(&base, records).await else {
+                steps.push(records - 1);
+                break;
+            };
+            let server = Server::over(&kept.path().join("volume/store")).await;
+            let mut client = Client::connect(format!("http://{}", server.address)).await;
+            for story in writers.iter().flat_map(|writer| &writer.stories) {
+                let found = client.read(story).await.unwrap();
+                let in_doubt = story
+                    .in_flight
+                    .as_ref()
+                    .map(|request| story.known.state.after(request));
+                assert!(found == story.known || Some(&found.state) == in_doubt.as_ref());
+            }
+            agrees(&*server.store).await;
+            drop(client);
+            server.stop().await;
+        }
+    }
+    println!(
+        "killed behind the first {} steps of making a store, and {} of recovering one",
+        steps[0], steps[1]
+    );
+    assert!(steps.iter().all(|steps| *steps > 10));
+}
+
 fn start(directory: &Path) -> Process {
     Process::start(program(&directory.join("store"), 0), &directory.join("log"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kills_of_the_server() {
-    let kills = times("ARTICLE_STORE_TEST_KILLS", 16);
+    let kills = times(KILLS, 16);
     let check_every = (kills / 10).max(4);
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();

@@ -29,6 +29,8 @@ use article_store::clock::SystemClock;
 use article_store::store::Store;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
+use rustix::fs::{StatVfs, statvfs};
+use tempfile::TempDir;
 
 mod client;
 mod disk_full;
@@ -37,6 +39,7 @@ mod kill;
 mod power_loss;
 mod process;
 mod recording;
+mod rot;
 mod shim;
 mod story;
 mod sync_error;
@@ -49,6 +52,40 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// How often to do something: what the variable says, or what is enough for every run.
 fn times(variable: &str, default: u32) -> u32 {
     std::env::var(variable).map_or(default, |times| times.parse().unwrap())
+}
+
+/// A directory for a moment. If the test panics meanwhile, it is kept and named.
+struct Kept {
+    directory: TempDir,
+    what: String,
+}
+
+impl Kept {
+    fn new(what: String) -> Self {
+        // In memory, if there is room: syncs cost nothing there, and have told already what they are worth.
+        let memory = Path::new("/dev/shm");
+        let has_room = |volume: StatVfs| volume.f_bavail * volume.f_frsize > 1 << 30;
+        let directory = if statvfs(memory).is_ok_and(has_room) {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        };
+        let directory = directory.unwrap();
+        Self { directory, what }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!("{}, in {}", self.what, self.path().display());
+        }
+    }
 }
 
 /// Numbers that follow from a seed, so that a run can be repeated (SplitMix64).
@@ -75,6 +112,20 @@ fn random(below: u64) -> u64 {
 
 async fn within_limit<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, work).await.expect("the test hangs")
+}
+
+/// Copies a directory and all below it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// Tries until there is an answer.

@@ -31,8 +31,10 @@ use super::{Random, random, times};
 use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
+/// Writers that begin with a story as long as the server takes.
+const LONG_STORIES: usize = 4;
 /// Acknowledgements in the life of a server; a recording has two lives.
-const LIFE: u64 = 60;
+const LIFE: u64 = 50;
 const IMAGES_OF_A_RECORDING: usize = 24;
 /// Recordings of a store, each beginning with what the last one left; then comes a new store.
 const RECORDINGS_OF_A_STORE: usize = 3;
@@ -133,7 +135,7 @@ fn assert_no_blobs(events: &[Event]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_power_loss() {
-    let images = times("ARTICLE_STORE_TEST_IMAGES", 16) as usize;
+    let images = times("ARTICLE_STORE_TEST_IMAGES", 12) as usize;
     let recordings = images.div_ceil(IMAGES_OF_A_RECORDING).max(2);
     let seed = random(u64::MAX);
     println!("seed {seed}");
@@ -143,7 +145,10 @@ async fn acknowledged_writes_survive_power_loss() {
     for number in 0..recordings {
         if number % RECORDINGS_OF_A_STORE == 0 {
             writers = (0..WRITERS).map(Writer::new).collect();
-            writers[0].write_a_long_story();
+            // Together, so that their bodies lie side by side.
+            writers[..LONG_STORIES]
+                .iter_mut()
+                .for_each(Writer::write_a_long_story);
             directory = tempfile::tempdir().unwrap();
             std::fs::create_dir(directory.path().join("volume")).unwrap();
             commits = 0;

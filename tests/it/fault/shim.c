@@ -10,6 +10,7 @@
  *   ARTICLE_STORE_FAULT_RECORD  where the records are appended
  *   ARTICLE_STORE_FAULT_SCRIPT  names of calls (fsync, fdatasync, sync_file_range), one a line: the first call of the
  *                               first name fails and takes the line away. The file may come and go at any time.
+ *   ARTICLE_STORE_FAULT_KILL    a number: the process is killed behind so many records
  *
  * A record is one struct record, the path and the data, appended with one write, so that others may append between.
  * Changes are made and recorded under one lock; a sync is recorded when it begins and when it ends, without the lock
@@ -23,6 +24,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -70,6 +72,7 @@ static dev_t device;
 static const char *script;
 static int record_fd = -1;
 static uint64_t syncs;
+static long records_to_live = -1;
 static struct file *files;
 static size_t file_count;
 static struct { ino_t inode; int error; } descriptors[DESCRIPTORS];
@@ -94,6 +97,9 @@ __attribute__((constructor)) static void start(void)
 		fail(record);
 	device = found.st_dev;
 	script = getenv("ARTICLE_STORE_FAULT_SCRIPT");
+	const char *life = getenv("ARTICLE_STORE_FAULT_KILL");
+	if (life)
+		records_to_live = atol(life);
 	root_bytes = strlen(directory);
 	root = directory;
 }
@@ -108,6 +114,8 @@ static void append(struct record record, const char *path, const void *data)
 	ssize_t bytes = sizeof record + record.path_bytes + record.data_bytes;
 	if (syscall(SYS_writev, record_fd, parts, 3) != bytes)
 		fail("cannot write the record");
+	if (records_to_live > 0 && !--records_to_live)
+		kill(getpid(), SIGKILL);
 }
 
 static void append_path(enum kind kind, ino_t inode, const char *path)

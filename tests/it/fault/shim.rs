@@ -47,6 +47,13 @@ impl Shim {
         command
     }
 
+    /// Has the command load it, and be killed behind so many things that it does to its files.
+    pub(super) fn kill(&self, command: Command, records: u32) -> Command {
+        let mut command = self.below(command);
+        command.env("ARTICLE_STORE_FAULT_KILL", records.to_string());
+        command
+    }
+
     /// Lets the next syncs of these names fail, in this order.
     pub(super) fn fail(&self, calls: &[&str]) {
         let script = self.script.as_ref().expect("it has a script");

@@ -2,7 +2,6 @@
 //! compared with.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use article_store::pb;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 
 use super::random;
 
+const LONG_PARAGRAPH_BYTES: usize = 31_000;
 const LANGUAGES: [&str; 3] = ["fr", "de", "sw"];
 
 /// A write, as it is sent and sent again.
@@ -110,6 +110,8 @@ pub(super) struct Story {
     pub(super) in_flight: Option<Request>,
 }
 
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+
 /// A text that follows from its name, and that compression does not make small.
 fn text(name: &str, bytes: usize) -> String {
     let mut hasher = DefaultHasher::new();
@@ -120,7 +122,12 @@ fn text(name: &str, bytes: usize) -> String {
         noise = noise
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        write!(text, " {:x}", noise >> 16).unwrap();
+        text.push(' ');
+        text.extend(
+            (16..64)
+                .step_by(6)
+                .map(|shift| char::from(LETTERS[(noise >> shift) as usize % 64])),
+        );
     }
     text
 }
@@ -160,7 +167,11 @@ impl Story {
 
     /// As long as a message may be, about.
     pub(super) fn long(name: String) -> Self {
-        Self::with_paragraphs(name, 64, 31_000)
+        Self::with_paragraphs(name, 64, LONG_PARAGRAPH_BYTES)
+    }
+
+    pub(super) fn is_long(&self) -> bool {
+        self.paragraph_bytes == LONG_PARAGRAPH_BYTES
     }
 
     fn with_paragraphs(name: String, paragraphs: u32, paragraph_bytes: usize) -> Self {

@@ -99,13 +99,14 @@ impl Writer {
         self.answered = None;
     }
 
-    /// The newest story most of the time, an older one, or a new one.
+    /// The newest story most of the time, unless that is a long one that was begun; an older one; or a new one.
     fn choose(&mut self) -> usize {
         let count = self.stories.len();
+        let is_done = |story: &Story| story.is_long() && story.known.state.revision > 0;
         match random(16) {
             0 | 1 => {}
             2 | 3 if count > 0 => return random(count as u64) as usize,
-            _ if count > 0 => return count - 1,
+            _ if self.stories.last().is_some_and(|newest| !is_done(newest)) => return count - 1,
             _ => {}
         }
         self.stories.push(Story::new(format!("{}-{count}", self.name)));

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `lock` | held locked by the process that uses the directory, also while sled is reopened |
 //! | `db/` | sled's files; it appears complete and synced, or not at all |
+//! | `db/end` | ours: where sled's log ended when it was closed |
 //! | `db.creating/` | a database that is being created; without meaning after a crash |
 //! | `new/`, `db.old/` | see `replace` |
 //! | `reserve` | space to give up before a reopen on a full volume |
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Advice, fadvise};
 
 use crate::store::error::OpenError;
+use crate::store::kv::sled::end::End;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
 use crate::store::kv::sled::ledger::Ledger;
 
@@ -41,6 +43,7 @@ pub(super) struct Opened {
     /// The ledger as it was found.
     pub(super) ledger: Ledger,
     blobs: PathBuf,
+    end: End,
     recovered_bytes: u64,
 }
 
@@ -57,6 +60,11 @@ impl Opened {
             rustix::fs::syncfs(&self.log).map_err(io::Error::from)?;
         }
         Ok(self.log.sync_data()?)
+    }
+
+    /// Notes that what was synced is all there is; asked for before a database that is sound and synced is closed.
+    pub(super) fn note_end(&self) -> io::Result<()> {
+        self.end.note(written_bytes(&self.db))
     }
 
     /// Closes the database.
@@ -166,16 +174,19 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
             db_directory.join("db").display()
         )));
     }
+    let recovered_bytes = written_bytes(&db);
+    let end = End::of(db_directory);
+    end.check(recovered_bytes)?;
     // Opening replaces the snapshot file, by a rename that sled does not sync. The database itself may be new, or made by
     // a process that was killed before it could do this.
     sync_upwards(db_directory)?;
-    let recovered_bytes = written_bytes(&db);
     let ledger = contain(|| Ledger::of(&db))?;
     Ok(Opened {
         db,
         log,
         ledger,
         blobs: db_directory.join("blobs"),
+        end,
         recovered_bytes,
     })
 }

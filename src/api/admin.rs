@@ -2,13 +2,17 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{error, render};
+use super::convert::{self, Fields};
+use super::{Limits, error, page_token, render};
+use crate::clock::Clock;
+use crate::domain::query::Position;
 use crate::pb;
 use crate::pb::admin_service_server::AdminService;
 use crate::service::{Error, Service};
@@ -19,12 +23,18 @@ const AHEAD: usize = 4;
 /// The handlers.
 pub struct Admin {
     service: Service,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
 }
 
 impl Admin {
     /// Handlers over a service.
-    pub fn new(service: Service) -> Self {
-        Self { service }
+    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self {
+            service,
+            clock,
+            limits,
+        }
     }
 }
 
@@ -39,6 +49,30 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let status = self.service.status().await.map_err(error::status)?;
         Ok(Response::new(render::status(&status)))
+    }
+
+    async fn get_coverage(
+        &self,
+        request: Request<pb::GetCoverageRequest>,
+    ) -> Result<Response<pb::GetCoverageResponse>, Status> {
+        let mut request = request.into_inner();
+        let mut fields = Fields::default();
+        let shown = self.limits.shown(false, request.show_hidden)?;
+        let token = std::mem::take(&mut request.page_token);
+        let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
+        let query = fields.status(query)?;
+        let zone = query.zone.iana_name();
+        let counted = (&query.articles, &query.languages, query.period, zone);
+        let after: Option<Position> = page_token::decode("page_token", &token, &counted)?;
+        let (coverage, next) = self
+            .service
+            .get_coverage(&query, after.as_ref())
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::GetCoverageResponse {
+            buckets: coverage.tallies.iter().map(render::coverage_bucket).collect(),
+            next_page_token: next.map_or_else(String::new, |next| page_token::encode(&counted, &next)),
+        }))
     }
 
     type CheckStoreStream = Answers<pb::CheckStoreResponse>;

@@ -26,7 +26,7 @@ use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 mod admin;
 mod provenance;
 
-pub(super) use admin::{backup_part, check_step, compact_step, status};
+pub(super) use admin::{backup_part, check_step, compact_step, coverage_bucket, status};
 pub(super) use provenance::provenance;
 
 /// An instant.
@@ -302,15 +302,7 @@ fn summary_of(slot: &Slot, head: &TranslationHead, freshness: &Freshness) -> pb:
             Disposition::Withdrawn => pb::Disposition::Withdrawn,
         }
         .into(),
-        origin_class: match head.origin_class() {
-            OriginClass::MachineUnreviewed => pb::OriginClass::MachineUnreviewed,
-            OriginClass::MachineReviewed => pb::OriginClass::MachineReviewed,
-            OriginClass::MachinePostedited => pb::OriginClass::MachinePostedited,
-            OriginClass::Human => pb::OriginClass::Human,
-            OriginClass::Mixed => pb::OriginClass::Mixed,
-            OriginClass::Unknown => pb::OriginClass::Unknown,
-        }
-        .into(),
+        origin_class: origin_class(head.origin_class()).into(),
         external_uri: head.external_uri.clone(),
         etag: head.etag.to_string(),
         slot_etag: slot.etag.to_string(),
@@ -325,6 +317,17 @@ fn state(state: State) -> pb::TranslationState {
         State::Translated => pb::TranslationState::Translated,
         State::Reviewed => pb::TranslationState::Reviewed,
         State::Final => pb::TranslationState::Final,
+    }
+}
+
+fn origin_class(class: OriginClass) -> pb::OriginClass {
+    match class {
+        OriginClass::MachineUnreviewed => pb::OriginClass::MachineUnreviewed,
+        OriginClass::MachineReviewed => pb::OriginClass::MachineReviewed,
+        OriginClass::MachinePostedited => pb::OriginClass::MachinePostedited,
+        OriginClass::Human => pb::OriginClass::Human,
+        OriginClass::Mixed => pb::OriginClass::Mixed,
+        OriginClass::Unknown => pb::OriginClass::Unknown,
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct List {
 
 /// See [`pb::DateAxis`].
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Axis {
+pub(crate) enum Axis {
     /// When it was published.
     Published,
     /// When its publisher last changed it.
@@ -189,7 +189,7 @@ fn range(from: Option<&str>, to: Option<&str>, zone: &str) -> Result<Option<Rang
 }
 
 impl Axis {
-    fn message(self) -> pb::DateAxis {
+    pub(crate) fn message(self) -> pb::DateAxis {
         match self {
             Self::Published => pb::DateAxis::Published,
             Self::Updated => pb::DateAxis::Updated,

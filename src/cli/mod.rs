@@ -11,6 +11,7 @@ mod check;
 mod client;
 mod compact;
 mod copy;
+mod coverage;
 mod diff;
 mod export;
 mod get;
@@ -76,6 +77,8 @@ enum Sub {
     Diff(diff::Diff),
     /// List articles by date.
     List(list::List),
+    /// Count what is translated and what is missing, by day or month.
+    Coverage(coverage::Coverage),
     /// Attach a translation to an article.
     Attach(attach::Attach),
     /// Withhold an article, release it, or set its embargo.
@@ -174,6 +177,7 @@ pub fn main() -> ExitCode {
         Sub::Get(get) => client(get.run()),
         Sub::Diff(diff) => client(diff.run()),
         Sub::List(list) => client(list.run()),
+        Sub::Coverage(coverage) => client(coverage.run()),
         Sub::Attach(attach) => client(attach.run()),
         Sub::Publication(publication) => client(publication.run()),
         Sub::Purge(purge) => client(purge.run()),

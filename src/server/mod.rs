@@ -128,7 +128,7 @@ fn router(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
-    let admin = AdminServiceServer::new(Admin::new(service.clone()));
+    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone(), limits));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))

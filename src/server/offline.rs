@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::location::{self, StoreOptions};
+use crate::api::Limits;
 use crate::api::admin::Admin;
 use crate::clock::Clock;
+use crate::domain::access::Scopes;
 use crate::service::Service;
 use crate::store::{Result, Store};
 
@@ -20,8 +22,12 @@ impl Offline {
     /// Opens the store in a directory, which must hold one. May read the disk for a while.
     pub fn open(directory: &Path, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = location::open_existing(directory, options, clock.clone())?;
+        let limits = Limits {
+            article_bytes: usize::MAX,
+            anonymous_scopes: Scopes::default(),
+        };
         Ok(Self {
-            admin: Admin::new(Service::new(store.clone(), clock)),
+            admin: Admin::new(Service::new(store.clone(), clock.clone()), clock, limits),
             store,
         })
     }

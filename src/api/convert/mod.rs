@@ -1,6 +1,7 @@
 //! Requests to domain values. Every conversion collects all wrong fields before it fails.
 
 mod article;
+mod coverage;
 mod quality;
 mod query;
 mod reading;
@@ -27,6 +28,7 @@ use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
 pub(super) use article::{Update, alias, article, significance, status_change, update};
+pub(super) use coverage::coverage;
 pub(super) use quality::quality_issues;
 pub(super) use query::query;
 pub(super) use reading::reading;

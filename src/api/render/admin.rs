@@ -1,6 +1,10 @@
 //! Answers about the store itself.
 
+use jiff::civil::Date;
+
 use super::time;
+use crate::domain::coverage::Tally;
+use crate::domain::freshness::Overall;
 use crate::domain::language::Language;
 use crate::pb;
 use crate::service::admin::{BackupPart, CheckStep, CheckSummary, CompactStep, Status};
@@ -60,6 +64,40 @@ fn check_summary(summary: CheckSummary) -> pb::CheckSummary {
         seq: summary.seq,
         records: summary.records,
         findings: summary.findings,
+    }
+}
+
+/// How the articles of a bucket stand to a language.
+pub(in crate::api) fn coverage_bucket(
+    ((start, language), tally): (&(Option<Date>, Language), &Tally),
+) -> pb::CoverageBucket {
+    let standing = |overall| tally.by_freshness.get(&overall).copied().unwrap_or_default();
+    pb::CoverageBucket {
+        start_date: start.map(|day| day.to_string()).unwrap_or_default(),
+        language: language.to_string(),
+        articles: tally.articles,
+        missing: tally.absent,
+        incomplete: standing(Overall::Incomplete),
+        stale: standing(Overall::Stale),
+        orphaned: standing(Overall::Orphaned),
+        moved: standing(Overall::Moved),
+        current: standing(Overall::Current),
+        by_state: tally
+            .by_state
+            .iter()
+            .map(|(state, articles)| pb::CoverageOfState {
+                state: super::state(*state).into(),
+                articles: *articles,
+            })
+            .collect(),
+        by_origin: tally
+            .by_origin
+            .iter()
+            .map(|(class, articles)| pb::CoverageOfOrigin {
+                origin_class: super::origin_class(*class).into(),
+                articles: *articles,
+            })
+            .collect(),
     }
 }
 

@@ -85,7 +85,7 @@ impl KvStore {
         recovery::check_tail(&core)?;
         // What was applied before a crash and is visible now must be durable before anybody reads it.
         core.engine.sync()?;
-        *core.counts.lock() = derived::stored_counts(&core)?;
+        recovery::load_counts(&core)?;
         core.applied.store(last.seq, Ordering::Release);
         core.durable.send_modify(|durable| durable.seq = last.seq);
         let core = Arc::new(core);

@@ -123,6 +123,30 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
+/// Takes up the stored counts. Damaged ones are counted again: they are no reason to refuse a sound store.
+pub(super) fn load_counts(core: &Core) -> Result<()> {
+    let counts = match derived::stored_counts(core) {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(%error, "the counts are damaged and are made again");
+            let mut stored = Vec::new();
+            core.engine.scan(
+                b"c".as_slice()..=&keys::above(b"c"),
+                Direction::Forward,
+                &mut |key, _| {
+                    stored.push(Write::Remove(key.to_vec()));
+                    ControlFlow::Continue(())
+                },
+            )?;
+            write(&*core.engine, stored)?;
+            derive(core)?;
+            derived::stored_counts(core)?
+        }
+        counts => counts?,
+    };
+    *core.counts.lock() = counts;
+    Ok(())
+}
+
 /// Makes all that is derived from the articles that there are.
 pub(super) fn derive(core: &Core) -> Result<()> {
     let (mut tally, mut writes, mut bytes) = (Tally::default(), Vec::new(), 0);

@@ -13,7 +13,6 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
-use super::derived;
 use super::engine::{Compacting, Progress, Write};
 use super::group::Group;
 use super::prepared::Prepared;
@@ -456,7 +455,7 @@ impl Writer {
         let started = Instant::now();
         let result = self.core.engine.reopen().and_then(|()| {
             let last = recovery::last_commit(&self.core)?;
-            *self.core.counts.lock() = derived::stored_counts(&self.core)?;
+            recovery::load_counts(&self.core)?;
             self.core.engine.sync()?;
             Ok(last)
         });

@@ -19,6 +19,7 @@ use futures::future::join_all;
 
 use super::bench::{Bench, Kind, at, within_limit};
 use super::fixtures::*;
+use super::purge::purge;
 
 on_every_engine! {
     a_backup_restores_to_the_same_store,
@@ -402,6 +403,45 @@ fn a_process_killed_between_the_renames_keeps_the_old_store() {
         let store = open(target.path());
         assert_eq!(states(&store).await.len(), 1);
         assert!(!target.path().join("new").exists());
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_restore_of_an_older_backup_does_not_bring_back_what_was_purged() {
+    with_backup(async |bench, file| {
+        let target = tempfile::tempdir().unwrap();
+        restored(&file, target.path()).await.close().await.unwrap();
+        let store = open(target.path());
+        let purged = id("a7");
+        let state = store
+            .articles(std::slice::from_ref(&purged))
+            .await
+            .unwrap()
+            .pop()
+            .unwrap()
+            .unwrap();
+        store.commit(purge(&purged, state.head.version())).await.unwrap();
+        store.close().await.unwrap();
+        restore(
+            &file,
+            &config(target.path()),
+            true,
+            Arc::new(SystemClock),
+            Box::new(|_, _, _| {}),
+        )
+        .await
+        .unwrap();
+        let store = open(target.path());
+        assert_eq!(store.check().await.unwrap(), []);
+        assert_eq!(states(&store).await.len(), 39);
+        let tombstone = store.tombstone(&purged).await.unwrap().unwrap();
+        assert_eq!(tombstone.article, purged);
+        assert_eq!(store.lookup(&state.head.aliases).await.unwrap(), [None]);
+        let refused = store.commit(simple(&purged)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        let untouched = bench.article(&id("a8")).await;
+        assert_eq!(store.articles(&[id("a8")]).await.unwrap(), [untouched]);
         store.close().await.unwrap();
     });
 }

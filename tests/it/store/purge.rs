@@ -79,7 +79,7 @@ async fn secret_article(bench: &Bench) -> ArticleId {
     article
 }
 
-fn purge(article: &ArticleId, version: u32) -> Batch {
+pub(crate) fn purge(article: &ArticleId, version: u32) -> Batch {
     let event = Event {
         kind: Kind::ArticlePurged,
         article: article.clone(),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{BackupError, BackupFile, Entity, Loader, Manifest};
+use super::{BackupError, BackupFile, Entity, Loader, Manifest, dump};
 use crate::clock::Clock;
 use crate::domain::time::Stamp;
+use crate::store::kv::engine::Engine;
 use crate::store::kv::sled::{Replacement, SledConfig, SledEngine};
-use crate::store::{EntitySink, Store, StoreStatus};
+use crate::store::{EntitySink, OpenError, Store, StoreError, StoreStatus};
 
 /// Entities between two reports of the progress.
 const REPORT_EVERY: u64 = 1024;
@@ -32,8 +33,9 @@ pub struct Restored {
 
 /// Builds the store of a backup and puts it in the place of the one of `config`.
 ///
-/// With `replace` there may be a store, which is removed; without, there must be none. The new store has a new epoch:
-/// its past is another one. The calling thread reads and writes the disk for as long as it takes.
+/// With `replace` there may be a store, which is removed; without, there must be none. What was purged from it does not
+/// come back, though the backup is older: its tombstones go along. The new store has a new epoch: its past is another
+/// one. The calling thread reads and writes the disk for as long as it takes.
 pub async fn restore(
     file: &Path,
     config: &SledConfig,
@@ -43,10 +45,14 @@ pub async fn restore(
 ) -> Result<Restored, BackupError> {
     progress("verifying the backup", 0, 0);
     let backup = BackupFile::verify(file)?;
+    let purged = if replace { tombstones(config)? } else { Vec::new() };
     let mut building = Building::begin(backup.name(), config, replace, clock, progress)?;
     for entity in backup.entities()? {
         let (line, entity) = entity?;
         building.add("restoring", &entity, backup.entities, || format!("line {line}"))?;
+    }
+    for tombstone in purged {
+        building.loader.bury(tombstone, backup.manifest.seq)?;
     }
     let built = building.finish(None).await?;
     if built.status.seq != backup.manifest.seq {
@@ -98,6 +104,26 @@ pub async fn copy(
     }
     built.replacement.put_in_place()?;
     Ok(built.status)
+}
+
+/// The tombstones of the store that is to be replaced, if it can still be read.
+fn tombstones(config: &SledConfig) -> Result<Vec<Entity>, BackupError> {
+    if !config.directory.join("db").exists() {
+        return Ok(Vec::new());
+    }
+    let read = SledEngine::open(config.clone()).and_then(|engine| {
+        let found = dump::read_all(&engine, b'x')?;
+        engine.close()?;
+        Ok(found)
+    });
+    match read {
+        Ok(found) => Ok(found),
+        Err(error @ StoreError::Open(OpenError::InUse { .. } | OpenError::Io { .. })) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "the old store cannot be read: what was purged from it may come back with the backup");
+            Ok(Vec::new())
+        }
+    }
 }
 
 fn lost(name: &str) -> BackupError {

@@ -16,7 +16,7 @@ use crate::domain::time::{Seq, Stamp};
 use crate::store::EntitySink;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::core::{Core, corrupt};
-use crate::store::kv::engine::{Direction, Write};
+use crate::store::kv::engine::{Direction, Engine, Write};
 use crate::store::kv::writer::Job;
 use crate::store::kv::{envelope, keys, unavailable};
 
@@ -149,7 +149,7 @@ impl Dump<'_> {
         };
         let mut count = 0;
         loop {
-            let entities = read_on(self.core, &mut from, prefix, AHEAD)?;
+            let entities = read_on(&*self.core.engine, &mut from, prefix, AHEAD)?;
             if entities.is_empty() {
                 break;
             }
@@ -209,8 +209,8 @@ impl Dump<'_> {
                     entities.extend(read(core, &key)?);
                 }
                 let all = (usize::MAX, usize::MAX);
-                entities.extend(read_on(core, &mut bodies, b'b', all)?);
-                entities.extend(read_on(core, &mut log, b'l', all)?);
+                entities.extend(read_on(&*core.engine, &mut bodies, b'b', all)?);
+                entities.extend(read_on(&*core.engine, &mut log, b'l', all)?);
                 Ok((last, entities))
             };
             drop(reply.send(read()));
@@ -229,11 +229,21 @@ fn read(core: &Core, key: &[u8]) -> Result<Option<Entity>> {
     core.get(key)?.map(entity).transpose()
 }
 
+/// All records of a prefix.
+pub(super) fn read_all(engine: &dyn Engine, prefix: u8) -> Result<Vec<Entity>> {
+    read_on(engine, &mut vec![prefix], prefix, (usize::MAX, usize::MAX))
+}
+
 /// The next records of a prefix; `from` goes on behind them.
-fn read_on(core: &Core, from: &mut Vec<u8>, prefix: u8, limits: (usize, usize)) -> Result<Vec<Entity>> {
+fn read_on(
+    engine: &dyn Engine,
+    from: &mut Vec<u8>,
+    prefix: u8,
+    limits: (usize, usize),
+) -> Result<Vec<Entity>> {
     let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut bytes = 0;
-    core.engine.scan(
+    engine.scan(
         from.as_slice()..=&keys::above(&[prefix]),
         Direction::Forward,
         &mut |key, record| {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::{Entity, Malformed};
 use crate::clock::Clock;
+use crate::domain::time::Seq;
 use crate::store::error::{OpenError, Result, StoreError};
-use crate::store::kv::core::Core;
+use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
-use crate::store::kv::{KvStore, keys};
+use crate::store::kv::{KvStore, keys, purge};
 
 /// Bytes that are applied at once; the engine keeps in memory what is not flushed.
 const BATCH_BYTES: usize = 8 << 20;
@@ -50,6 +51,27 @@ impl Loader {
             self.apply()?;
         }
         Ok(Ok(()))
+    }
+
+    /// Takes in the tombstone of an article that was purged after the entities were handed out: nothing of it may come
+    /// back. All of its entities must have been added. `last` is the last commit of these: nothing may name a later one.
+    pub fn bury(&mut self, mut tombstone: Entity, last: Seq) -> Result<()> {
+        self.apply()?;
+        if let Some(stamp) = tombstone.0.stamp.as_mut() {
+            stamp.seq = stamp.seq.min(last);
+        }
+        let (key, record) = tombstone.record().map_err(corrupt(b"x"))?;
+        let article =
+            keys::tombstone_id(&key).ok_or_else(|| corrupt(&key)(Malformed("it names no article".into())))?;
+        let mut writes = Vec::new();
+        if let Some(state) = self.core.load(&article)? {
+            let bodies = purge::bodies_of(&self.core, &state)?;
+            writes = purge::removals(&state, &bodies);
+            self.core.articles.remove(&article);
+        }
+        writes.push(Write::Put(key, record));
+        self.core.engine.apply(writes)?;
+        self.core.engine.flush()
     }
 
     fn apply(&mut self) -> Result<()> {

@@ -1,0 +1,198 @@
+//! `coverage`: how many articles of a day or month have a translation into a language, and how these stand.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::list::Axis;
+use super::terminal::{Table, terminal_width};
+use super::{Failure, words};
+use crate::pb;
+
+/// The arguments of `coverage`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+COVERED is the share of articles whose translation is there and still matches.
+
+Examples:
+  article-store coverage --from 2022-05-01 --to 2022-06-01 --zone Africa/Casablanca
+  article-store coverage --by month --languages fr,en --axis ingested
+  article-store coverage --by month --output json | jq 'select(.missing != \"0\")'")]
+pub(crate) struct Coverage {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The first day.
+    #[arg(long, value_name = "DAY", default_value = "")]
+    from: String,
+    /// The day after the last.
+    #[arg(long, value_name = "DAY", default_value = "")]
+    to: String,
+    /// The IANA time zone whose days are meant.
+    #[arg(long, default_value = "UTC")]
+    zone: String,
+    /// The date to go by.
+    #[arg(long, value_enum, default_value_t = Axis::Published)]
+    axis: Axis,
+    /// How long a row is.
+    #[arg(long = "by", value_enum, default_value_t = Period::Day)]
+    period: Period,
+    /// The languages; all that there are translations into if not given.
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    languages: Vec<String>,
+    /// Only articles in this language.
+    #[arg(long, value_name = "TAG", default_value = "")]
+    language: String,
+    /// Only articles of this section.
+    #[arg(long, default_value = "")]
+    section: String,
+    /// Only articles of this publisher.
+    #[arg(long, default_value = "")]
+    publisher: String,
+    /// Embargoed, withheld and cancelled articles too, as far as the caller may see them.
+    #[arg(long)]
+    hidden: bool,
+}
+
+/// See [`pb::CoveragePeriod`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Period {
+    /// A calendar day.
+    Day,
+    /// A calendar month.
+    Month,
+}
+
+impl Coverage {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let mut client = self.server.admin().await?;
+        let mut request = pb::GetCoverageRequest {
+            axis: self.axis.message().into(),
+            civil_range: Some(pb::CivilRange {
+                start_date: self.from,
+                end_date: self.to,
+                zone: self.zone,
+            }),
+            period: match self.period {
+                Period::Day => pb::CoveragePeriod::Day,
+                Period::Month => pb::CoveragePeriod::Month,
+            }
+            .into(),
+            languages: self.languages,
+            language: self.language,
+            section: self.section,
+            publisher: self.publisher,
+            show_hidden: self.hidden,
+            page_token: String::new(),
+        };
+        let mut buckets: BTreeMap<(String, String), pb::CoverageBucket> = BTreeMap::new();
+        loop {
+            let page = client.get_coverage(request.clone()).await?.into_inner();
+            for bucket in page.buckets {
+                let key = (bucket.start_date.clone(), bucket.language.clone());
+                match buckets.get_mut(&key) {
+                    Some(sum) => add(sum, &bucket),
+                    None => drop(buckets.insert(key, bucket)),
+                }
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => {
+                for bucket in buckets.values() {
+                    printer.message("CoverageBucket", bucket)?;
+                }
+            }
+            Output::Table => printer.text(&table(buckets.values(), self.period).take(terminal_width()))?,
+        }
+        printer.flush()
+    }
+}
+
+/// Adds the rest of a bucket that a page ended in.
+fn add(sum: &mut pb::CoverageBucket, more: &pb::CoverageBucket) {
+    sum.articles += more.articles;
+    sum.missing += more.missing;
+    sum.incomplete += more.incomplete;
+    sum.stale += more.stale;
+    sum.orphaned += more.orphaned;
+    sum.moved += more.moved;
+    sum.current += more.current;
+    for of in &more.by_state {
+        match sum.by_state.iter_mut().find(|known| known.state == of.state) {
+            Some(known) => known.articles += of.articles,
+            None => sum.by_state.push(*of),
+        }
+    }
+    for of in &more.by_origin {
+        match sum
+            .by_origin
+            .iter_mut()
+            .find(|known| known.origin_class == of.origin_class)
+        {
+            Some(known) => known.articles += of.articles,
+            None => sum.by_origin.push(*of),
+        }
+    }
+}
+
+fn table<'a>(buckets: impl Iterator<Item = &'a pb::CoverageBucket>, period: Period) -> Table {
+    let mut table = Table::new(&[
+        "FROM",
+        "LANG",
+        "ARTICLES",
+        "COVERED",
+        "CURRENT",
+        "MISSING",
+        "INCOMPLETE",
+        "STALE",
+        "OTHER",
+        "ORIGIN",
+    ]);
+    for bucket in buckets {
+        let from = match (bucket.start_date.as_str(), period) {
+            ("", _) => "undated",
+            (day, Period::Day) => day,
+            (day, Period::Month) => day.rsplit_once('-').map_or(day, |(month, _)| month),
+        };
+        // Nothing is covered to 100 % that is not.
+        let covered = match bucket.articles {
+            0 => String::new(),
+            articles => format!("{} %", bucket.current * 100 / articles),
+        };
+        let number = |number: u64| {
+            if number == 0 {
+                "-".to_owned()
+            } else {
+                number.to_string()
+            }
+        };
+        let origins: Vec<_> = bucket
+            .by_origin
+            .iter()
+            .map(|of| {
+                let origin = words::word(of.origin_class().as_str_name(), "ORIGIN_CLASS_");
+                format!("{} {origin}", of.articles)
+            })
+            .collect();
+        table.row([
+            from,
+            &bucket.language,
+            &number(bucket.articles),
+            &covered,
+            &number(bucket.current),
+            &number(bucket.missing),
+            &number(bucket.incomplete),
+            &number(bucket.stale),
+            &number(bucket.orphaned + bucket.moved),
+            &origins.join(", "),
+        ]);
+    }
+    table
+}

@@ -138,9 +138,9 @@ async fn articles_are_counted_by_day_month_and_language() {
         ..pb::GetCoverageRequest::default()
     };
     let fields = [
-        "axis",
         "period",
         "languages[0]",
+        "axis",
         "civil_range.start_date",
         "civil_range.zone",
     ];

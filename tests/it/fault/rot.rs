@@ -242,11 +242,11 @@ async fn rot_is_refused_or_named_and_never_believed() {
     let directory = tempfile::tempdir().unwrap();
     let sound = Sound::make(directory.path()).await;
     let mut tally = Tally::default();
-    for _ in 0..rots {
+    for number in 0..rots {
         let mut kept = Kept::new(String::new());
         let store = kept.path().join("store");
         copy(&sound.store, &store);
-        kept.what = sound.damage(&store, &mut random);
+        kept.what = format!("store {number}: {}", sound.damage(&store, &mut random));
         let log = kept.path().join("log");
         tally.serve(&store, &log, &sound.writers).await;
     }

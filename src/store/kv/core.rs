@@ -202,6 +202,14 @@ impl Core {
         }
     }
 
+    /// Keeps in the caches only what is durable, for as long as the engine cannot be read.
+    pub(super) fn forget_what_is_in_doubt(&self) {
+        let _all: Vec<_> = self.stripes.iter().map(RwLock::write).collect();
+        let durable = self.durable.borrow().seq;
+        self.articles.retain(|_, state| state.seq() <= durable);
+        self.bodies.retain(|body, _| body.seq <= durable);
+    }
+
     /// An article from the cache, without waiting for anything.
     pub(super) fn cached(&self, id: &ArticleId) -> Option<Arc<ArticleState>> {
         let _guard = self.stripe(id)?.try_read()?;

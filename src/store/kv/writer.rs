@@ -483,6 +483,9 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "the storage engine could not be reopened; the next call tries again");
+                // Readers may wait for commits that are in doubt: they look again, and meet the engine that is down.
+                self.core.forget_what_is_in_doubt();
+                self.core.durable.send_modify(|durable| durable.generation += 1);
                 self.failed = true;
                 self.reopening_failed = Some(Instant::now());
             }

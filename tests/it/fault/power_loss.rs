@@ -22,17 +22,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
 use super::image::{Recording, STORE, Tally};
-use super::process::{Process, program};
+use super::process::{ARTICLE_BYTES, Process, program};
 use super::recording::{Event, History};
 use super::shim::Shim;
 use super::volume::Volume;
 use super::writer::{Writer, none_failed, write_together};
 use super::{Random, random, times};
-use crate::harness::ARTICLE_BYTES;
 
 const WRITERS: usize = 8;
-/// Writers that begin with a story as long as the server takes.
-const LONG_STORIES: usize = 4;
 /// Acknowledgements in the life of a server; a recording has two lives.
 const LIFE: u64 = 50;
 const IMAGES_OF_A_RECORDING: usize = 24;
@@ -61,7 +58,7 @@ async fn server_that_reopens() {
     println!("\nlistening on {}", listener.local_addr().unwrap());
     let config = server::Config {
         limits: Limits {
-            article_bytes: ARTICLE_BYTES,
+            article_bytes: ARTICLE_BYTES as usize,
             anonymous_scopes: Scopes::default(),
         },
         grace: Duration::from_secs(1),
@@ -145,10 +142,7 @@ async fn acknowledged_writes_survive_power_loss() {
     for number in 0..recordings {
         if number % RECORDINGS_OF_A_STORE == 0 {
             writers = (0..WRITERS).map(Writer::new).collect();
-            // Together, so that their bodies lie side by side.
-            writers[..LONG_STORIES]
-                .iter_mut()
-                .for_each(Writer::write_a_long_story);
+            writers[0].write_a_long_story();
             directory = tempfile::tempdir().unwrap();
             std::fs::create_dir(directory.path().join("volume")).unwrap();
             commits = 0;

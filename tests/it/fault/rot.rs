@@ -36,11 +36,7 @@ enum Damage {
 }
 
 impl Damage {
-    fn of(length: u64, random: &mut Random) -> Self {
-        if length == 0 {
-            return Self::Removed;
-        }
-        let at = random.below(length);
+    fn at(at: u64, random: &mut Random) -> Self {
         match random.below(8) {
             0..3 => Self::Bit(at),
             3 => Self::Zeros(at / PAGE * PAGE),
@@ -56,9 +52,9 @@ impl Damage {
         match self {
             Self::Bit(at) => {
                 let mut byte = [0];
-                file.read_exact_at(&mut byte, at).unwrap();
+                let read = file.read_at(&mut byte, at).unwrap();
                 byte[0] ^= 1 << random.below(8);
-                file.write_all_at(&byte, at).unwrap();
+                file.write_all_at(&byte[..read], at).unwrap();
             }
             Self::Zeros(at) | Self::Noise(at) => {
                 let byte = |_| {
@@ -68,7 +64,7 @@ impl Damage {
                         0
                     }
                 };
-                let page: Vec<u8> = (0..PAGE.min(length - at)).map(byte).collect();
+                let page: Vec<u8> = (0..PAGE.min(length.saturating_sub(at))).map(byte).collect();
                 file.write_all_at(&page, at).unwrap();
             }
             Self::Cut(at) => file.set_len(at).unwrap(),
@@ -77,22 +73,73 @@ impl Damage {
     }
 }
 
-/// Makes a store whose log was partly written before and partly after it was opened last.
-async fn make(store: &Path, log: &Path) -> Vec<Writer> {
-    let history = History::new(&log.with_file_name("record"), std::iter::empty());
-    let mut writers: Vec<_> = (0..WRITERS).map(Writer::new).collect();
-    writers[0].write_a_long_story();
-    for life in LIVES {
-        let mut server = Process::start(program(store, 0), log);
-        let client = Client::connect(server.address().await.expect("the server starts")).await;
-        let done = move |acknowledged| acknowledged >= life;
-        writers = none_failed(write_together(writers, &client, &history, done).await);
-        drop(client);
-        server.stop().await;
+/// A store that is damaged again and again, and what is in it.
+struct Sound {
+    store: PathBuf,
+    writers: Vec<Writer>,
+    /// Pages of the log that were written since the database was opened last. Damage there looks like a crash.
+    newest: Vec<u64>,
+}
+
+impl Sound {
+    async fn make(directory: &Path) -> Self {
+        let history = History::new(&directory.join("record"), std::iter::empty());
+        let mut writers: Vec<_> = (0..WRITERS).map(Writer::new).collect();
+        writers[0].write_a_long_story();
+        let store = directory.join("store");
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for life in LIVES {
+            let mut server = Process::start(program(&store, 0), &directory.join("log"));
+            let client = Client::connect(server.address().await.expect("the server starts")).await;
+            let done = move |acknowledged| acknowledged >= life;
+            writers = none_failed(write_together(writers, &client, &history, done).await);
+            drop(client);
+            server.stop().await;
+            before = std::mem::replace(&mut after, fs::read(store.join("db/db")).unwrap());
+        }
+        // It is large and means nothing.
+        fs::remove_file(store.join("reserve")).unwrap();
+        let page = |bytes: &[u8], at: u64| bytes.get(at as usize..(at + PAGE) as usize).map(<[u8]>::to_vec);
+        let is_new = |at: &u64| {
+            let now = page(&after, *at);
+            now != page(&before, *at) && now.is_some_and(|page| page.iter().any(|byte| *byte != 0))
+        };
+        let pages = (0..after.len() as u64).step_by(PAGE as usize);
+        let newest = pages.filter(is_new).collect();
+        Self {
+            store,
+            writers,
+            newest,
+        }
     }
-    // It is large and means nothing.
-    fs::remove_file(store.join("reserve")).unwrap();
-    writers
+
+    /// Damages one file of a copy, once or twice. Answers what happened.
+    fn damage(&self, copy: &Path, random: &mut Random) -> String {
+        // The log of the database is where the data are.
+        let log = copy.join("db/db");
+        let path = match random.below(4) {
+            0 => {
+                let mut files = files(copy);
+                files.swap_remove(random.below(files.len() as u64) as usize)
+            }
+            _ => log.clone(),
+        };
+        let mut said = path.file_name().unwrap().to_string_lossy().into_owned();
+        for _ in 0..=random.below(2) {
+            let Ok(length) = path.metadata().map(|file| file.len()) else {
+                continue;
+            };
+            let mut at = random.below(length);
+            if path == log && random.below(2) == 0 {
+                at %= PAGE;
+                at += self.newest[random.below(self.newest.len() as u64) as usize];
+            }
+            let damage = Damage::at(at.min(length), random);
+            damage.happen(&path, random);
+            write!(said, " {damage:?}").unwrap();
+        }
+        said
+    }
 }
 
 /// All files below a directory, in a fixed order.
@@ -186,27 +233,6 @@ impl Tally {
     }
 }
 
-/// Damages one file of a store, once or twice. Answers what happened.
-fn damage(store: &Path, random: &mut Random) -> String {
-    // The log of the database is where the data are.
-    let path = match random.below(4) {
-        0 => {
-            let mut files = files(store);
-            files.swap_remove(random.below(files.len() as u64) as usize)
-        }
-        _ => store.join("db/db"),
-    };
-    let mut said = path.file_name().unwrap().to_string_lossy().into_owned();
-    for _ in 0..=random.below(2) {
-        if let Ok(metadata) = path.metadata() {
-            let damage = Damage::of(metadata.len(), random);
-            damage.happen(&path, random);
-            write!(said, " {damage:?}").unwrap();
-        }
-    }
-    said
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_is_refused_or_named_and_never_believed() {
     let rots = times("ARTICLE_STORE_TEST_ROTS", 12);
@@ -214,15 +240,15 @@ async fn rot_is_refused_or_named_and_never_believed() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let directory = tempfile::tempdir().unwrap();
-    let sound = directory.path().join("store");
-    let writers = make(&sound, &directory.path().join("log")).await;
+    let sound = Sound::make(directory.path()).await;
     let mut tally = Tally::default();
-    for _ in 0..rots {
+    for number in 0..rots {
         let mut kept = Kept::new(String::new());
         let store = kept.path().join("store");
-        copy(&sound, &store);
-        kept.what = damage(&store, &mut random);
-        tally.serve(&store, &kept.path().join("log"), &writers).await;
+        copy(&sound.store, &store);
+        kept.what = format!("store {number}: {}", sound.damage(&store, &mut random));
+        let log = kept.path().join("log");
+        tally.serve(&store, &log, &sound.writers).await;
     }
     println!("{rots} damaged stores: {tally:?}");
 }

@@ -165,9 +165,9 @@ impl Story {
         Self::with_paragraphs(name, paragraphs, paragraph_bytes)
     }
 
-    /// As long as a message may be, about.
+    /// Nearly as long as a client takes.
     pub(super) fn long(name: String) -> Self {
-        Self::with_paragraphs(name, 64, LONG_PARAGRAPH_BYTES)
+        Self::with_paragraphs(name, 96, LONG_PARAGRAPH_BYTES)
     }
 
     pub(super) fn is_long(&self) -> bool {

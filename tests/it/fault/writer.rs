@@ -99,14 +99,17 @@ impl Writer {
         self.answered = None;
     }
 
-    /// The newest story most of the time, unless that is a long one that was begun; an older one; or a new one.
+    /// A long story that is not begun; the newest one most of the time, unless it is long; an older one; or a new one.
     fn choose(&mut self) -> usize {
+        let waits = |story: &Story| story.is_long() && story.known.state.revision == 0;
+        if let Some(index) = self.stories.iter().position(waits) {
+            return index;
+        }
         let count = self.stories.len();
-        let is_done = |story: &Story| story.is_long() && story.known.state.revision > 0;
         match random(16) {
             0 | 1 => {}
             2 | 3 if count > 0 => return random(count as u64) as usize,
-            _ if self.stories.last().is_some_and(|newest| !is_done(newest)) => return count - 1,
+            _ if self.stories.last().is_some_and(|newest| !newest.is_long()) => return count - 1,
             _ => {}
         }
         self.stories.push(Story::new(format!("{}-{count}", self.name)));

@@ -2,6 +2,7 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
 use article_store::clock::SystemClock;
 use article_store::domain::query::{Axis, Order, Query, Range};
@@ -299,6 +300,32 @@ fn an_answer_waits_until_what_it_holds_is_durable() {
         let seen = read.await.unwrap().remove(0).unwrap();
         assert_eq!(seen.seq(), store.durable().borrow().seq);
         assert_eq!(writer.await.unwrap().unwrap().seq, 1);
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_what_a_broken_disk_took_is_told_before_it_is_mended() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        disk.hold();
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(simple(&id("a"))).await }
+        });
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let ids = [id("a")];
+        let mut read = store.articles(&ids);
+        assert!(futures::poll!(&mut read).is_pending());
+        disk.fail_next_sync();
+        disk.set_broken(true);
+        disk.release();
+        assert_eq!(writer.await.unwrap(), Err(StoreError::OutcomeUnknown));
+        let told = tokio::time::timeout(Duration::from_secs(10), read).await;
+        let told = told.expect("it is told");
+        assert!(matches!(told, Err(StoreError::Unavailable { .. })), "{told:?}");
+        disk.set_broken(false);
         store.close().await.unwrap();
     });
 }

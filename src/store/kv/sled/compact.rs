@@ -8,6 +8,7 @@
 //! that ends, costs nothing but the copy.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
@@ -15,7 +16,9 @@ use ::sled::{Db, IVec};
 
 use super::chunks::{self, Staged};
 use super::fault::{Fault, Outcome, contain};
-use super::{open, replace};
+use super::open::{Cached, Opened};
+use super::{Phase as EnginePhase, SledEngine, open, replace};
+use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Direction, Progress};
 
 /// Bytes that a step copies, and entries that it copies or compares: a few milliseconds for the writes that wait.
@@ -165,6 +168,82 @@ impl Compaction {
             Ok(())
         } else {
             Err(Fault::Damaged("the copy does not equal the database".to_owned()))
+        }
+    }
+}
+
+/// What the engine does with a copy.
+impl SledEngine {
+    pub(super) fn compaction_step(&self, compaction: &mut Compaction) -> Outcome<()> {
+        match &*self.phase.read() {
+            EnginePhase::Open(opened) if !self.failed() => compaction.step(&opened.db),
+            _ => Err(Fault::Io(io::Error::other("the database failed meanwhile"))),
+        }
+    }
+
+    pub(super) fn mirror(&self, staged: &Staged) {
+        let mut compaction = self.compaction.lock();
+        if let Some(going) = compaction.as_mut()
+            && let Err(fault) = going.mirror(staged)
+        {
+            *compaction = None;
+            self.give_up_compaction(&fault);
+        }
+    }
+
+    pub(super) fn give_up_compaction(&self, fault: &Fault) {
+        tracing::error!(error = %fault, "the compaction failed; the store is as it was");
+        self.discard_copy();
+    }
+
+    pub(super) fn discard_copy(&self) {
+        if let Err(error) = replace::discard(&self.config.directory) {
+            tracing::warn!(%error, "cannot remove the copy of a compaction; the next start does");
+        }
+    }
+
+    /// Whether there is a copy to go on with, closed and durable. One that may not equal the database is given up.
+    pub(super) fn copy_to_take_up(&self) -> bool {
+        let mut compaction = self.compaction.lock();
+        let failed = self.failed();
+        match compaction.take() {
+            Some(copy) if copy.is_ready() && !failed => {
+                let closed = copy.close(&self.config.directory);
+                closed.map_err(|fault| self.give_up_compaction(&fault)).is_ok()
+            }
+            Some(going) if !failed => {
+                *compaction = Some(going);
+                false
+            }
+            Some(going) => {
+                drop(going);
+                self.discard_copy();
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Opens the copy in the place of the database, or the database if that cannot be.
+    pub(super) fn open_copy(&self, cached: Cached) -> Result<Opened> {
+        let directory = &self.config.directory;
+        if let Err(error) = replace::switch(directory) {
+            tracing::error!(%error, "the compacted database cannot be put in its place");
+            replace::settle(directory).map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+            return self.open_again(cached);
+        }
+        match self.open_again(Cached::Disk) {
+            Ok(opened) => {
+                self.discard_copy();
+                Ok(opened)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the compacted database cannot be opened; going on with the old one");
+                replace::switch_back(directory)
+                    .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+                self.discard_copy();
+                self.open_again(cached)
+            }
         }
     }
 }

@@ -345,13 +345,16 @@ impl Writer {
     fn reopen(&mut self) {
         self.in_flight.wait_for_none();
         let result = self.core.engine.reopen().and_then(|()| {
+            // Nothing from before may stand in for what is checked.
+            self.core.forget();
+            recovery::check_tail(&self.core)?;
             let last = recovery::last_commit(&self.core)?;
+            recovery::check_end(last, self.core.durable.borrow().seq)?;
             self.core.engine.sync()?;
             Ok(last)
         });
         match result {
             Ok(last) => {
-                self.core.forget();
                 self.last = Stamp {
                     seq: last.seq,
                     time: last.time.max(self.last.time),

@@ -13,7 +13,7 @@ use super::derived::{self, Tally};
 use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::{keys, records};
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{OpenError, Result, StoreError};
 
 /// The format of the layout and the records; grows when either changes in a way that old versions cannot read.
@@ -203,6 +203,17 @@ pub(super) fn last_commit(core: &Core) -> Result<Stamp> {
     Ok(last)
 }
 
+/// Checks that nothing is gone that was durable before the engine was reopened.
+pub(super) fn check_end(last: Stamp, durable: Seq) -> Result<()> {
+    if last.seq < durable {
+        return damaged(format!(
+            "it ends at {}, before the last durable commit {durable}",
+            last.seq
+        ));
+    }
+    Ok(())
+}
+
 /// Checks that the end of the log has no gap and that the articles it names are there in at least that version.
 pub(super) fn check_tail(core: &Core) -> Result<()> {
     let mut groups = Vec::new();
@@ -220,12 +231,6 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
         },
     )?;
     groups.reverse();
-    let damaged = |detail: String| {
-        Err(StoreError::Corrupt {
-            record: "the change log".into(),
-            detail,
-        })
-    };
     for pair in groups.windows(2) {
         if let [before, after] = pair
             && before.last().is_some_and(|last| last.seq + 1 != after.first)
@@ -258,4 +263,11 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn damaged(detail: String) -> Result<()> {
+    Err(StoreError::Corrupt {
+        record: "the change log".into(),
+        detail,
+    })
 }

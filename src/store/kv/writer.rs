@@ -454,7 +454,11 @@ impl Writer {
         }
         let started = Instant::now();
         let result = self.core.engine.reopen().and_then(|()| {
+            // Nothing from before may stand in for what is checked.
+            self.core.forget();
+            recovery::check_tail(&self.core)?;
             let last = recovery::last_commit(&self.core)?;
+            recovery::check_end(last, self.core.durable.borrow().seq)?;
             recovery::load_counts(&self.core)?;
             self.core.engine.sync()?;
             Ok(last)
@@ -468,7 +472,6 @@ impl Writer {
                     seq = last.seq,
                     "the engine was reopened"
                 );
-                self.core.forget();
                 self.last = Stamp {
                     seq: last.seq,
                     time: last.time.max(self.last.time),

@@ -182,7 +182,7 @@ fn start(directory: &Path) -> Process {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kills_of_the_server() {
-    let kills = times(KILLS, 16);
+    let kills = times(KILLS, 12);
     let check_every = (kills / 10).max(4);
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
 
 use article_store::pb;
 use article_store::pb::attach_translation_request::Content as Sent;
@@ -110,26 +111,24 @@ pub(super) struct Story {
     pub(super) in_flight: Option<Request>,
 }
 
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+/// Letters that compression does not make much fewer. Made once, for a debug build takes its time.
+static NOISE: LazyLock<String> = LazyLock::new(|| {
+    let mut noise: u64 = 0;
+    let mut letter = || {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (noise >> 58) as u8)
+    };
+    (0..4 << 20).map(|_| letter()).collect()
+});
 
 /// A text that follows from its name, and that compression does not make small.
 fn text(name: &str, bytes: usize) -> String {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    let mut noise = hasher.finish();
-    let mut text = name.to_owned();
-    while text.len() < bytes {
-        noise = noise
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        text.push(' ');
-        text.extend(
-            (16..64)
-                .step_by(6)
-                .map(|shift| char::from(LETTERS[(noise >> shift) as usize % 64])),
-        );
-    }
-    text
+    let from = hasher.finish() as usize % (NOISE.len() - bytes);
+    format!("{name} {}", &NOISE[from..from + bytes])
 }
 
 fn segment(text: String) -> pb::Segment {

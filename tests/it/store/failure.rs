@@ -330,6 +330,35 @@ fn who_waits_for_what_a_broken_disk_took_is_told_before_it_is_mended() {
     });
 }
 
+/// A disk that lost what it had synced is not believed: what comes next would take the place of what is gone.
+#[test]
+fn nothing_is_written_over_what_was_durable_and_is_gone() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        for name in ["a", "b", "c"] {
+            store.commit(simple(&id(name))).await.unwrap();
+        }
+        let mut newest = Vec::new();
+        let mut keep = |key: &[u8], _: &[u8]| {
+            newest = key.to_vec();
+            ControlFlow::Break(())
+        };
+        disk.scan(b"l"..=b"m", Direction::Backward, &mut keep).unwrap();
+        disk.0.memory.apply(vec![Write::Remove(newest)]).unwrap();
+        disk.fail_next_sync();
+        let lost = store.commit(simple(&id("d"))).await.unwrap_err();
+        assert!(lost.outcome_unknown(), "{lost}");
+        let refused = store.commit(simple(&id("e"))).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(store.durable().borrow().seq, 3);
+        store.close().await.unwrap();
+    });
+}
+
 #[test]
 fn under_load_no_write_is_acknowledged_and_lost() {
     within_limit(async {

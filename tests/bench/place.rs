@@ -22,11 +22,10 @@ pub(crate) const OPTIONS: StoreOptions = StoreOptions {
     min_free_bytes: None,
 };
 
-/// A directory that is removed at the end, and the service over the store in it.
+/// A directory, and the service over the store in it. It goes with [`Place::end`], because an open store makes files anew.
 pub(crate) struct Place {
-    // Dropped before the directory that it writes to.
-    service: Option<Service>,
     directory: TempDir,
+    service: Option<Service>,
 }
 
 impl Place {
@@ -71,6 +70,12 @@ impl Place {
     pub(crate) async fn close(&mut self) {
         let service = self.service.take().unwrap();
         service.store().close().await.unwrap();
+    }
+
+    /// Closes the store and removes all.
+    pub(crate) async fn end(mut self) {
+        self.close().await;
+        self.directory.close().unwrap();
     }
 
     /// Has the operating system forget what it read of a closed store.
@@ -175,7 +180,7 @@ impl fmt::Display for Times {
         let ms = |nanos: u64| nanos as f64 / 1e6;
         write!(
             f,
-            "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms",
+            "{:.0}/s, p50 {:.3} ms, p99 {:.3} ms, max {:.1} ms",
             self.rate(),
             ms(self.histogram.value_at_quantile(0.5)),
             ms(self.histogram.value_at_quantile(0.99)),

@@ -76,16 +76,15 @@ fn main() {
             Some(numbers) => Some(million(&texts, or(&numbers, 0, 1_000_000)).await),
             None => None,
         };
-        if numbers("backup").is_some() {
-            let (place, articles) = match filled {
-                Some(filled) => filled,
-                None => {
-                    let place = Place::new();
-                    import(&place.service(), &texts, 0..100_000, WHOLE).await;
-                    (place, 100_000)
-                }
-            };
-            backup(place, &texts, articles).await;
+        match (numbers("backup"), filled) {
+            (Some(_), Some((place, articles))) => backup(place, &texts, articles).await,
+            (Some(_), None) => {
+                let place = Place::new();
+                import(&place.service(), &texts, 0..100_000, WHOLE).await;
+                backup(place, &texts, 100_000).await;
+            }
+            (None, Some((place, _))) => place.end().await,
+            (None, None) => {}
         }
     });
 }
@@ -163,6 +162,7 @@ async fn overwrites(texts: &Arc<Texts>, writes: usize, articles: usize) {
         begin.elapsed().as_secs_f64(),
         place.sizes().await
     );
+    place.end().await;
 }
 
 /// An archive, read when it is small and when it is large.
@@ -346,6 +346,7 @@ async fn absent(texts: &Arc<Texts>, articles: usize) {
             first[1..].iter().copied().fold(f64::INFINITY, f64::min)
         );
     }
+    place.end().await;
 }
 
 /// A dump while somebody writes, and a store made of it.
@@ -382,13 +383,20 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
     );
     println!("backup: a writer meanwhile {during}");
     let begin = Instant::now();
+    let mut doing = "";
+    let progress = move |now: &'static str, _, _| {
+        if now != doing {
+            println!("backup: {now} from {:.1} s on", begin.elapsed().as_secs_f64());
+            doing = now;
+        }
+    };
     let restored = location::restore(
         &file,
         &place.beside("restored"),
         OPTIONS,
         false,
         Arc::new(SystemClock),
-        Box::new(|_, _, _| {}),
+        Box::new(progress),
     )
     .await
     .unwrap();
@@ -400,4 +408,5 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
         mib(restored.status.live_bytes),
         memory()
     );
+    place.end().await;
 }

@@ -1,6 +1,4 @@
 //! Reading in a language, lists by translation and coverage from the command line.
-#![expect(clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
-
 use super::{PAGE, Server, TRANSLATION, server};
 
 /// The page with an English translation, and an article without one.

@@ -1,4 +1,5 @@
 //! Reading in a language, lists by translation and coverage from the command line.
+
 use super::{PAGE, Server, TRANSLATION, server};
 
 /// The page with an English translation, and an article without one.

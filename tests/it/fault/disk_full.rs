@@ -185,10 +185,10 @@ impl Scene {
         std::fs::read_to_string(self.log).unwrap()
     }
 
-    /// Stops the server and starts it again.
+    /// Kills the server and starts it again. In order it might not stop: sled has things to write even when nobody writes.
     async fn restart(mut self) -> Self {
         drop(self.client);
-        self.server.stop().await;
+        self.server.kill();
         self.server = Process::start(program(&self.volume.store(), self.floor_bytes), &self.log);
         let address = self.server.address().await.expect("the server starts");
         let client = Client::connect(address).await;

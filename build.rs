@@ -13,6 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .open_files([
             "articlestore/v1/admin_service.proto",
             "articlestore/v1/article_service.proto",
+            "articlestore/v1/change_service.proto",
+            "articlestore/v1/translation_job_service.proto",
             "articlestore/v1/translation_service.proto",
         ])?
         .file_descriptor_set();

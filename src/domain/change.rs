@@ -4,6 +4,7 @@ use super::article::{ArticleId, Metadata};
 use super::etag::Etag;
 use super::freshness::Overall;
 use super::ids::TranslationId;
+use super::job::JobKind;
 use super::language::Language;
 use super::time::Stamp;
 
@@ -47,6 +48,36 @@ pub enum Kind {
         /// The freshness now.
         to: Overall,
     },
+    /// A translation job came to be, or came further; the event's language is its target language.
+    Job {
+        /// What happened to it.
+        step: JobStep,
+        /// Its kind.
+        kind: JobKind,
+        /// Its number.
+        number: u32,
+    },
+}
+
+/// What happened to a translation job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobStep {
+    /// It was opened.
+    Opened,
+    /// A worker claimed it.
+    Claimed,
+    /// It is to be done from another revision, or wants something else.
+    Retargeted,
+    /// It is pending again: it was released, an attempt failed, or it is retried.
+    Returned,
+    /// It is done.
+    Done,
+    /// It is dead.
+    Dead,
+    /// It was canceled.
+    Canceled,
+    /// It was superseded.
+    Superseded,
 }
 
 /// The values of an article that filters look at.

@@ -2,6 +2,7 @@
 
 use super::article::ArticleId;
 use super::ids::{RequestId, TranslationId};
+use super::job::JobId;
 use super::language::Language;
 use super::time::Stamp;
 
@@ -29,6 +30,8 @@ pub struct RequestRecord {
     pub article: ArticleId,
     /// The translation that it concerned.
     pub translation: Option<(Language, TranslationId)>,
+    /// The jobs that it claimed.
+    pub jobs: Vec<JobId>,
     /// What became of it.
     pub outcome: Outcome,
 }

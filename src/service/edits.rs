@@ -16,6 +16,7 @@ use crate::domain::change::Kind;
 use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, StatusChange, assign};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
+use crate::domain::job::Jobs;
 use crate::domain::provenance::Actor;
 use crate::domain::request::{Outcome, RequestRecord};
 use crate::domain::significance::propose;
@@ -221,7 +222,14 @@ impl Service {
             (None, None) => return Err(Error::internal("a change of no article was committed")),
         };
         let mut snapshot = self
-            .snapshot(Arc::new(ArticleState { head, slots }), View::Basic)
+            .snapshot(
+                Arc::new(ArticleState {
+                    head,
+                    slots,
+                    jobs: Jobs::new(),
+                }),
+                View::Basic,
+            )
             .await?;
         if view == View::Full {
             let written = batch

@@ -31,6 +31,7 @@ impl Call {
             stamp: Stamp::PENDING,
             article: article.clone(),
             translation,
+            jobs: Vec::new(),
             outcome,
         })
     }

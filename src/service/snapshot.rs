@@ -377,6 +377,7 @@ impl Service {
         Ok(Some(Arc::new(ArticleState {
             head: Arc::new(head),
             slots,
+            jobs: state.jobs.clone(),
         })))
     }
 

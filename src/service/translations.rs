@@ -64,6 +64,7 @@ impl Service {
                 Arc::new(ArticleState {
                     head: then.head.clone(),
                     slots: present.slots.clone(),
+                    jobs: present.jobs.clone(),
                 })
             }
         };

@@ -28,7 +28,9 @@ use crate::domain::article::{
 };
 use crate::domain::change::{Commit, Event};
 use crate::domain::history::{BodyRef, History};
+use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, Jobs};
 use crate::domain::language::Language;
+use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{IndexRow, Position, Query, Standing};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::Retention;
@@ -50,6 +52,8 @@ pub struct ArticleState {
     pub head: Arc<Head>,
     /// Its translations by language.
     pub slots: BTreeMap<Language, Arc<Slot>>,
+    /// The newest of its translation jobs by language and kind.
+    pub jobs: Jobs,
 }
 
 impl ArticleState {
@@ -61,7 +65,13 @@ impl ArticleState {
             .map(|slot| slot.stamp.seq)
             .max()
             .unwrap_or_default();
-        self.head.current.stamp.seq.max(slots)
+        let jobs = self
+            .jobs
+            .values()
+            .map(|job| job.changed.seq)
+            .max()
+            .unwrap_or_default();
+        self.head.current.stamp.seq.max(slots).max(jobs)
     }
 }
 
@@ -118,6 +128,8 @@ pub enum Expect {
     Slot(Language, Option<u32>),
     /// The article has exactly these slots in these versions.
     Slots(Vec<(Language, u32)>),
+    /// The newest job of this key has this version; `None`: there was never one.
+    Job(JobKey, Option<u32>),
 }
 
 /// The writes of one decision about one article, with their preconditions.
@@ -134,6 +146,8 @@ pub struct Batch {
     pub head: Option<Head>,
     /// New states of slots.
     pub slots: Vec<Slot>,
+    /// New states of jobs, in order: one that ends may be followed by the next of its key.
+    pub jobs: Vec<Job>,
     /// New bodies; a body's `part` is its place here.
     pub bodies: Vec<Body>,
     /// The article's new segment history.
@@ -154,6 +168,7 @@ impl Batch {
             expect: Vec::new(),
             head: None,
             slots: Vec::new(),
+            jobs: Vec::new(),
             bodies: Vec::new(),
             segment_history: None,
             purge: None,
@@ -193,10 +208,33 @@ pub struct Standings {
 /// A part of the change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// The commits after the asked one, in order.
+    /// The commits after the asked one, in order. Empty if that one lies before `floor`: what followed it is gone.
     pub commits: Vec<Commit>,
+    /// The newest commit that is no longer in the log; 0 while all are.
+    pub floor: Seq,
     /// The newest durable commit.
     pub head: Seq,
+}
+
+/// Jobs to lease to a worker.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Which jobs.
+    pub query: ClaimQuery,
+    /// A lease for each job that may be given, at most.
+    pub grants: Vec<Grant>,
+    /// The request to record with the jobs that are given; its article and jobs are filled in by the commit. Nothing is
+    /// recorded where none is given.
+    pub request: Option<RequestRecord>,
+}
+
+/// What a claim came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claimed {
+    /// The jobs that were leased, the most urgent first.
+    pub jobs: Vec<Arc<Job>>,
+    /// Whether the claim looked at as many jobs as it may without finding enough, so that asking again may find more.
+    pub is_partial: bool,
 }
 
 /// How much there is in a language.
@@ -350,6 +388,37 @@ pub trait Store: Send + Sync + 'static {
     /// Drops the content of old revisions: one step over a bounded number of articles and revisions, which goes on where
     /// the last one stopped. A translation that is attached at that moment to a revision that is dropped stays bound to it.
     async fn drop_revisions(&self, retention: Retention) -> Result<Sweep>;
+
+    /// Leases jobs: those that may be claimed now by the store's clock, each as [`Article::claim`] decides, in the order
+    /// of their places. Jobs without work or attempts that are met on the way are ended. All of it is one commit, and two
+    /// claims never get the same job. A claim looks at a bounded number of jobs.
+    ///
+    /// [`Article::claim`]: crate::domain::job::Article::claim
+    async fn claim(&self, claim: Claim) -> Result<Claimed>;
+
+    /// When the next job that a query asks for may be claimed: a time that has come if there is one now, `None` if there is
+    /// none at all.
+    async fn next_claimable(&self, query: &ClaimQuery) -> Result<Option<Timestamp>>;
+
+    /// The newest job of each key in the order of article, language and kind, after a place; so many at most.
+    async fn jobs(&self, after: Option<&(ArticleId, JobKey)>, limit: usize) -> Result<Vec<Arc<Job>>>;
+
+    /// Ended jobs that a newer one of their key has replaced, for as long as requests are remembered: of one article in the
+    /// order of language, kind and number.
+    async fn replaced_jobs(&self, article: &ArticleId) -> Result<Vec<Arc<Job>>>;
+
+    /// All policies, by id.
+    async fn policies(&self) -> Result<Vec<TranslationPolicy>>;
+
+    /// Stores a policy under its id. It is durable when this returns, and no commit of the log.
+    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()>;
+
+    /// Removes a policy. There being none is no error.
+    async fn delete_policy(&self, id: &PolicyId) -> Result<()>;
+
+    /// Removes commits up to `floor` from the log, whole groups only and never the last one, a bounded number at a time;
+    /// what requests still need stays. Answers the floor that the log has now.
+    async fn trim(&self, floor: Seq) -> Result<Seq>;
 
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;

@@ -247,6 +247,7 @@ impl Core {
         let state = Arc::new(ArticleState {
             head: Arc::new(head),
             slots,
+            jobs: crate::domain::job::Jobs::new(),
         });
         self.articles.insert(id.clone(), state.clone());
         Ok(Some(state))

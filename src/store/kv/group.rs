@@ -237,6 +237,7 @@ impl<'a> Group<'a> {
             let new = ArticleState {
                 head,
                 slots: new_slots,
+                jobs: crate::domain::job::Jobs::new(),
             };
             self.writes.extend(derived::writes(old, Some(&new), stamp));
             self.tally.change(old, Some(&new));
@@ -326,6 +327,7 @@ fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
                     )));
                 }
             }
+            Expect::Job(..) => unimplemented!(),
             Expect::Slots(versions) => {
                 let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
                 let found: BTreeMap<_, _> = state

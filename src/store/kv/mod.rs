@@ -375,7 +375,11 @@ impl Store for KvStore {
         let commits = self
             .blocking(move |core| scan::changes(core, after, head, limit))
             .await?;
-        Ok(Changes { commits, head })
+        Ok(Changes {
+            commits,
+            floor: 0,
+            head,
+        })
     }
 
     fn durable(&self) -> watch::Receiver<Durable> {
@@ -409,6 +413,42 @@ impl Store for KvStore {
             self.core.forget_bodies(&step.dropped);
         }
         Ok(if step.done { Sweep::Done } else { Sweep::Going })
+    }
+
+    async fn claim(&self, _claim: crate::store::Claim) -> Result<crate::store::Claimed> {
+        unimplemented!()
+    }
+
+    async fn next_claimable(&self, _query: &crate::domain::job::ClaimQuery) -> Result<Option<Timestamp>> {
+        unimplemented!()
+    }
+
+    async fn jobs(
+        &self,
+        _after: Option<&(ArticleId, crate::domain::job::JobKey)>,
+        _limit: usize,
+    ) -> Result<Vec<Arc<crate::domain::job::Job>>> {
+        unimplemented!()
+    }
+
+    async fn replaced_jobs(&self, _article: &ArticleId) -> Result<Vec<Arc<crate::domain::job::Job>>> {
+        unimplemented!()
+    }
+
+    async fn policies(&self) -> Result<Vec<crate::domain::policy::TranslationPolicy>> {
+        Ok(Vec::new())
+    }
+
+    async fn put_policy(&self, _policy: &crate::domain::policy::TranslationPolicy) -> Result<()> {
+        unimplemented!()
+    }
+
+    async fn delete_policy(&self, _id: &crate::domain::policy::PolicyId) -> Result<()> {
+        unimplemented!()
+    }
+
+    async fn trim(&self, _floor: Seq) -> Result<Seq> {
+        unimplemented!()
     }
 
     async fn status(&self) -> Result<StoreStatus> {

@@ -36,6 +36,7 @@ pub(in crate::store::kv) fn decode_request(payload: &[u8], own: Stamp) -> Result
                 TranslationId(record.translation),
             )
         }),
+        jobs: Vec::new(),
         outcome: outcome(record.outcome)?,
     })
 }
@@ -126,6 +127,7 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::TranslationReviewed(_) => 30,
         Kind::TranslationRejected(_) => 31,
         Kind::TranslationAcknowledged(_) => 32,
+        Kind::Job { .. } => unimplemented!(),
     }
 }
 

@@ -1,0 +1,161 @@
+//! What a change of an article does to its jobs: they are opened by policies, retargeted, superseded or canceled in the
+//! very commit that changes the article.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Found, Grant, Job, JobKey, JobState, Order, Wanted, wanted};
+use crate::domain::access::Visibility;
+use crate::domain::article::Head;
+use crate::domain::language::Language;
+use crate::domain::policy::TranslationPolicy;
+use crate::domain::time::Timestamp;
+use crate::domain::translation::Slot;
+
+/// An article's jobs by language and kind, each the newest of its key.
+pub type Jobs = BTreeMap<JobKey, Arc<Job>>;
+
+/// An article as it is after a change.
+#[derive(Clone, Copy)]
+pub struct Article<'a> {
+    /// The article.
+    pub head: &'a Head,
+    /// Its translations.
+    pub slots: &'a BTreeMap<Language, Arc<Slot>>,
+    /// Its jobs.
+    pub jobs: &'a Jobs,
+}
+
+impl Article<'_> {
+    /// Whether its translations may be worked on.
+    pub fn is_workable(&self) -> bool {
+        let current = &self.head.current;
+        let is_shown = matches!(current.visibility, Visibility::Public | Visibility::Embargoed);
+        is_shown && current.deleted.is_none()
+    }
+
+    /// The work that is wanted on it.
+    pub fn wanted(&self, key: &JobKey) -> Vec<Wanted> {
+        if key.language == self.head.current.metadata.language {
+            return Vec::new();
+        }
+        let slot = self.slots.get(&key.language).map(|slot| &**slot);
+        wanted(key.kind, &self.head.manifest, slot)
+    }
+
+    /// The jobs that a change of this article changes, of these languages or, with `None`, of all.
+    pub fn follow(
+        &self,
+        languages: Option<&[Language]>,
+        policies: &[TranslationPolicy],
+        now: Timestamp,
+    ) -> Vec<Job> {
+        let touched = |language: &Language| languages.is_none_or(|languages| languages.contains(language));
+        let mut changed: BTreeMap<JobKey, Job> = BTreeMap::new();
+        for (key, job) in self.jobs.iter().filter(|(key, _)| touched(&key.language)) {
+            changed.extend(self.follow_job(key, job, now).map(|job| (key.clone(), job)));
+        }
+        if !self.is_workable() {
+            return changed.into_values().collect();
+        }
+        let metadata = &self.head.current.metadata;
+        let mut policies: Vec<_> = policies
+            .iter()
+            .filter(|policy| policy.rule.selects(metadata))
+            .collect();
+        // Of two that ask for the same the more urgent one has its way.
+        policies.sort_by_key(|policy| (policy.rule.priority, policy.id.clone()));
+        for policy in policies {
+            let rule = &policy.rule;
+            for language in rule.target_languages.iter().filter(|language| touched(language)) {
+                for kind in &rule.kinds {
+                    let key = JobKey {
+                        language: language.clone(),
+                        kind: *kind,
+                    };
+                    if changed.get(&key).is_some_and(|job| job.state.is_open()) {
+                        continue;
+                    }
+                    let order = Order {
+                        priority: rule.priority,
+                        not_before: None,
+                        deadline: None,
+                        max_attempts: rule.max_attempts,
+                        policy: Some(policy.id.clone()),
+                        principal: String::new(),
+                    };
+                    let last = changed
+                        .get(&key)
+                        .or_else(|| self.jobs.get(&key).map(|job| &**job));
+                    // What ends in this very commit must be kept as it ended: the next change opens the next one.
+                    if changed.contains_key(&key) {
+                        continue;
+                    }
+                    changed.extend(self.next_job(&key, last, order).map(|job| (key, job)));
+                }
+            }
+        }
+        changed.into_values().collect()
+    }
+
+    /// What becomes of a job; `None`: it stays.
+    fn follow_job(&self, key: &JobKey, job: &Job, now: Timestamp) -> Option<Job> {
+        if !job.state.is_open() {
+            return None;
+        }
+        if !self.is_workable() {
+            return Some(job.canceled(true));
+        }
+        // A leased job goes on with what it was given, and its result is fitted in when it comes.
+        if job.state == JobState::Leased {
+            return (job.state_at(now) == JobState::Dead).then(|| job.expired());
+        }
+        let wanted = self.wanted(key);
+        if wanted.is_empty() {
+            return Some(job.superseded());
+        }
+        let revision = self.head.revision();
+        (wanted != job.wanted || revision != job.source_revision).then(|| job.retargeted(revision, wanted))
+    }
+
+    /// The job that is to be opened for what is wanted, unless there is nothing, there is an open one, or all of it was
+    /// asked for before.
+    pub fn next_job(&self, key: &JobKey, last: Option<&Job>, order: Order) -> Option<Job> {
+        if last.is_some_and(|last| last.state.is_open()) || !self.is_workable() {
+            return None;
+        }
+        let wanted = self.wanted(key);
+        if wanted.is_empty() || last.is_some_and(|last| last.has_asked_for(&wanted)) {
+            return None;
+        }
+        let revision = self.head.revision();
+        Some(Job::open(
+            &self.head.id,
+            key.clone(),
+            last,
+            revision,
+            wanted,
+            order,
+        ))
+    }
+
+    /// What a claim makes of one of its jobs: it is done from the newest revision, and only if there is work left.
+    pub fn claim(&self, job: &Job, grant: &Grant, now: Timestamp) -> Found {
+        if job.state_at(now) == JobState::Dead && job.state == JobState::Leased {
+            return Found::Ended(job.expired());
+        }
+        if !job.is_claimable(now) {
+            return Found::NotNow;
+        }
+        let wanted = self.wanted(&job.id.key);
+        if wanted.is_empty() {
+            return Found::Ended(job.superseded());
+        }
+        let leased = job.leased(grant.clone(), now);
+        Found::Leased(Job {
+            source_revision: self.head.revision(),
+            wanted,
+            ..leased
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Translation policies: which articles are to be translated into which languages, and by whom.
+//!
+//! A policy opens jobs by itself when an article that it selects arrives, becomes visible or changes, or when its
+//! translation is found wanting. The rules are in [`super::job::follow`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Invalid;
+use super::article::Metadata;
+use super::etag::Etag;
+use super::job::{JobKind, Priority};
+use super::language::Language;
+use super::time::Timestamp;
+
+/// The longest policy id, in characters.
+pub const MAX_POLICY_ID: usize = 64;
+/// The most policies of a store. They are held in memory and looked at by every write.
+pub const MAX_POLICIES: usize = 1_000;
+/// The most entries of each list of a policy.
+pub const MAX_POLICY_LIST: usize = 100;
+
+/// A policy's id: 1 to 64 characters of `A-Z a-z 0-9 . _ ~ -`, chosen by the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(Arc<str>);
+
+impl PolicyId {
+    /// Checks and takes an id.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::new("a policy id is required"));
+        }
+        if let Some(bad) = text
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || "._~-".contains(*c)))
+        {
+            return Err(Invalid::new(format!(
+                "{bad:?} is not allowed in a policy id; it takes A-Z a-z 0-9 . _ ~ -"
+            )));
+        }
+        if text.len() > MAX_POLICY_ID {
+            return Err(Invalid::new(format!(
+                "a policy id of {} characters is longer than {MAX_POLICY_ID}",
+                text.len()
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a policy asks for, and of which articles. An empty list of the selector means any.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PolicyRule {
+    /// Articles in these source languages.
+    pub source_languages: Vec<Language>,
+    /// Articles of these sections.
+    pub sections: Vec<String>,
+    /// Articles of these publishers.
+    pub publishers: Vec<String>,
+    /// The languages to translate into.
+    pub target_languages: Vec<Language>,
+    /// The kinds of work.
+    pub kinds: Vec<JobKind>,
+    /// How urgent the jobs are.
+    pub priority: Priority,
+    /// How often each may be tried.
+    pub max_attempts: u32,
+    /// Whether it rests: it opens nothing.
+    pub paused: bool,
+}
+
+/// A policy as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslationPolicy {
+    /// Its id.
+    pub id: PolicyId,
+    /// The etag of the rule.
+    pub etag: Etag,
+    /// What it asks for.
+    pub rule: PolicyRule,
+    /// When it was put first.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+}
+
+impl PolicyRule {
+    /// Whether it is about an article with this metadata.
+    pub fn selects(&self, metadata: &Metadata) -> bool {
+        let any = |list: &[String], value: &String| list.is_empty() || list.contains(value);
+        !self.paused
+            && (self.source_languages.is_empty() || self.source_languages.contains(&metadata.language))
+            && any(&self.sections, &metadata.section)
+            && any(&self.publishers, &metadata.publisher)
+    }
+}

@@ -10,6 +10,7 @@ use crate::domain::Violation;
 use crate::domain::access::Scope;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::{SegmentId, TranslationId};
+use crate::domain::job::JobState;
 use crate::domain::language::Language;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
@@ -94,7 +95,10 @@ pub fn status(error: Error) -> Status {
     if matches!(mapped.code, Code::Unavailable | Code::ResourceExhausted)
         && !matches!(
             mapped.reason,
-            ErrorReason::TooManyCandidates | ErrorReason::MessageTooLarge | ErrorReason::TooMuchEvidence
+            ErrorReason::TooManyCandidates
+                | ErrorReason::MessageTooLarge
+                | ErrorReason::TooMuchEvidence
+                | ErrorReason::TooManyPolicies
         )
     {
         details.set_retry_info(Some(RETRY_DELAY));
@@ -412,6 +416,40 @@ fn map(error: Error) -> Mapped {
                 violations: vec![],
             };
         }
+        Error::JobNotFound(id) => (
+            Code::NotFound,
+            Reason::JobNotFound,
+            vec![("job_id", id.to_string())],
+        ),
+        Error::LeaseLost { id, state } => (
+            Code::FailedPrecondition,
+            Reason::LeaseLost,
+            vec![
+                ("job_id", id.to_string()),
+                ("state", state.unwrap_or(JobState::Leased).to_string()),
+            ],
+        ),
+        Error::JobNotOpen { id, state } => (
+            Code::FailedPrecondition,
+            Reason::JobNotOpen,
+            vec![("job_id", id.to_string()), ("state", state.to_string())],
+        ),
+        Error::NothingWanted(id) => (
+            Code::FailedPrecondition,
+            Reason::NothingWanted,
+            vec![("job_id", id.to_string())],
+        ),
+        Error::PolicyNotFound(id) => (
+            Code::NotFound,
+            Reason::PolicyNotFound,
+            vec![("policy_id", id.to_string())],
+        ),
+        Error::TooManyPolicies(limit) => (
+            Code::ResourceExhausted,
+            Reason::TooManyPolicies,
+            vec![("limit", limit.to_string())],
+        ),
+        Error::Draining => (Code::Unavailable, Reason::StoreUnavailable, vec![]),
         Error::Store(error) => return map_store(error),
     };
     Mapped {

@@ -9,6 +9,7 @@ pub mod codec;
 mod convert;
 pub mod error;
 mod import;
+pub mod jobs;
 mod page_token;
 mod quality;
 pub(crate) mod render;
@@ -29,6 +30,8 @@ pub struct Limits {
     pub article_bytes: usize,
     /// The rights of callers without credentials.
     pub anonymous_scopes: Scopes,
+    /// The shortest lease that a worker may ask for, in microseconds.
+    pub shortest_lease_micros: i64,
 }
 
 impl Limits {

@@ -13,6 +13,7 @@ use super::error::bad_token;
 use crate::domain::article::ArticleId;
 use crate::domain::etag;
 use crate::domain::ids::TranslationId;
+use crate::domain::job::JobId;
 use crate::domain::language::Language;
 use crate::domain::query::Position;
 use crate::domain::time::Timestamp;
@@ -98,6 +99,16 @@ impl Place for Position {
             instant,
             id: ArticleId::parse(id).ok()?,
         })
+    }
+}
+
+impl Place for JobId {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
     }
 }
 

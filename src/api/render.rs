@@ -24,6 +24,7 @@ use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 
 mod admin;
+pub(super) mod job;
 mod provenance;
 
 pub(super) use admin::{backup_part, check_step, compact_step, coverage_bucket, status};
@@ -354,19 +355,14 @@ fn kind(kind: AgentKind) -> pb::AgentKind {
 
 /// A translation with its texts.
 pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
-    let mut segments: BTreeMap<&SegmentId, pb::TargetSegment> = BTreeMap::new();
-    let mut body = Vec::new();
-    let texts = snapshot
-        .version()
-        .map(|version| version.texts.as_slice())
-        .unwrap_or_default();
-    for (binding, text) in snapshot.head.bindings.iter().zip(texts) {
-        let segment = target_segment(snapshot, binding, text);
-        match binding.id {
-            SegmentId::Body(_) => body.push(segment),
-            SegmentId::Title | SegmentId::Lead => drop(segments.insert(&binding.id, segment)),
-        }
-    }
+    let mut segments = target_segments(snapshot);
+    let body = snapshot
+        .head
+        .bindings
+        .iter()
+        .filter(|binding| matches!(binding.id, SegmentId::Body(_)))
+        .filter_map(|binding| segments.remove(&binding.id))
+        .collect();
     let version = snapshot.version();
     let scores = version.map(|version| version.quality_scores.as_slice());
     let issues = version.map(|version| version.quality_issues.as_slice());
@@ -426,6 +422,18 @@ pub(super) fn served(read: &ReadArticle) -> pb::ServedText {
         stale_since_revision: summary.stale_since_revision,
         stale_significance: summary.stale_significance,
     }
+}
+
+/// The texts of a translation by segment; none where they were not read.
+fn target_segments(snapshot: &TranslationSnapshot) -> BTreeMap<SegmentId, pb::TargetSegment> {
+    let texts = snapshot
+        .version()
+        .map(|version| version.texts.as_slice())
+        .unwrap_or_default();
+    let segments = snapshot.head.bindings.iter().zip(texts);
+    segments
+        .map(|(binding, text)| (binding.id.clone(), target_segment(snapshot, binding, text)))
+        .collect()
 }
 
 fn target_segment(snapshot: &TranslationSnapshot, binding: &Binding, text: &MarkedText) -> pb::TargetSegment {

@@ -56,6 +56,9 @@ pub(crate) struct Serve {
     /// How long running calls may go on after the signal to stop, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     grace_seconds: u32,
+    /// The shortest lease that a worker may ask for, in milliseconds. Shorter ones only make work for the disk.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
+    shortest_lease_ms: u32,
     /// Let agents review what they wrote themselves, for desks of one person.
     #[arg(long)]
     allow_self_review: bool,
@@ -104,6 +107,7 @@ impl Serve {
             max_article_bytes = self.max_article_bytes,
             anonymous_scopes = self.anonymous_scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(","),
             grace_seconds = self.grace_seconds,
+            shortest_lease_ms = self.shortest_lease_ms,
             allow_self_review = self.allow_self_review,
             keep_revisions = self.keep_revisions.map_or_else(|| "all".to_owned(), |kept| kept.to_string()),
             log = self.log,
@@ -130,6 +134,7 @@ impl Serve {
             limits: Limits {
                 article_bytes: self.max_article_bytes as usize,
                 anonymous_scopes: self.anonymous_scopes.iter().copied().collect::<Scopes>(),
+                shortest_lease_micros: i64::from(self.shortest_lease_ms) * 1_000,
             },
             grace: Duration::from_secs(self.grace_seconds.into()),
             self_review: if self.allow_self_review {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::article::{ArticleId, Manifest};
+use super::article::{ArticleId, Manifest, ManifestEntry};
 use super::ids::{RequestId, SegmentId, TranslationId};
 use super::language::Language;
 use super::provenance::{Actor, Agent, Provenance, Step};
@@ -91,6 +91,8 @@ pub struct Attach<'a> {
     pub source_revision: u32,
     /// The segments of that revision.
     pub source: &'a Manifest,
+    /// Segments whose text was made from an earlier revision, and the hash that they had there: they are bound to that.
+    pub made_from: &'a BTreeMap<SegmentId, (u32, TextHash)>,
     /// The texts or their address.
     pub material: &'a Material<'a>,
     /// Which translation is meant.
@@ -240,13 +242,19 @@ impl Attach<'_> {
                 match (texts.get(&binding.id), source) {
                     (Some(text), source) => {
                         TextHash::of_target(&text.content) != binding.target_hash
-                            || source.is_some_and(|source| source.hash != binding.source_hash)
+                            || source.is_some_and(|source| self.source_of(source).1 != binding.source_hash)
                     }
                     (None, Some(_)) => false,
                     (None, None) => binding.source_revision > self.source_revision,
                 }
             }),
         }
+    }
+
+    /// The revision and the hash that the text sent for a segment was made from.
+    fn source_of(&self, entry: &ManifestEntry) -> (u32, TextHash) {
+        let earlier = self.made_from.get(&entry.id).copied();
+        earlier.unwrap_or((self.source_revision, entry.hash))
     }
 
     /// Whether a write takes anything from the version of a base: a text that is not sent, or evidence to keep.

@@ -1,10 +1,10 @@
 //! What a commit changed, for everyone who follows: ids and facts, never texts.
 
-use super::article::{ArticleId, Metadata};
+use super::article::{ArticleId, Head, Metadata};
 use super::etag::Etag;
 use super::freshness::Overall;
 use super::ids::TranslationId;
-use super::job::JobKind;
+use super::job::{Job, JobKind, JobState};
 use super::language::Language;
 use super::time::Stamp;
 
@@ -118,6 +118,62 @@ pub struct Event {
     pub scope: Scope,
     /// The article's values before it, where they differ: a filter matches either.
     pub previous: Option<Scope>,
+}
+
+impl Event {
+    /// An event about an article as it is after a change; `old` is how it was, where that may matter to filters.
+    pub fn of(head: &Head, kind: Kind, old: Option<&Head>) -> Self {
+        let scope = Scope::from(&head.current.metadata);
+        let previous = old
+            .map(|old| Scope::from(&old.current.metadata))
+            .filter(|previous| *previous != scope);
+        Self {
+            kind,
+            article: head.id.clone(),
+            revision: head.revision(),
+            language: None,
+            etag: Some(head.current.etag),
+            scope,
+            previous,
+        }
+    }
+
+    /// An event about a job; `None` where only its lease was prolonged, or its urgency changed.
+    pub fn of_job(head: &Head, before: Option<&Job>, after: &Job) -> Option<Self> {
+        let kind = Kind::Job {
+            step: JobStep::between(before, after)?,
+            kind: after.id.key.kind,
+            number: after.id.number,
+        };
+        Some(Self {
+            language: Some(after.id.key.language.clone()),
+            etag: None,
+            ..Self::of(head, kind, None)
+        })
+    }
+}
+
+impl JobStep {
+    /// What happened to a job between two of its states; `before` may be the job before it.
+    pub fn between(before: Option<&Job>, after: &Job) -> Option<Self> {
+        let Some(before) = before.filter(|before| before.id == after.id) else {
+            return Some(Self::Opened);
+        };
+        match (before.state, after.state) {
+            (JobState::Leased, JobState::Leased) if before.claim() == after.claim() => None,
+            (_, JobState::Leased) => Some(Self::Claimed),
+            (JobState::Pending, JobState::Pending) => {
+                let is_same =
+                    before.wanted == after.wanted && before.source_revision == after.source_revision;
+                (!is_same).then_some(Self::Retargeted)
+            }
+            (_, JobState::Pending) => Some(Self::Returned),
+            (_, JobState::Done) => Some(Self::Done),
+            (_, JobState::Dead) => Some(Self::Dead),
+            (_, JobState::Canceled) => Some(Self::Canceled),
+            (_, JobState::Superseded) => Some(Self::Superseded),
+        }
+    }
 }
 
 /// What one commit changed.

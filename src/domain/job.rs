@@ -255,6 +255,19 @@ impl JobState {
     }
 }
 
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "PENDING",
+            Self::Leased => "LEASED",
+            Self::Done => "DONE",
+            Self::Dead => "DEAD",
+            Self::Canceled => "CANCELED",
+            Self::Superseded => "SUPERSEDED",
+        })
+    }
+}
+
 /// A worker's right to a job for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -275,7 +288,7 @@ pub struct Settled {
     pub token: LeaseToken,
     /// SHA-256 over the decoded call.
     pub digest: [u8; 32],
-    /// What the call came to, where it brought a result.
+    /// What the call came to, where it brought a result that went anywhere.
     pub result: Option<JobResult>,
 }
 
@@ -425,6 +438,18 @@ impl Job {
         }
     }
 
+    /// What is asked of the job that takes over what this one leaves undone.
+    pub fn order(&self) -> Order {
+        Order {
+            priority: self.priority,
+            not_before: None,
+            deadline: self.deadline,
+            max_attempts: self.max_attempts,
+            policy: self.policy.clone(),
+            principal: self.principal.clone(),
+        }
+    }
+
     /// How far it is at a time: a lease that has ended no longer holds it.
     pub fn state_at(&self, now: Timestamp) -> JobState {
         match &self.lease {
@@ -458,6 +483,11 @@ impl Job {
             .deadline
             .map(|deadline| deadline.saturating_add_micros(-DEADLINE_LEAD));
         due.map_or(rank, |due| due.min(rank))
+    }
+
+    /// The token of the lease, while it is leased.
+    pub fn claim(&self) -> Option<LeaseToken> {
+        self.lease.as_ref().map(|lease| lease.token)
     }
 
     /// Whether it may be claimed at a time, as far as it knows itself.
@@ -609,6 +639,18 @@ impl Job {
             wanted,
             ..self.next()
         }
+    }
+
+    /// It is as urgent as this order at least; `None` where it is already.
+    pub fn hastened(&self, order: &Order) -> Option<Self> {
+        let sooner = |new: Timestamp| self.deadline.is_none_or(|old| new < old);
+        let deadline = order.deadline.filter(|new| sooner(*new));
+        let is_urgent = order.priority < self.priority;
+        (is_urgent || deadline.is_some()).then(|| Self {
+            priority: self.priority.min(order.priority),
+            deadline: deadline.or(self.deadline),
+            ..self.next()
+        })
     }
 
     /// It may be tried again from now on, though it was given up.

@@ -24,6 +24,7 @@ use self::bloat::Bloat;
 use self::revisions::RevisionSweep;
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
+use crate::api::jobs::Jobs;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
@@ -31,6 +32,7 @@ use crate::domain::workflow::SelfReview;
 use crate::pb;
 use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
+use crate::pb::translation_job_service_server::TranslationJobServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
 use crate::store::Store;
@@ -90,6 +92,7 @@ pub async fn run(
     let revisions = RevisionSweep::new(config.keep_revisions);
     let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), revisions));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
+    let drain = service.drain().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(service, clock, config.limits, health)?
         // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
@@ -102,6 +105,7 @@ pub async fn run(
         Either::Right(((), server)) => {
             tracing::info!(grace_seconds = config.grace.as_secs_f64(), "stopping");
             serving(&reporter, false).await;
+            drain.begin();
             drop(stop);
             // An idle client or an open stream would hold the server for ever.
             timeout(config.grace, server).await.unwrap_or(Ok(()))
@@ -129,13 +133,16 @@ fn router(
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
     let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone(), limits));
-    let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
+    let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock.clone(), limits))
+        .max_decoding_message_size(MAX_FRAME_BYTES);
+    let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     Ok(Server::builder()
         .add_service(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
+        .add_service(blame.named_layer(jobs))
         .add_service(blame.named_layer(admin))
         .add_service(health)
         .add_service(reflection().build_v1()?)
@@ -162,6 +169,7 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
         "",
         <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
         <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
+        <TranslationJobServiceServer<Jobs> as tonic::server::NamedService>::NAME,
         <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for name in names {

@@ -25,6 +25,7 @@ impl Offline {
         let limits = Limits {
             article_bytes: usize::MAX,
             anonymous_scopes: Scopes::default(),
+            shortest_lease_micros: 10_000_000,
         };
         Ok(Self {
             admin: Admin::new(Service::new(store.clone(), clock.clone()), clock, limits),

@@ -1,8 +1,8 @@
 //! Attaching translations: the texts or the address of one, as a whole or in part.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batches::event;
 use super::quality::check_room;
 use super::snapshot::TranslationSnapshot;
 use super::workflow::{check, check_etag, check_slot_etag, refused};
@@ -125,7 +125,7 @@ impl Service {
                 request: call.record(ATTACH, id, translation, outcome),
                 ..batch
             };
-            match self.store.commit(batch).await {
+            match self.commit(Some(&state), batch).await {
                 Ok(stamp) => {
                     let mut slot = slot;
                     slot.resolve(stamp);
@@ -188,6 +188,7 @@ impl Service {
             slot,
             source_revision: revision,
             source,
+            made_from: &BTreeMap::new(),
             material: &material,
             target: attachment.target,
             state: attachment.state,
@@ -196,30 +197,39 @@ impl Service {
             provenance: &attachment.provenance,
             scores: &attachment.scores,
         };
-        let plan = match attach::plan(&attach) {
+        self.plan_and_write(&attach)
+            .await?
+            // Another etag goes before a refusal: who has not read what is there cannot know why it is refused.
+            .map_err(|refusal| match check_etags(attachment, slot) {
+                Err(mismatch) => mismatch,
+                Ok(()) => refuse_attach(refusal, &attachment.article, &attachment.language),
+            })
+    }
+
+    /// What a write makes of a slot. The inner error says why it may not be.
+    pub(super) async fn plan_and_write(
+        &self,
+        attach: &Attach<'_>,
+    ) -> Result<std::result::Result<Decision, Refusal>> {
+        let plan = match attach::plan(attach) {
             Ok(plan) => plan,
-            Err(refusal) => return Err(refuse_attach(refusal, attachment, slot)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let mut versions: Vec<TranslationVersion> = Vec::new();
-        for base in plan.needs(&attach) {
+        for base in plan.needs(attach) {
             versions.push(self.translation_version(&base.history.newest).await?);
         }
-        let decision = plan
-            .write(&attach, &versions.iter().collect::<Vec<_>>())
-            .map_err(|refusal| refuse_attach(refusal, attachment, slot))?;
-        if let Decision::Write(written) = &decision {
-            check_room(&attachment.article, &attachment.language, &written.version)?;
+        let decision = plan.write(attach, &versions.iter().collect::<Vec<_>>());
+        if let Ok(Decision::Write(written)) = &decision {
+            check_room(attach.article, attach.language, &written.version)?;
         }
         Ok(decision)
     }
 }
 
-/// Another etag goes before a refusal: who has not read what is there cannot know why it is refused.
-fn refuse_attach(refusal: Refusal, attachment: &Attachment, slot: Option<&Slot>) -> Error {
-    if let Err(mismatch) = check_etags(attachment, slot) {
-        return mismatch;
-    }
-    let (id, language) = (attachment.article.clone(), attachment.language.clone());
+/// A refused write in the words of the service.
+pub(super) fn refuse_attach(refusal: Refusal, article: &ArticleId, language: &Language) -> Error {
+    let (id, language) = (article.clone(), language.clone());
     match refusal {
         Refusal::Step(refusal) => refused(refusal, &id, &language, &[]),
         Refusal::TooManyCandidates => Error::TooManyCandidates {
@@ -272,7 +282,7 @@ fn check_etags(attachment: &Attachment, slot: Option<&Slot>) -> Result<()> {
 }
 
 /// The commit that attaches a translation.
-fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
+pub(super) fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
     let Written {
         id,
         slot: after,
@@ -283,7 +293,7 @@ fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
     let about = |kind| Event {
         language: Some(after.language.clone()),
         etag: Some(version.head.etag),
-        ..event(head, kind, None)
+        ..Event::of(head, kind, None)
     };
     let mut events = vec![about(Kind::TranslationAttached(id))];
     if selection.is_some() && version.head.disposition == Disposition::Active {

@@ -4,7 +4,7 @@ use crate::domain::access::Visibility;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Head, Metadata, Revision, SegmentHistory, Significance,
 };
-use crate::domain::change::{Event, Kind, Scope};
+use crate::domain::change::{Event, Kind};
 use crate::domain::draft::Assigned;
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Freshness;
@@ -58,7 +58,7 @@ pub(super) fn new_article(
     };
     Batch {
         expect: vec![Expect::Head(None)],
-        events: vec![event(&head, Kind::ArticleCreated, None)],
+        events: vec![Event::of(&head, Kind::ArticleCreated, None)],
         bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
         head: Some(head),
         ..Batch::new(id.clone())
@@ -185,8 +185,8 @@ fn events(head: &Head, kind: Kind, old: &Head) -> Vec<Event> {
     let appears = old.current.visibility == Visibility::Embargoed
         && head.current.visibility == Visibility::Public
         && kind != Kind::EmbargoLifted;
-    let lifted = appears.then(|| event(head, Kind::EmbargoLifted, Some(old)));
-    std::iter::once(event(head, kind, Some(old)))
+    let lifted = appears.then(|| Event::of(head, Kind::EmbargoLifted, Some(old)));
+    std::iter::once(Event::of(head, kind, Some(old)))
         .chain(lifted)
         .collect()
 }
@@ -256,23 +256,6 @@ fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
     (!after.blames_the_same(&before)).then(|| Event {
         language: Some(slot.language.clone()),
         etag: Some(active.etag),
-        ..event(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
+        ..Event::of(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
     })
-}
-
-/// An event about an article.
-pub(super) fn event(head: &Head, kind: Kind, old: Option<&Head>) -> Event {
-    let scope = Scope::from(&head.current.metadata);
-    let previous = old
-        .map(|old| Scope::from(&old.current.metadata))
-        .filter(|previous| *previous != scope);
-    Event {
-        kind,
-        article: head.id.clone(),
-        revision: head.revision(),
-        language: None,
-        etag: Some(head.current.etag),
-        scope,
-        previous,
-    }
 }

@@ -107,7 +107,7 @@ impl Service {
                 ((Step::Unchanged, outcome), state) => (unchanged(id, state.as_deref()), outcome),
             };
             batch.request = call.record(rpc, id, None, outcome);
-            match self.store.commit(batch.clone()).await {
+            match self.commit(state.as_deref(), batch.clone()).await {
                 // As a retry will be answered: a translation may have been attached since the decision.
                 Ok(stamp) if call.request.is_some() => {
                     let state = self.existing(id).await?;

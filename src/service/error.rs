@@ -6,7 +6,9 @@ use crate::domain::access::MissingScope;
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
+use crate::domain::job::{JobId, JobState};
 use crate::domain::language::Language;
+use crate::domain::policy::PolicyId;
 use crate::store::StoreError;
 
 /// The result of every service call.
@@ -191,6 +193,37 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// There is no such job, or it was replaced too long ago.
+    #[error("there is no job \"{0}\"")]
+    JobNotFound(JobId),
+    /// The token is not that of the job's present lease.
+    #[error("the lease of job \"{id}\" is lost: {}", lost(*.state))]
+    LeaseLost {
+        /// The job.
+        id: JobId,
+        /// How the job ended, or that it waits again; `None`: another worker has it.
+        state: Option<JobState>,
+    },
+    /// The job has ended in a way that the call cannot change.
+    #[error("job \"{id}\" is not open: it is {state}")]
+    JobNotOpen {
+        /// The job.
+        id: JobId,
+        /// How it ended.
+        state: JobState,
+    },
+    /// No text is wanted of the job.
+    #[error("nothing is wanted of job \"{0}\" any more")]
+    NothingWanted(JobId),
+    /// There is no such policy.
+    #[error("there is no policy \"{0}\"")]
+    PolicyNotFound(PolicyId),
+    /// The store holds as many policies as it can.
+    #[error("the store holds {0} policies, and takes no more")]
+    TooManyPolicies(usize),
+    /// The server stops.
+    #[error("the server is being stopped")]
+    Draining,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -233,6 +266,14 @@ fn step(
         named => format!(", segments {}{more}", named.join(", ")),
     };
     format!("{which} of article \"{id}\" into {language}{segments}")
+}
+
+/// Why a lease is lost.
+fn lost(state: Option<JobState>) -> String {
+    match state {
+        None => "another worker has the job".to_owned(),
+        Some(state) => format!("the job is {state}"),
+    }
 }
 
 fn list(violations: &[Violation]) -> String {

@@ -19,12 +19,17 @@ pub mod admin;
 pub mod articles;
 pub mod attach;
 mod batches;
+mod commits;
+pub mod completion;
 pub mod coverage;
 pub mod diff;
 mod edits;
 pub mod error;
 pub mod export;
 pub mod import;
+pub mod jobs;
+pub mod leases;
+mod policies;
 pub mod provenance;
 pub mod publication;
 pub mod purge;
@@ -33,11 +38,15 @@ mod requests;
 pub mod snapshot;
 pub mod translations;
 mod turns;
+mod waiting;
 pub mod workflow;
 
 pub use error::{Error, Result};
+pub use waiting::Drain;
 
+use policies::Policies;
 use turns::Turns;
+use waiting::Waiting;
 
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
@@ -70,6 +79,9 @@ pub struct Service {
     self_review: SelfReview,
     turns: Arc<Turns>,
     checks: Arc<admin::Checks>,
+    policies: Arc<Policies>,
+    waiting: Arc<Waiting>,
+    drain: Drain,
 }
 
 impl Service {
@@ -81,6 +93,9 @@ impl Service {
             self_review: SelfReview::Refused,
             turns: Arc::default(),
             checks: Arc::default(),
+            policies: Arc::default(),
+            waiting: Arc::default(),
+            drain: Drain::default(),
         }
     }
 
@@ -88,6 +103,11 @@ impl Service {
     #[must_use]
     pub fn with_self_review(self, self_review: SelfReview) -> Self {
         Self { self_review, ..self }
+    }
+
+    /// What ends calls that wait, and streams, when the server stops.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
     }
 
     /// The store, for what is no business rule: health, status, closing.

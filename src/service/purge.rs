@@ -1,6 +1,5 @@
 //! Purging: an article disappears from the store with everything that belongs to it, for good.
 
-use super::batches::event;
 use super::edits::check_etag;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::article::{ArticleId, Tombstone};
@@ -109,7 +108,7 @@ fn purging(state: &ArticleState, tombstone: Tombstone) -> Batch {
     let head = &state.head;
     let purged = Event {
         etag: None,
-        ..event(head, Kind::ArticlePurged, None)
+        ..Event::of(head, Kind::ArticlePurged, None)
     };
     Batch {
         expect: vec![Expect::Head(Some(head.version()))],

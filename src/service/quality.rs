@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::batches::event;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::workflow::check_etag;
@@ -99,7 +98,7 @@ impl Service {
                 return Ok((self.summary(&state, slot, id).await?, outcome));
             }
             batch.request = call.record(ADD, &name.article, Some((name.language.clone(), id)), outcome);
-            match self.store.commit(batch).await {
+            match self.commit(Some(&state), batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);
                     return Ok((self.summary(&state, &Arc::new(after), id).await?, outcome));
@@ -111,7 +110,7 @@ impl Service {
         Err(Error::Contention(name.article.clone()))
     }
 
-    async fn decide_add(
+    pub(super) async fn decide_add(
         &self,
         head: &Head,
         translation: &TranslationHead,
@@ -266,17 +265,17 @@ fn sources(bodies: &[Arc<Body>]) -> Sources<'_> {
     }))
 }
 
-fn scored_event(head: &Head, slot: &Slot, translation: &TranslationHead) -> Event {
+pub(super) fn scored_event(head: &Head, slot: &Slot, translation: &TranslationHead) -> Event {
     Event {
         language: Some(slot.language.clone()),
         etag: Some(translation.etag),
-        ..event(head, Kind::TranslationScored(translation.id), None)
+        ..Event::of(head, Kind::TranslationScored(translation.id), None)
     }
 }
 
 impl Slot {
     /// The slot with another state of one of its translations.
-    fn with(&self, head: &TranslationHead) -> Self {
+    pub(super) fn with(&self, head: &TranslationHead) -> Self {
         let mut slot = Self {
             version: self.version + 1,
             stamp: Stamp::PENDING,

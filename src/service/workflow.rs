@@ -6,7 +6,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::batches::event;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::{ATTEMPTS, Call, Error, Result, Service};
@@ -168,7 +167,7 @@ impl Service {
             };
             let concerned = Some((name.language.clone(), translation.id));
             batch.request = call.record(rpc, &name.article, concerned, outcome);
-            match self.store.commit(batch).await {
+            match self.commit(Some(&state), batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);
                     return self.summary(&state, &Arc::new(after), translation.id).await;
@@ -233,7 +232,7 @@ impl Service {
         let events = vec![Event {
             language: Some(slot.language.clone()),
             etag: Some(version.head.etag),
-            ..event(&state.head, change.kind(translation), None)
+            ..Event::of(&state.head, change.kind(translation), None)
         }];
         Ok(Some(Changed {
             slot,
@@ -304,7 +303,7 @@ impl Change<'_> {
         let about = |kind| Event {
             language: Some(slot.language.clone()),
             etag: Some(translation.etag),
-            ..event(head, kind, None)
+            ..Event::of(head, kind, None)
         };
         let mut events = vec![about(self.kind(translation))];
         if translation.disposition == Disposition::Active {

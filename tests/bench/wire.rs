@@ -72,6 +72,7 @@ fn serve(directory: &Path) {
         let config = Config {
             limits: Limits {
                 anonymous_scopes: article_store::domain::access::Scopes::default(),
+                shortest_lease_micros: 1_000,
                 article_bytes: 2 << 20,
             },
             grace: Duration::from_secs(5),

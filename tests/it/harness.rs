@@ -149,6 +149,7 @@ impl Server {
             limits: Limits {
                 article_bytes: ARTICLE_BYTES,
                 anonymous_scopes: setup.anonymous_scopes,
+                shortest_lease_micros: 1_000,
             },
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,

@@ -2,6 +2,7 @@
 
 mod article;
 mod coverage;
+mod job;
 mod quality;
 mod query;
 mod reading;
@@ -29,6 +30,9 @@ use crate::service::{Error, Result};
 
 pub(super) use article::{Update, alias, article, significance, status_change, update};
 pub(super) use coverage::coverage;
+pub(super) use job::{
+    article_ids, claim, failure_message, job_request, no_page, policy, retry_after, work, work_provenance,
+};
 pub(super) use quality::quality_issues;
 pub(super) use query::query;
 pub(super) use reading::reading;

@@ -82,7 +82,8 @@ impl Attach<'_> {
         let target_hash = TextHash::of_target(&text.content);
         let same_text = old.filter(|old| old.target_hash == target_hash);
         let before = same_text.map(Binding::standing);
-        let same_source = same_text.is_some_and(|old| old.source_hash == entry.hash);
+        let (source_revision, source_hash) = self.source_of(entry);
+        let same_source = same_text.is_some_and(|old| old.source_hash == source_hash);
         let standing = advance(transition, before, same_source)?;
         let origin = match (self.provenance.agent.kind, old) {
             // It still comes from where it came from, whoever says it again.
@@ -98,8 +99,8 @@ impl Attach<'_> {
         };
         Ok(Binding {
             id: entry.id.clone(),
-            source_revision: self.source_revision,
-            source_hash: entry.hash,
+            source_revision,
+            source_hash,
             target_hash,
             state: standing.state,
             sub_state: text.sub_state.clone(),

@@ -66,6 +66,7 @@ impl Shelf {
             slot: self.slot.as_ref(),
             source_revision: revision,
             source,
+            made_from: &BTreeMap::new(),
             material: &material,
             target: Target::Active,
             state: State::Translated,

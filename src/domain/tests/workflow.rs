@@ -153,6 +153,7 @@ impl Stored {
             slot: self.slot.as_ref(),
             source_revision: source.1,
             source: source.0,
+            made_from: &BTreeMap::new(),
             material,
             target: match target {
                 0..3 => Target::Active,

@@ -60,6 +60,7 @@ async fn server_that_reopens() {
         limits: Limits {
             article_bytes: ARTICLE_BYTES as usize,
             anonymous_scopes: Scopes::default(),
+            shortest_lease_micros: 1_000,
         },
         grace: Duration::from_secs(1),
         self_review: SelfReview::Refused,

@@ -1,0 +1,372 @@
+//! `TranslationJobService`.
+
+use std::sync::Arc;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, Fields};
+use super::render::job as render;
+use super::{Limits, call, error, page_token};
+use crate::clock::Clock;
+use crate::domain::access::Shown;
+use crate::pb;
+use crate::pb::translation_job_service_server::TranslationJobService;
+use crate::service::completion::Completion;
+use crate::service::jobs::JobFilter;
+use crate::service::leases::{FailedAttempt, Fence};
+use crate::service::{Call, Error, Service};
+
+/// The handlers.
+pub struct Jobs {
+    service: Service,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+impl Jobs {
+    /// Handlers over a service; the clock says where the future begins, for queries that ask for it.
+    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self {
+            service,
+            clock,
+            limits,
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call {
+            scopes: self.limits.anonymous_scopes,
+            ..Call::default()
+        }
+    }
+}
+
+/// What proves a lease, with a digest of the call that names it, so that a retry of that very call is known.
+fn fence(token: &str, message: &impl Message, fields: &mut Fields) -> Option<Fence> {
+    let token = fields.lease_token(token)?;
+    Some(Fence {
+        token,
+        digest: Sha256::digest(message.encode_to_vec()).into(),
+    })
+}
+
+#[tonic::async_trait]
+impl TranslationJobService for Jobs {
+    async fn request_translations(
+        &self,
+        request: Request<pb::RequestTranslationsRequest>,
+    ) -> Result<Response<pb::RequestTranslationsResponse>, Status> {
+        use pb::request_translations_request::Selection;
+        let mut request = request.into_inner();
+        let token = std::mem::take(&mut request.page_token);
+        let bound = request.encode_to_vec();
+        let call = self.call();
+        let mut fields = Fields::default();
+        let wanted = convert::job_request(
+            &request.languages,
+            &request.kinds,
+            request.options,
+            &call.actor.principal,
+            &mut fields,
+        );
+        let (requested, next) = match request.selection {
+            None => {
+                fields.wrong("selection", "is required: articles or query");
+                fields.status(None::<()>)?;
+                return Err(error::status(Error::internal("a wrong field was accepted")));
+            }
+            Some(Selection::Articles(selection)) => {
+                if !token.is_empty() {
+                    fields.wrong("page_token", "goes together with a query only");
+                }
+                let ids = convert::article_ids(&selection, &mut fields);
+                let wanted = fields.status(wanted)?;
+                let requested = self.service.request_translations(&call, ids, &wanted).await;
+                (requested.map_err(error::status)?, None)
+            }
+            Some(Selection::Query(query)) => {
+                convert::no_page(&query)
+                    .into_iter()
+                    .for_each(|wrong| fields.wrong(wrong.field, wrong.description));
+                let hidden = if query.show_hidden {
+                    call.scopes
+                } else {
+                    Default::default()
+                };
+                let shown = Shown {
+                    deleted: query.show_deleted,
+                    hidden,
+                };
+                let query = convert::query(&query, shown, self.clock.now(), &mut fields);
+                let (query, wanted) = fields.status(query.zip(wanted))?;
+                let after = page_token::decode("page_token", &token, &bound)?;
+                let requested = self
+                    .service
+                    .request_translations_of(&call, &query, after.as_ref(), &wanted)
+                    .await;
+                requested.map_err(error::status)?
+            }
+        };
+        Ok(Response::new(pb::RequestTranslationsResponse {
+            jobs: requested.iter().map(render::requested).collect(),
+            next_page_token: next
+                .map(|next| page_token::encode(&bound, &next))
+                .unwrap_or_default(),
+        }))
+    }
+
+    async fn claim_jobs(
+        &self,
+        request: Request<pb::ClaimJobsRequest>,
+    ) -> Result<Response<pb::ClaimJobsResponse>, Status> {
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let mut fields = Fields::default();
+        let call = call(self.limits, &request_id, &request, &mut fields);
+        let embargoed = call.scopes.embargoed;
+        let claim = convert::claim(
+            &request,
+            embargoed,
+            self.limits.shortest_lease_micros,
+            &mut fields,
+        );
+        let claim = fields.status(Some(claim))?;
+        let claimed = self
+            .service
+            .claim_jobs(&call, &claim)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::ClaimJobsResponse {
+            jobs: claimed.iter().map(render::claimed).collect(),
+        }))
+    }
+
+    async fn heartbeat_job(
+        &self,
+        request: Request<pb::HeartbeatJobRequest>,
+    ) -> Result<Response<pb::HeartbeatJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let token = fields.lease_token(&request.lease_token);
+        let lease = fields.lease(request.lease.as_ref(), self.limits.shortest_lease_micros);
+        let (id, token) = fields.status(id.zip(token))?;
+        let beat = self.service.heartbeat_job(&id, token, lease).await;
+        let (until, head_revision) = beat.map_err(error::status)?;
+        Ok(Response::new(pb::HeartbeatJobResponse {
+            lease_expire_time: super::render::time(until),
+            head_revision,
+        }))
+    }
+
+    async fn complete_job(
+        &self,
+        request: Request<pb::CompleteJobRequest>,
+    ) -> Result<Response<pb::CompleteJobResponse>, Status> {
+        let request = request.into_inner();
+        convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
+        let mut fields = Fields::default();
+        let call = self.call();
+        let id = fields.job_id("job_id", &request.job_id);
+        let fence = fence(&request.lease_token, &request, &mut fields);
+        let agent = convert::agent(request.agent, &mut fields);
+        let work = convert::work(request.result, &mut fields);
+        let provenance = work.as_ref().zip(agent).map(|((work, comment), agent)| {
+            let provenance = convert::work_provenance(work, comment.clone(), agent);
+            convert::effort(request.effort, provenance, &mut fields)
+        });
+        let parts = id.zip(fence).zip(work).zip(provenance);
+        let completion = parts.map(|(((id, fence), (work, _)), provenance)| Completion {
+            id,
+            fence,
+            work,
+            provenance,
+        });
+        let completion = fields.status(completion)?;
+        let completed = self
+            .service
+            .complete_job(&call, &completion)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(render::completed(&completed)))
+    }
+
+    async fn fail_job(
+        &self,
+        request: Request<pb::FailJobRequest>,
+    ) -> Result<Response<pb::FailJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let fence = fence(&request.lease_token, &request, &mut fields);
+        let attempt = FailedAttempt {
+            message: convert::failure_message(&request.message, &mut fields),
+            is_permanent: request.permanent,
+            retry_after_micros: convert::retry_after(request.retry_after.as_ref(), &mut fields),
+        };
+        let (id, fence) = fields.status(id.zip(fence))?;
+        let job = self
+            .service
+            .fail_job(&id, fence, &attempt)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::FailJobResponse {
+            job: Some(render::job(&job)),
+        }))
+    }
+
+    async fn release_job(
+        &self,
+        request: Request<pb::ReleaseJobRequest>,
+    ) -> Result<Response<pb::ReleaseJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let fence = fence(&request.lease_token, &request, &mut fields);
+        let (id, fence) = fields.status(id.zip(fence))?;
+        let job = self
+            .service
+            .release_job(&id, fence)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::ReleaseJobResponse {
+            job: Some(render::job(&job)),
+        }))
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<pb::GetJobRequest>,
+    ) -> Result<Response<pb::GetJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let id = fields.status(id)?;
+        let scopes = self.limits.anonymous_scopes;
+        let job = self.service.get_job(scopes, &id).await.map_err(error::status)?;
+        Ok(Response::new(pb::GetJobResponse {
+            job: Some(render::job(&job)),
+        }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let article = match request.article_id.as_str() {
+            "" => Some(None),
+            id => fields.article_id("article_id", id).map(Some),
+        };
+        let language = match request.language.as_str() {
+            "" => Some(None),
+            tag => fields.language("language", tag).map(Some),
+        };
+        let kind = fields.any_job_kind("kind", request.kind);
+        let states = fields.job_states(&request.states);
+        let parts = article.zip(language).zip(kind);
+        let filter = parts.map(|((article, language), kind)| JobFilter {
+            article,
+            language,
+            kind,
+            states,
+        });
+        let filter = fields.status(filter)?;
+        let after = page_token::decode("page_token", &request.page_token, &filter)?;
+        let scopes = self.limits.anonymous_scopes;
+        let listed = self
+            .service
+            .list_jobs(scopes, &filter, after.as_ref(), page_size)
+            .await;
+        let (jobs, next) = listed.map_err(error::status)?;
+        Ok(Response::new(pb::ListJobsResponse {
+            jobs: jobs.iter().map(render::job).collect(),
+            next_page_token: next
+                .map(|next| page_token::encode(&filter, &next))
+                .unwrap_or_default(),
+            watch_token: String::new(),
+        }))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<pb::CancelJobRequest>,
+    ) -> Result<Response<pb::CancelJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let id = fields.status(id)?;
+        let job = self
+            .service
+            .cancel_job(&self.call(), &id)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::CancelJobResponse {
+            job: Some(render::job(&job)),
+        }))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.job_id("job_id", &request.job_id);
+        let id = fields.status(id)?;
+        let job = self
+            .service
+            .retry_job(&self.call(), &id)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::RetryJobResponse {
+            job: Some(render::job(&job)),
+        }))
+    }
+
+    async fn put_translation_policy(
+        &self,
+        request: Request<pb::PutTranslationPolicyRequest>,
+    ) -> Result<Response<pb::PutTranslationPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let etag = fields.etag("etag", &request.etag);
+        let policy = convert::policy(request.policy, &mut fields);
+        let (id, rule) = fields.status(policy)?;
+        let put = self.service.put_policy(&id, rule, etag.as_ref()).await;
+        let policy = put.map_err(error::status)?;
+        Ok(Response::new(pb::PutTranslationPolicyResponse {
+            policy: Some(render::policy(&policy)),
+        }))
+    }
+
+    async fn list_translation_policies(
+        &self,
+        _: Request<pb::ListTranslationPoliciesRequest>,
+    ) -> Result<Response<pb::ListTranslationPoliciesResponse>, Status> {
+        let policies = self.service.list_policies().await.map_err(error::status)?;
+        Ok(Response::new(pb::ListTranslationPoliciesResponse {
+            policies: policies.iter().map(render::policy).collect(),
+        }))
+    }
+
+    async fn delete_translation_policy(
+        &self,
+        request: Request<pb::DeleteTranslationPolicyRequest>,
+    ) -> Result<Response<pb::DeleteTranslationPolicyResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let etag = fields.etag("etag", &request.etag);
+        let id = fields.policy_id("policy_id", &request.policy_id);
+        let id = fields.status(id)?;
+        self.service
+            .delete_policy(&id, etag.as_ref(), request.allow_missing)
+            .await
+            .map_err(error::status)?;
+        Ok(Response::new(pb::DeleteTranslationPolicyResponse {}))
+    }
+}

@@ -1,0 +1,100 @@
+//! Commits about an article, together with what follows from them for its jobs.
+//!
+//! Every change of an article or of its translations goes through [`Service::commit`], so that jobs are opened,
+//! retargeted and ended in the very commit that gives reason to.
+
+use super::Service;
+use crate::domain::change::Event;
+use crate::domain::job::{Article, Job, Jobs};
+use crate::domain::time::Stamp;
+use crate::store::{ArticleState, Batch, Expect, StoreError};
+use std::sync::Arc;
+
+impl Service {
+    /// Commits a batch that was decided on a state, with the changes of jobs that follow from it.
+    pub(super) async fn commit(
+        &self,
+        state: Option<&ArticleState>,
+        mut batch: Batch,
+    ) -> Result<Stamp, StoreError> {
+        self.add_followers(state, &mut batch).await?;
+        let opened: Vec<_> = batch
+            .jobs
+            .iter()
+            .filter(|job| job.place().is_some())
+            .cloned()
+            .collect();
+        let language = batch
+            .head
+            .as_ref()
+            .or(state.map(|state| &*state.head))
+            .map(|head| head.current.metadata.language.clone());
+        let stamp = self.store.commit(batch).await?;
+        if let Some(language) = language {
+            opened
+                .iter()
+                .for_each(|job| self.waiting.announce(&language, job));
+        }
+        Ok(stamp)
+    }
+
+    async fn add_followers(&self, state: Option<&ArticleState>, batch: &mut Batch) -> Result<(), StoreError> {
+        let languages: Vec<_> = batch.slots.iter().map(|slot| slot.language.clone()).collect();
+        if batch.purge.is_some() || batch.head.is_none() && languages.is_empty() {
+            return Ok(());
+        }
+        let policies = self.policies.all(&*self.store).await?;
+        let jobs = jobs_after(state, &batch.jobs);
+        if policies.is_empty() && jobs.is_empty() {
+            return Ok(());
+        }
+        let Some(head) = batch.head.as_ref().or(state.map(|state| &*state.head)) else {
+            return Ok(());
+        };
+        let mut slots = state.map(|state| state.slots.clone()).unwrap_or_default();
+        let written = batch.slots.iter().cloned();
+        slots.extend(written.map(|slot| (slot.language.clone(), Arc::new(slot))));
+        let after = Article {
+            head,
+            slots: &slots,
+            jobs: &jobs,
+        };
+        // A change of the article concerns all languages.
+        let touched = batch.head.is_none().then_some(languages.as_slice());
+        let changed = after.follow(touched, &policies, self.clock.now());
+        let head = head.clone();
+        changed
+            .into_iter()
+            .for_each(|job| batch.add_job(&head, state, job));
+        Ok(())
+    }
+}
+
+/// The jobs of a state after some of them changed.
+fn jobs_after(state: Option<&ArticleState>, changed: &[Job]) -> Jobs {
+    let mut jobs = state.map(|state| state.jobs.clone()).unwrap_or_default();
+    let changed = changed.iter().cloned();
+    jobs.extend(changed.map(|job| (job.id.key.clone(), Arc::new(job))));
+    jobs
+}
+
+impl Batch {
+    /// Adds a job's new state, or the next job of its key, with its event; bound to the job that was found in `state`.
+    pub(super) fn add_job(
+        &mut self,
+        head: &crate::domain::article::Head,
+        state: Option<&ArticleState>,
+        job: Job,
+    ) {
+        let key = &job.id.key;
+        let before = self.jobs.iter().rev().find(|earlier| earlier.id.key == *key);
+        let stored = state.and_then(|state| state.jobs.get(key));
+        if before.is_none() {
+            let version = stored.map(|job| job.version);
+            self.expect.push(Expect::Job(key.clone(), version));
+        }
+        let event = Event::of_job(head, before.or(stored.map(|job| &**job)), &job);
+        self.events.extend(event);
+        self.jobs.push(job);
+    }
+}

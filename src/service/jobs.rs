@@ -1,0 +1,439 @@
+//! Translation jobs for those who order them: requested, read, listed, canceled, retried.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::access::{Scopes, Shown, Visibility};
+use crate::domain::article::ArticleId;
+use crate::domain::job::{Article, Job, JobId, JobKey, JobState, Order};
+use crate::domain::query::{Position, Query};
+use crate::store::{ArticleState, Batch, Budget, Expect, StoreError};
+
+/// Articles that one call with a query is about, at most.
+const ARTICLES_A_CALL: usize = 1_000;
+/// Index rows that one call with a query looks at.
+const ROWS_A_CALL: usize = 2_000;
+/// Articles whose jobs are opened side by side: enough to share commits, few enough to leave room for other writers.
+const SIDE_BY_SIDE: usize = 16;
+/// Jobs that a page of a list looks at.
+const PAGE_ROWS: usize = 2_000;
+/// Jobs that are read at once for a list.
+const STEP: usize = 256;
+
+/// What is asked of each article.
+#[derive(Debug, Clone)]
+pub struct JobRequest {
+    /// The languages and kinds.
+    pub keys: Vec<JobKey>,
+    /// What is asked of each job.
+    pub order: Order,
+}
+
+/// What a request came to for one article and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requested {
+    /// The article.
+    pub article: ArticleId,
+    /// Language and kind.
+    pub key: JobKey,
+    /// What became of it.
+    pub outcome: RequestOutcome,
+}
+
+/// What became of a request for a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// A job was opened.
+    Opened(JobId),
+    /// A job was open.
+    AlreadyOpen(JobId),
+    /// Nothing is wanted.
+    NothingWanted,
+    /// The caller sees no such article.
+    NoArticle,
+    /// The article is withheld or cancelled.
+    Withheld,
+}
+
+/// Which jobs a list shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct JobFilter {
+    /// Those of this article.
+    pub article: Option<ArticleId>,
+    /// Those into this language.
+    pub language: Option<crate::domain::language::Language>,
+    /// Those of this kind.
+    pub kind: Option<crate::domain::job::JobKind>,
+    /// Those in these states; empty: any.
+    pub states: Vec<JobState>,
+}
+
+impl JobFilter {
+    fn matches(&self, job: &Job, state: JobState) -> bool {
+        let key = &job.id.key;
+        self.language
+            .as_ref()
+            .is_none_or(|language| *language == key.language)
+            && self.kind.is_none_or(|kind| kind == key.kind)
+            && (self.states.is_empty() || self.states.contains(&state))
+    }
+}
+
+/// A job with how far it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSnapshot {
+    /// The job as it is stored.
+    pub job: Arc<Job>,
+    /// How far it is.
+    pub state: JobState,
+}
+
+/// The jobs of an article as the domain sees them.
+pub(super) fn article(state: &ArticleState) -> Article<'_> {
+    Article {
+        head: &state.head,
+        slots: &state.slots,
+        jobs: &state.jobs,
+    }
+}
+
+impl Service {
+    /// Opens jobs for articles, in their order.
+    pub async fn request_translations(
+        &self,
+        call: &Call,
+        articles: Vec<ArticleId>,
+        request: &JobRequest,
+    ) -> Result<Vec<Requested>> {
+        let requested: Vec<Vec<Requested>> = stream::iter(articles)
+            .map(|id| async move { self.request_for(call, &id, request).await })
+            .buffered(SIDE_BY_SIDE)
+            .try_collect()
+            .await?;
+        Ok(requested.into_iter().flatten().collect())
+    }
+
+    /// Opens jobs for a part of the articles that a query finds, and says where to go on.
+    pub async fn request_translations_of(
+        &self,
+        call: &Call,
+        query: &Query,
+        after: Option<&Position>,
+        request: &JobRequest,
+    ) -> Result<(Vec<Requested>, Option<Position>)> {
+        let budget = Budget {
+            articles: ARTICLES_A_CALL,
+            rows: ROWS_A_CALL,
+        };
+        let page = self.store.list(query, after, budget).await?;
+        let ids = page
+            .articles
+            .into_iter()
+            .map(|(position, _)| position.id)
+            .collect();
+        let requested = self.request_translations(call, ids, request).await?;
+        Ok((requested, page.next))
+    }
+
+    async fn request_for(&self, call: &Call, id: &ArticleId, request: &JobRequest) -> Result<Vec<Requested>> {
+        let all = |outcome: RequestOutcome| {
+            let requested = |key: &JobKey| Requested {
+                article: id.clone(),
+                key: key.clone(),
+                outcome: outcome.clone(),
+            };
+            Ok(request.keys.iter().map(requested).collect())
+        };
+        for _ in 0..ATTEMPTS {
+            let state = match self.translatable(call, id).await {
+                Ok(state) if state.head.current.deleted.is_none() => state,
+                Ok(_) | Err(Error::ArticleNotFound(_) | Error::ArticlePurged(_)) => {
+                    return all(RequestOutcome::NoArticle);
+                }
+                Err(Error::SourceWithheld(_)) if call.scopes.reach(Visibility::Withheld) => {
+                    return all(RequestOutcome::Withheld);
+                }
+                Err(Error::SourceWithheld(_)) => return all(RequestOutcome::NoArticle),
+                Err(error) => return Err(error),
+            };
+            let (batch, requested) = self.decide_request(id, &state, request);
+            if batch.jobs.is_empty() {
+                return Ok(requested);
+            }
+            match self.commit(Some(&state), batch).await {
+                Ok(_) => return Ok(requested),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contention(id.clone()))
+    }
+
+    fn decide_request(
+        &self,
+        id: &ArticleId,
+        state: &ArticleState,
+        request: &JobRequest,
+    ) -> (Batch, Vec<Requested>) {
+        let now = self.clock.now();
+        let mut batch = Batch {
+            expect: vec![Expect::Head(Some(state.head.version()))],
+            ..Batch::new(id.clone())
+        };
+        let mut requested = Vec::with_capacity(request.keys.len());
+        for key in &request.keys {
+            let last = state.jobs.get(key);
+            let outcome = match last
+                .filter(|last| last.state.is_open() && last.state_at(now) != JobState::Dead)
+            {
+                Some(open) => {
+                    if let Some(hastened) = open.hastened(&request.order) {
+                        batch.add_job(&state.head, Some(state), hastened);
+                    }
+                    RequestOutcome::AlreadyOpen(open.id.clone())
+                }
+                None => {
+                    let wanted = article(state).wanted(key);
+                    if wanted.is_empty() {
+                        RequestOutcome::NothingWanted
+                    } else {
+                        // One whose last lease has ended is ended by this.
+                        let expired = last
+                            .filter(|last| last.state.is_open())
+                            .map(|last| last.expired());
+                        let last = expired.as_ref().or(last.map(|last| &**last));
+                        let revision = state.head.revision();
+                        let job = Job::open(id, key.clone(), last, revision, wanted, request.order.clone());
+                        let opened = RequestOutcome::Opened(job.id.clone());
+                        expired
+                            .into_iter()
+                            .chain([job])
+                            .for_each(|job| batch.add_job(&state.head, Some(state), job));
+                        let slot = state.slots.get(&key.language).map(|slot| slot.version);
+                        batch.expect.push(Expect::Slot(key.language.clone(), slot));
+                        opened
+                    }
+                }
+            };
+            requested.push(Requested {
+                article: id.clone(),
+                key: key.clone(),
+                outcome,
+            });
+        }
+        (batch, requested)
+    }
+
+    /// Reads a job.
+    pub async fn get_job(&self, scopes: Scopes, id: &JobId) -> Result<JobSnapshot> {
+        let state = self.with_job(scopes, id).await?;
+        let job = self.find_job(&state, id).await?;
+        Ok(self.job_snapshot(job))
+    }
+
+    /// Lists the newest jobs of all keys, after a place; of one article those that were replaced too. So many at most.
+    pub async fn list_jobs(
+        &self,
+        scopes: Scopes,
+        filter: &JobFilter,
+        after: Option<&JobId>,
+        page_size: usize,
+    ) -> Result<(Vec<JobSnapshot>, Option<JobId>)> {
+        if let Some(article) = &filter.article {
+            return self.list_jobs_of(scopes, article, filter, after, page_size).await;
+        }
+        let (mut listed, mut rows) = (Vec::new(), 0);
+        let mut last = after.map(|after| (after.article.clone(), after.key.clone()));
+        loop {
+            let jobs = self.store.jobs(last.as_ref(), STEP).await?;
+            let is_end = jobs.len() < STEP;
+            for job in self.of_visible(scopes, jobs, filter).await? {
+                let (id, found) = job;
+                rows += 1;
+                last = Some((id.article.clone(), id.key.clone()));
+                listed.extend(found);
+                if listed.len() >= page_size || rows >= PAGE_ROWS {
+                    return Ok((listed, Some(id)));
+                }
+            }
+            if is_end {
+                return Ok((listed, None));
+            }
+        }
+    }
+
+    /// The jobs with what a filter leaves of them, if their articles may be seen.
+    async fn of_visible(
+        &self,
+        scopes: Scopes,
+        jobs: Vec<Arc<Job>>,
+        filter: &JobFilter,
+    ) -> Result<Vec<(JobId, Option<JobSnapshot>)>> {
+        let snapshots = jobs.into_iter().map(|job| {
+            let snapshot = self.job_snapshot(job);
+            let matches = filter.matches(&snapshot.job, snapshot.state);
+            (snapshot.job.id.clone(), matches.then_some(snapshot))
+        });
+        let mut snapshots: Vec<_> = snapshots.collect();
+        let mut articles: Vec<_> = snapshots
+            .iter()
+            .filter(|(_, snapshot)| snapshot.is_some())
+            .map(|(id, _)| id.article.clone())
+            .collect();
+        articles.dedup();
+        let states = self.store.articles(&articles).await?;
+        let visible: std::collections::HashSet<_> = states
+            .into_iter()
+            .flatten()
+            .filter(|state| scopes.reach(state.head.current.visibility))
+            .map(|state| state.head.id.clone())
+            .collect();
+        for (id, snapshot) in &mut snapshots {
+            if !visible.contains(&id.article) {
+                *snapshot = None;
+            }
+        }
+        Ok(snapshots)
+    }
+
+    async fn list_jobs_of(
+        &self,
+        scopes: Scopes,
+        article: &ArticleId,
+        filter: &JobFilter,
+        after: Option<&JobId>,
+        page_size: usize,
+    ) -> Result<(Vec<JobSnapshot>, Option<JobId>)> {
+        let shown = Shown {
+            deleted: true,
+            hidden: scopes,
+        };
+        let state = self.visible(article, shown).await?;
+        let mut jobs = self.store.replaced_jobs(article).await?;
+        jobs.extend(state.jobs.values().cloned());
+        jobs.sort_by(|a, b| a.id.cmp(&b.id));
+        jobs.dedup_by(|a, b| a.id == b.id);
+        let listed = jobs
+            .into_iter()
+            .filter(|job| after.is_none_or(|after| job.id > *after))
+            .map(|job| self.job_snapshot(job))
+            .filter(|snapshot| filter.matches(&snapshot.job, snapshot.state));
+        let mut listed: Vec<_> = listed.take(page_size + 1).collect();
+        let more = listed.len() > page_size;
+        listed.truncate(page_size);
+        let next = listed.last().filter(|_| more).map(|last| last.job.id.clone());
+        Ok((listed, next))
+    }
+
+    /// Gives a job up.
+    pub async fn cancel_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
+        self.change_job(call, id, |job, _| match job.state {
+            JobState::Canceled => Ok(None),
+            state if state.is_open() => Ok(Some(job.canceled(false))),
+            state => Err(Error::JobNotOpen {
+                id: id.clone(),
+                state,
+            }),
+        })
+        .await
+    }
+
+    /// Opens a job again that was given up.
+    pub async fn retry_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
+        let now = self.clock.now();
+        self.change_job(call, id, |job, state| match job.state_at(now) {
+            open if open.is_open() => Ok(None),
+            JobState::Dead | JobState::Canceled => {
+                match state.head.current.visibility {
+                    Visibility::Withheld | Visibility::Canceled => {
+                        return Err(Error::SourceWithheld(id.article.clone()));
+                    }
+                    _ if state.head.current.deleted.is_some() => {
+                        return Err(Error::ArticleDeleted(id.article.clone()));
+                    }
+                    Visibility::Public | Visibility::Embargoed => {}
+                }
+                match article(state).wanted(&id.key) {
+                    wanted if wanted.is_empty() => Err(Error::NothingWanted(id.clone())),
+                    wanted => Ok(Some(job.retried(state.head.revision(), wanted))),
+                }
+            }
+            state => Err(Error::JobNotOpen {
+                id: id.clone(),
+                state,
+            }),
+        })
+        .await
+    }
+
+    async fn change_job(
+        &self,
+        call: &Call,
+        id: &JobId,
+        decide: impl Fn(&Job, &ArticleState) -> Result<Option<Job>>,
+    ) -> Result<JobSnapshot> {
+        for _ in 0..ATTEMPTS {
+            let state = self.with_job(call.scopes, id).await?;
+            let job = self.find_job(&state, id).await?;
+            let is_newest = state.jobs.get(&id.key).is_some_and(|newest| newest.id == *id);
+            let Some(changed) = decide(&job, &state)? else {
+                return Ok(self.job_snapshot(job));
+            };
+            if !is_newest {
+                return Err(Error::JobNotOpen {
+                    id: id.clone(),
+                    state: job.state,
+                });
+            }
+            let slot = state.slots.get(&id.key.language).map(|slot| slot.version);
+            let mut batch = Batch {
+                expect: vec![
+                    Expect::Head(Some(state.head.version())),
+                    Expect::Slot(id.key.language.clone(), slot),
+                ],
+                ..Batch::new(id.article.clone())
+            };
+            batch.add_job(&state.head, Some(&state), changed.clone());
+            match self.commit(Some(&state), batch).await {
+                Ok(stamp) => {
+                    let mut changed = changed;
+                    changed.resolve(stamp);
+                    return Ok(self.job_snapshot(Arc::new(changed)));
+                }
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contention(id.article.clone()))
+    }
+
+    /// The article of a job, if the caller may see it.
+    async fn with_job(&self, scopes: Scopes, id: &JobId) -> Result<Arc<ArticleState>> {
+        let state = self.state(&id.article).await?;
+        state
+            .filter(|state| scopes.reach(state.head.current.visibility))
+            .ok_or_else(|| Error::JobNotFound(id.clone()))
+    }
+
+    /// A job of an article, whether it is the newest of its key or not.
+    pub(super) async fn find_job(&self, state: &ArticleState, id: &JobId) -> Result<Arc<Job>> {
+        match state.jobs.get(&id.key) {
+            Some(newest) if newest.id == *id => Ok(newest.clone()),
+            Some(newest) if newest.id.number > id.number => {
+                let replaced = self.store.replaced_jobs(&id.article).await?;
+                let found = replaced.into_iter().find(|job| job.id == *id);
+                found.ok_or_else(|| Error::JobNotFound(id.clone()))
+            }
+            _ => Err(Error::JobNotFound(id.clone())),
+        }
+    }
+
+    pub(super) fn job_snapshot(&self, job: Arc<Job>) -> JobSnapshot {
+        JobSnapshot {
+            state: job.state_at(self.clock.now()),
+            job,
+        }
+    }
+}

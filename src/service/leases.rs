@@ -1,0 +1,379 @@
+//! Translation jobs for those who do them: claimed, kept alive, failed, released. What they bring is in
+//! [`completion`](super::completion).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::articles::{Moment, PAGE_BYTES};
+use super::jobs::JobSnapshot;
+use super::snapshot::{Snapshot, TranslationSnapshot, View};
+use super::{ATTEMPTS, Call, Error, Result, Service};
+use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
+use crate::domain::request::{Outcome, RequestRecord};
+use crate::domain::time::Timestamp;
+use crate::store::{ArticleState, Batch, Claim, Conflict, StoreError};
+
+const CLAIM: &str = "ClaimJobs";
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct JobClaim {
+    /// Which jobs.
+    pub query: ClaimQuery,
+    /// How many at most.
+    pub max: usize,
+    /// How long to lease them for, in microseconds.
+    pub lease_micros: i64,
+    /// How long to wait if there is none.
+    pub wait: Duration,
+    /// Who asks, as it calls itself.
+    pub worker: String,
+}
+
+/// A claimed job with the texts that it is about.
+#[derive(Debug, Clone)]
+pub struct ClaimedWork {
+    /// The job.
+    pub job: JobSnapshot,
+    /// The lease.
+    pub lease: Lease,
+    /// The article at the job's revision, with its text.
+    pub article: Snapshot,
+    /// The active translation; its texts are left out where they are too large for one answer.
+    pub translation: Option<TranslationSnapshot>,
+}
+
+/// The token of a lease with the digest of the call that names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence {
+    /// The token.
+    pub token: LeaseToken,
+    /// SHA-256 over the decoded call.
+    pub digest: [u8; 32],
+}
+
+/// What a worker says of a failed attempt.
+#[derive(Debug, Clone)]
+pub struct FailedAttempt {
+    /// What went wrong.
+    pub message: String,
+    /// Whether no other attempt will succeed.
+    pub is_permanent: bool,
+    /// How long to wait instead of the usual time, in microseconds.
+    pub retry_after_micros: Option<i64>,
+}
+
+/// What a call that ends a lease makes of its job; `None`: an earlier call with the same body has done it.
+type Settling = Option<Job>;
+
+impl Service {
+    /// Leases jobs to a worker, and waits for some if there are none.
+    pub async fn claim_jobs(&self, call: &Call, claim: &JobClaim) -> Result<Vec<ClaimedWork>> {
+        let end = Instant::now() + claim.wait;
+        loop {
+            if let Some(record) = self.earlier(call, CLAIM).await? {
+                return self.claimed_before(&record).await;
+            }
+            if self.drain.has_begun() {
+                return Err(Error::Draining);
+            }
+            // Heard from before the look at the queue on, so that nothing is missed.
+            let mut listener = self.waiting.listen();
+            let next = self.store.next_claimable(&claim.query).await?;
+            let now = self.clock.now();
+            if next.is_some_and(|next| next <= now) {
+                let claimed = match self.store.claim(self.claim_of(call, claim)).await {
+                    // Another call with this request id was first.
+                    Err(StoreError::Conflict(Conflict::Request)) => continue,
+                    claimed => claimed?,
+                };
+                if !claimed.jobs.is_empty() {
+                    return self.work(claimed.jobs).await;
+                }
+                if claimed.is_partial {
+                    continue;
+                }
+            }
+            let now_again = Instant::now();
+            if now_again >= end {
+                return Ok(Vec::new());
+            }
+            // A lease or a wait that ends makes no announcement. One that has ended already was taken by somebody else.
+            let until = next
+                .filter(|next| *next > now)
+                .map_or(end, |next| end.min(now_again + between(now, next)));
+            tokio::select! {
+                () = listener.heard(&claim.query) => {}
+                () = sleep_until(until) => {}
+                () = self.drain.begun() => return Err(Error::Draining),
+            }
+        }
+    }
+
+    fn claim_of(&self, call: &Call, claim: &JobClaim) -> Claim {
+        let grant = || Grant {
+            token: LeaseToken(uuid::Uuid::new_v4().into_bytes()),
+            worker: claim.worker.clone(),
+            lease_micros: claim.lease_micros,
+        };
+        Claim {
+            query: claim.query.clone(),
+            grants: std::iter::repeat_with(grant).take(claim.max).collect(),
+            request: call.claim_record(CLAIM),
+        }
+    }
+
+    /// The jobs that an earlier call with the same request leased, as far as they are its own still.
+    async fn claimed_before(&self, record: &RequestRecord) -> Result<Vec<ClaimedWork>> {
+        let ids: Vec<_> = record.jobs.iter().map(|id| id.article.clone()).collect();
+        let states = self.store.articles(&ids).await?;
+        let own = |(id, state): (&JobId, Option<Arc<ArticleState>>)| {
+            let job = state?.jobs.get(&id.key).filter(|job| job.id == *id)?.clone();
+            let is_own = job
+                .lease
+                .as_ref()
+                .is_some_and(|lease| lease.claimed == record.stamp);
+            is_own.then_some(job)
+        };
+        let jobs = record.jobs.iter().zip(states).filter_map(own).collect();
+        self.work(jobs).await
+    }
+
+    /// Jobs with their texts. What does not fit into the answer goes back to the queue.
+    async fn work(&self, jobs: Vec<Arc<Job>>) -> Result<Vec<ClaimedWork>> {
+        let (mut work, mut bytes) = (Vec::with_capacity(jobs.len()), 0);
+        for job in jobs {
+            if bytes > PAGE_BYTES {
+                self.give_back(&job).await;
+                continue;
+            }
+            let Some(mut claimed) = self.work_of(&job).await? else {
+                continue;
+            };
+            let source = claimed.article.max_bytes();
+            let targets = claimed.target_bytes();
+            if !work.is_empty() && bytes + source + targets > PAGE_BYTES {
+                bytes = usize::MAX;
+                self.give_back(&job).await;
+                continue;
+            }
+            bytes += source;
+            if bytes + targets > PAGE_BYTES {
+                claimed.omit_targets();
+            } else {
+                bytes += targets;
+            }
+            work.push(claimed);
+        }
+        Ok(work)
+    }
+
+    /// The texts of a leased job; `None` if it was taken back meanwhile because its article disappeared.
+    async fn work_of(&self, job: &Arc<Job>) -> Result<Option<ClaimedWork>> {
+        let (Some(lease), Some(state)) = (job.lease.clone(), self.state(&job.id.article).await?) else {
+            return Ok(None);
+        };
+        let read = async {
+            let then = self.at(&state, Moment::Revision(job.source_revision)).await?;
+            let slot = state.slots.get(&job.id.key.language);
+            let translation = match slot.and_then(|slot| Some((slot, slot.active()?))) {
+                Some((slot, head)) => {
+                    let mut translation = self.translation_snapshot(&state, slot, head).await?;
+                    translation.version = Some(self.body(&head.history.newest).await?);
+                    Some(translation)
+                }
+                None => None,
+            };
+            Ok(ClaimedWork {
+                job: self.job_snapshot(job.clone()),
+                lease,
+                article: self.snapshot(then, View::Full).await?,
+                translation,
+            })
+        };
+        match self.unless_purged(&job.id.article, read.await).await {
+            Ok(work) => Ok(Some(work)),
+            Err(Error::ArticlePurged(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a job that was claimed and cannot be handed out. If that fails its lease ends by itself.
+    async fn give_back(&self, job: &Job) {
+        let Some(token) = job.claim() else { return };
+        let given_back = self
+            .settle(&job.id, token, |job, _| Ok(Some(job.released(None))))
+            .await;
+        if let Err(error) = given_back {
+            tracing::warn!(id = %job.id, %error, "a job could not be given back; its lease ends by itself");
+        }
+    }
+
+    /// Prolongs a lease; answers when it ends, and the article's newest revision.
+    pub async fn heartbeat_job(
+        &self,
+        id: &JobId,
+        token: LeaseToken,
+        lease_micros: i64,
+    ) -> Result<(Timestamp, u32)> {
+        for _ in 0..ATTEMPTS {
+            let (state, job) = self.leased(id).await?;
+            let lease = job.fenced(token).map_err(|_| lost(id, &job))?;
+            let prolonged = job.prolonged(lease, self.clock.now(), lease_micros);
+            let until = prolonged
+                .lease
+                .as_ref()
+                .map(|lease| lease.until)
+                .unwrap_or_default();
+            match self.commit_job(&state, prolonged).await {
+                Ok(_) => return Ok((until, state.head.revision())),
+                Err(Error::Store(StoreError::Conflict(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Contention(id.article.clone()))
+    }
+
+    /// Takes note that an attempt failed.
+    pub async fn fail_job(&self, id: &JobId, fence: Fence, attempt: &FailedAttempt) -> Result<JobSnapshot> {
+        let jitter = {
+            let [.., low, high] = uuid::Uuid::new_v4().into_bytes();
+            f64::from(u16::from_be_bytes([low, high])) / f64::from(u16::MAX)
+        };
+        self.settle(id, fence.token, |job, lease| {
+            if is_settled(job, fence)? {
+                return Ok(None);
+            }
+            let lease = lease.ok_or_else(|| lost(id, job))?;
+            let failure = Failure {
+                message: attempt.message.clone(),
+                worker: lease.worker.clone(),
+                time: self.clock.now(),
+            };
+            let wait = attempt.retry_after_micros;
+            Ok(Some(job.failed(
+                fence.settled(),
+                failure,
+                attempt.is_permanent,
+                wait,
+                jitter,
+            )))
+        })
+        .await
+    }
+
+    /// Takes a job back undone.
+    pub async fn release_job(&self, id: &JobId, fence: Fence) -> Result<JobSnapshot> {
+        self.settle(id, fence.token, |job, lease| {
+            if is_settled(job, fence)? {
+                return Ok(None);
+            }
+            lease.ok_or_else(|| lost(id, job))?;
+            Ok(Some(job.released(Some(fence.settled()))))
+        })
+        .await
+    }
+
+    async fn settle(
+        &self,
+        id: &JobId,
+        token: LeaseToken,
+        decide: impl Fn(&Job, Option<&Lease>) -> Result<Settling>,
+    ) -> Result<JobSnapshot> {
+        for _ in 0..ATTEMPTS {
+            let (state, job) = self.leased(id).await?;
+            let Some(settled) = decide(&job, job.fenced(token).ok())? else {
+                return Ok(self.job_snapshot(job));
+            };
+            match self.commit_job(&state, settled).await {
+                Ok(job) => return Ok(self.job_snapshot(job)),
+                Err(Error::Store(StoreError::Conflict(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Contention(id.article.clone()))
+    }
+
+    /// A job that a worker speaks of, with its article. Who holds a token may know of it.
+    pub(super) async fn leased(&self, id: &JobId) -> Result<(Arc<ArticleState>, Arc<Job>)> {
+        let state = self.state(&id.article).await?;
+        let state = state.ok_or_else(|| Error::JobNotFound(id.clone()))?;
+        let job = self.find_job(&state, id).await?;
+        Ok((state, job))
+    }
+
+    async fn commit_job(&self, state: &ArticleState, mut job: Job) -> Result<Arc<Job>> {
+        let mut batch = Batch::new(job.id.article.clone());
+        batch.add_job(&state.head, Some(state), job.clone());
+        let stamp = self.commit(Some(state), batch).await?;
+        job.resolve(stamp);
+        Ok(Arc::new(job))
+    }
+}
+
+impl Fence {
+    /// That the lease was ended without a result.
+    fn settled(self) -> Settled {
+        Settled {
+            token: self.token,
+            digest: self.digest,
+            result: None,
+        }
+    }
+}
+
+/// Whether this very call has ended the lease before. One with another body comes too late.
+pub(super) fn is_settled(job: &Job, fence: Fence) -> Result<bool> {
+    match job.settled_by(fence.token) {
+        Some(settled) if settled.digest == fence.digest => Ok(true),
+        Some(_) => Err(lost(&job.id, job)),
+        None => Ok(false),
+    }
+}
+
+/// That a token does not count any more.
+pub(super) fn lost(id: &JobId, job: &Job) -> Error {
+    Error::LeaseLost {
+        id: id.clone(),
+        state: match job.state {
+            JobState::Leased => None,
+            state => Some(state),
+        },
+    }
+}
+
+/// The time from one instant to a later one.
+fn between(now: Timestamp, later: Timestamp) -> Duration {
+    let micros = later.as_micros().saturating_sub(now.as_micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}
+
+impl Call {
+    /// What to record of a claim; the commit fills in what it leased.
+    fn claim_record(&self, rpc: &str) -> Option<RequestRecord> {
+        let nothing = crate::domain::article::ArticleId::parse("-").ok()?;
+        self.record(rpc, &nothing, None, Outcome::Changed)
+    }
+}
+
+impl ClaimedWork {
+    /// The most that the targets take in an answer, in bytes.
+    fn target_bytes(&self) -> usize {
+        let version = self.translation.as_ref().and_then(TranslationSnapshot::version);
+        let texts = version
+            .map(|version| version.texts.as_slice())
+            .unwrap_or_default();
+        texts
+            .iter()
+            .map(|text| text.text().len() + 64 + 64 * text.spans().len())
+            .sum()
+    }
+
+    fn omit_targets(&mut self) {
+        if let Some(translation) = &mut self.translation {
+            translation.version = None;
+        }
+    }
+}

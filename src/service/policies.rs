@@ -1,0 +1,120 @@
+//! Translation policies: put, listed, removed, and held in memory for every write to look at.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+
+use super::{Error, Result, Service};
+use crate::domain::etag::{Etag, ExpectedEtag};
+use crate::domain::policy::{MAX_POLICIES, PolicyId, PolicyRule, TranslationPolicy};
+use crate::store::{self, Store};
+
+/// The policies of a store. Only this process changes them.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    /// By id; `None` until they were read.
+    known: RwLock<Option<Arc<[TranslationPolicy]>>>,
+    /// Held by whoever changes or first reads them.
+    changing: Mutex<()>,
+}
+
+impl Policies {
+    /// All policies by id.
+    pub(super) async fn all(&self, store: &dyn Store) -> store::Result<Arc<[TranslationPolicy]>> {
+        if let Some(known) = &*self.known.read() {
+            return Ok(known.clone());
+        }
+        let _guard = self.changing.lock().await;
+        self.read(store).await
+    }
+
+    async fn read(&self, store: &dyn Store) -> store::Result<Arc<[TranslationPolicy]>> {
+        if let Some(known) = &*self.known.read() {
+            return Ok(known.clone());
+        }
+        let read: Arc<[_]> = store.policies().await?.into();
+        *self.known.write() = Some(read.clone());
+        Ok(read)
+    }
+}
+
+impl Service {
+    /// Creates a policy or replaces it.
+    pub async fn put_policy(
+        &self,
+        id: &PolicyId,
+        rule: PolicyRule,
+        expected: Option<&ExpectedEtag>,
+    ) -> Result<TranslationPolicy> {
+        let _guard = self.policies.changing.lock().await;
+        let all = self.policies.read(&*self.store).await?;
+        let old = all.iter().find(|policy| policy.id == *id);
+        if let Some(old) = old.filter(|old| old.rule == rule) {
+            return Ok(old.clone());
+        }
+        check_etag(id, old, expected)?;
+        if old.is_none() && all.len() >= MAX_POLICIES {
+            return Err(Error::TooManyPolicies(MAX_POLICIES));
+        }
+        let now = self.clock.now();
+        let policy = TranslationPolicy {
+            id: id.clone(),
+            etag: Etag::of(old.map_or(1, |old| old.etag.version + 1), &rule),
+            rule,
+            created: old.map_or(now, |old| old.created),
+            updated: now,
+        };
+        self.policies.replace(self.store.put_policy(&policy).await)?;
+        let mut new: Vec<_> = all.iter().filter(|policy| policy.id != *id).cloned().collect();
+        new.push(policy.clone());
+        new.sort_by(|a, b| a.id.cmp(&b.id));
+        *self.policies.known.write() = Some(new.into());
+        Ok(policy)
+    }
+
+    /// All policies by id.
+    pub async fn list_policies(&self) -> Result<Arc<[TranslationPolicy]>> {
+        Ok(self.policies.all(&*self.store).await?)
+    }
+
+    /// Removes a policy; with `allow_missing` there may be none.
+    pub async fn delete_policy(
+        &self,
+        id: &PolicyId,
+        expected: Option<&ExpectedEtag>,
+        allow_missing: bool,
+    ) -> Result<()> {
+        let _guard = self.policies.changing.lock().await;
+        let all = self.policies.read(&*self.store).await?;
+        let old = all.iter().find(|policy| policy.id == *id);
+        if old.is_none() && allow_missing {
+            return Ok(());
+        }
+        let old = old.ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
+        check_etag(id, Some(old), expected)?;
+        self.policies.replace(self.store.delete_policy(id).await)?;
+        let left = all.iter().filter(|policy| policy.id != *id).cloned();
+        *self.policies.known.write() = Some(left.collect());
+        Ok(())
+    }
+}
+
+impl Policies {
+    /// After a write that failed it is not known what is stored: it is read again.
+    fn replace(&self, written: store::Result<()>) -> Result<()> {
+        if written.is_err() {
+            *self.known.write() = None;
+        }
+        Ok(written?)
+    }
+}
+
+fn check_etag(id: &PolicyId, old: Option<&TranslationPolicy>, expected: Option<&ExpectedEtag>) -> Result<()> {
+    let absent = Etag {
+        version: 0,
+        digest: 0,
+    };
+    let current = old.map_or(absent, |old| old.etag);
+    super::workflow::check(expected, current, format_args!("policy \"{id}\""))
+}

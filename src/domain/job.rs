@@ -19,6 +19,8 @@ use super::segment::TextHash;
 use super::time::{Stamp, Timestamp};
 
 mod follow;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub use follow::{Article, Jobs};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Invalid;
 use super::article::Metadata;
 use super::etag::Etag;
-use super::job::{JobKind, Priority};
+use super::job::{JobKey, JobKind, Order, Priority};
 use super::language::Language;
 use super::time::Timestamp;
 
@@ -95,7 +95,33 @@ pub struct TranslationPolicy {
     pub updated: Timestamp,
 }
 
+impl TranslationPolicy {
+    /// What it asks of the jobs that it opens.
+    pub fn order(&self) -> Order {
+        Order {
+            priority: self.rule.priority,
+            not_before: None,
+            deadline: None,
+            max_attempts: self.rule.max_attempts,
+            policy: Some(self.id.clone()),
+            principal: String::new(),
+        }
+    }
+}
+
 impl PolicyRule {
+    /// The languages and kinds of its jobs.
+    pub fn keys(&self) -> impl Iterator<Item = JobKey> {
+        let of = |language: &Language| {
+            let language = language.clone();
+            self.kinds.iter().map(move |kind| JobKey {
+                language: language.clone(),
+                kind: *kind,
+            })
+        };
+        self.target_languages.iter().flat_map(of)
+    }
+
     /// Whether it is about an article with this metadata.
     pub fn selects(&self, metadata: &Metadata) -> bool {
         let any = |list: &[String], value: &String| list.is_empty() || list.contains(value);

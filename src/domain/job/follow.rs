@@ -43,7 +43,8 @@ impl Article<'_> {
         wanted(key.kind, &self.head.manifest, slot)
     }
 
-    /// The jobs that a change of this article changes, of these languages or, with `None`, of all.
+    /// The jobs that a change of this article changes, of these languages or, with `None`, of all; one that ends may be
+    /// followed by the next of its key.
     pub fn follow(
         &self,
         languages: Option<&[Language]>,
@@ -51,51 +52,27 @@ impl Article<'_> {
         now: Timestamp,
     ) -> Vec<Job> {
         let touched = |language: &Language| languages.is_none_or(|languages| languages.contains(language));
-        let mut changed: BTreeMap<JobKey, Job> = BTreeMap::new();
+        let mut changed: BTreeMap<JobKey, Vec<Job>> = BTreeMap::new();
         for (key, job) in self.jobs.iter().filter(|(key, _)| touched(&key.language)) {
-            changed.extend(self.follow_job(key, job, now).map(|job| (key.clone(), job)));
-        }
-        if !self.is_workable() {
-            return changed.into_values().collect();
+            if let Some(job) = self.follow_job(key, job, now) {
+                changed.insert(key.clone(), vec![job]);
+            }
         }
         let metadata = &self.head.current.metadata;
-        let mut policies: Vec<_> = policies
-            .iter()
-            .filter(|policy| policy.rule.selects(metadata))
-            .collect();
+        let selects = |policy: &&TranslationPolicy| policy.rule.selects(metadata);
+        let mut policies: Vec<_> = policies.iter().filter(selects).collect();
         // Of two that ask for the same the more urgent one has its way.
         policies.sort_by_key(|policy| (policy.rule.priority, policy.id.clone()));
         for policy in policies {
-            let rule = &policy.rule;
-            for language in rule.target_languages.iter().filter(|language| touched(language)) {
-                for kind in &rule.kinds {
-                    let key = JobKey {
-                        language: language.clone(),
-                        kind: *kind,
-                    };
-                    if changed.get(&key).is_some_and(|job| job.state.is_open()) {
-                        continue;
-                    }
-                    let order = Order {
-                        priority: rule.priority,
-                        not_before: None,
-                        deadline: None,
-                        max_attempts: rule.max_attempts,
-                        policy: Some(policy.id.clone()),
-                        principal: String::new(),
-                    };
-                    let last = changed
-                        .get(&key)
-                        .or_else(|| self.jobs.get(&key).map(|job| &**job));
-                    // What ends in this very commit must be kept as it ended: the next change opens the next one.
-                    if changed.contains_key(&key) {
-                        continue;
-                    }
-                    changed.extend(self.next_job(&key, last, order).map(|job| (key, job)));
+            for key in policy.rule.keys().filter(|key| touched(&key.language)) {
+                let stored = self.jobs.get(&key).map(|job| &**job);
+                let last = changed.get(&key).and_then(|jobs| jobs.last()).or(stored);
+                if let Some(next) = self.next_job(&key, last, policy.order()) {
+                    changed.entry(key).or_default().push(next);
                 }
             }
         }
-        changed.into_values().collect()
+        changed.into_values().flatten().collect()
     }
 
     /// What becomes of a job; `None`: it stays.

@@ -25,6 +25,7 @@ use article_store::domain::workflow::SelfReview;
 use article_store::pb;
 use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
+use article_store::pb::translation_job_service_client::TranslationJobServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
 use article_store::server;
 use article_store::server::location::{StoreLocation, StoreOptions};
@@ -233,6 +234,10 @@ impl Server {
 
     pub(crate) fn translations(&self) -> TranslationServiceClient<Channel> {
         TranslationServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn jobs(&self) -> TranslationJobServiceClient<Channel> {
+        TranslationJobServiceClient::new(self.channel())
     }
 
     /// The number of the newest commit.

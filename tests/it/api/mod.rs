@@ -20,6 +20,7 @@ mod bad_input;
 mod coverage;
 mod diff;
 mod histories;
+mod jobs;
 mod listing;
 mod ntrex;
 mod oracle;

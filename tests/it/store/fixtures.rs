@@ -283,6 +283,7 @@ pub(crate) async fn attach(
         slot,
         source_revision: head.revision(),
         source: &head.manifest,
+        made_from: &BTreeMap::new(),
         material: &material,
         target: Target::Active,
         state: State::Translated,
@@ -345,6 +346,7 @@ pub(crate) fn request_key(number: u64) -> RequestKey {
 /// The batch with a request to record.
 pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
     let request = RequestRecord {
+        jobs: Vec::new(),
         key: request_key(number),
         digest: [7; 32],
         stamp: Stamp::PENDING,

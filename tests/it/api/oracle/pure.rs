@@ -1,5 +1,7 @@
 //! The same without a server, many times.
 
+use std::collections::BTreeMap;
+
 use article_store::domain::article::Significance as Level;
 use article_store::domain::article::{ArticleId, Content, DraftContent, Manifest, SegmentHistory};
 use article_store::domain::attach::{self, Attach, Decision, Material, TargetText};
@@ -86,6 +88,7 @@ impl Kept {
             slot: self.slot.as_ref(),
             source_revision: revision,
             source: &self.manifest(revision),
+            made_from: &BTreeMap::new(),
             material: &material,
             target: attach::Target::Active,
             state: State::Translated,

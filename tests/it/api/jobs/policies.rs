@@ -1,0 +1,204 @@
+//! Policies: they open jobs by themselves, and do not ask for the same text twice.
+
+use super::*;
+
+fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
+    pb::TranslationPolicy {
+        policy_id: id.into(),
+        source_languages: vec!["ar".into()],
+        target_languages: vec!["fr".into()],
+        kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
+        ..Default::default()
+    }
+}
+
+async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationPolicy {
+    let request = pb::PutTranslationPolicyRequest {
+        policy: Some(policy),
+        ..Default::default()
+    };
+    let answer = server.jobs().put_translation_policy(request).await.unwrap();
+    answer.into_inner().policy.unwrap()
+}
+
+async fn policies(server: &Server) -> Vec<pb::TranslationPolicy> {
+    let request = pb::ListTranslationPoliciesRequest {};
+    let answer = server.jobs().list_translation_policies(request).await.unwrap();
+    answer.into_inner().policies
+}
+
+#[tokio::test]
+async fn policies_are_put_listed_and_removed() {
+    let server = Server::sled().await;
+    let first = put(&server, policy("news", &[JobKind::Mt])).await;
+    assert_eq!((first.priority, first.max_attempts), (3, 5));
+    assert_eq!(put(&server, policy("news", &[JobKind::Mt])).await, first);
+    let changed = put(&server, policy("news", &[JobKind::Mt, JobKind::Review])).await;
+    assert_ne!(changed.etag, first.etag);
+    assert_eq!(changed.create_time, first.create_time);
+    put(&server, policy("all", &[JobKind::Llm])).await;
+    let stale = pb::PutTranslationPolicyRequest {
+        policy: Some(policy("news", &[JobKind::Human])),
+        etag: first.etag.clone(),
+    };
+    let failure = fails(
+        server.jobs().put_translation_policy(stale).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    assert_eq!(failure.metadata["current_etag"], changed.etag);
+    let server = server.restart().await;
+    let listed = policies(&server).await;
+    assert_eq!(
+        listed.iter().map(|p| p.policy_id.as_str()).collect::<Vec<_>>(),
+        ["all", "news"]
+    );
+    assert_eq!(listed[1], changed);
+    let delete = |id: &str, etag: &str, allow_missing| pb::DeleteTranslationPolicyRequest {
+        policy_id: id.into(),
+        etag: etag.into(),
+        allow_missing,
+    };
+    let mut jobs = server.jobs();
+    let stale = jobs
+        .delete_translation_policy(delete("news", &first.etag, true))
+        .await;
+    fails(stale, Code::Aborted, "ETAG_MISMATCH");
+    jobs.delete_translation_policy(delete("news", &changed.etag, false))
+        .await
+        .unwrap();
+    let gone = jobs.delete_translation_policy(delete("news", "", false)).await;
+    let failure = fails(gone, Code::NotFound, "POLICY_NOT_FOUND");
+    assert_eq!(failure.metadata["policy_id"], "news");
+    jobs.delete_translation_policy(delete("news", "", true))
+        .await
+        .unwrap();
+    drop(jobs);
+    let server = server.restart().await;
+    assert_eq!(policies(&server).await.len(), 1);
+    server.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
+    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Editorial, Scope::Embargoed])).await;
+    put(&server, policy("news", &[JobKind::Mt])).await;
+    let seq = server.seq().await;
+    create(&server, article("a", &TEXTS)).await;
+    assert_eq!(server.seq().await, seq + 1);
+    let opened = job(&server, "a/fr/mt/1").await;
+    assert_eq!(
+        (opened.state(), opened.policy_id.as_str()),
+        (JobState::Pending, "news")
+    );
+    let claimed = claim_one(&server).await;
+    complete(&server, result(&claimed, "fr:")).await;
+    // Metadata makes nothing stale; a new text does.
+    let renamed = pb::Article {
+        article_id: "a".into(),
+        section: "world".into(),
+        ..Default::default()
+    };
+    super::super::update(&server, renamed, &["section"]).await;
+    assert_eq!(state(&server, "a/fr/mt/1").await, JobState::Done);
+    rewrite(&server, "a", &[TEXTS[0], "نص آخر تماما", TEXTS[2]]).await;
+    assert_eq!(job(&server, "a/fr/mt/2").await.segment_ids, ["s4"]);
+    // Withheld, deleted: canceled. Back again: asked for again.
+    use pb::PublicationStatus::{Usable, Withheld};
+    withhold(&server, "a", Withheld).await;
+    assert_eq!(state(&server, "a/fr/mt/2").await, JobState::Canceled);
+    assert_eq!(claim(&server, claim_all()).await, []);
+    withhold(&server, "a", Usable).await;
+    assert_eq!(state(&server, "a/fr/mt/3").await, JobState::Pending);
+    let leased = claim_one(&server).await;
+    let delete = pb::DeleteArticleRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    server.articles().delete_article(delete).await.unwrap();
+    let late = server.jobs().complete_job(result(&leased, "fr:")).await;
+    let failure = fails(late, Code::FailedPrecondition, "LEASE_LOST");
+    assert_eq!(failure.metadata["state"], "CANCELED");
+    let undelete = pb::UndeleteArticleRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    server.articles().undelete_article(undelete).await.unwrap();
+    assert_eq!(state(&server, "a/fr/mt/4").await, JobState::Pending);
+    // A translation that is detached is missing.
+    let claimed = claim_one(&server).await;
+    complete(&server, result(&claimed, "fr:")).await;
+    let detach = pb::DetachTranslationRequest {
+        article_id: "a".into(),
+        language: "fr".into(),
+        translation_id: "t1".into(),
+        ..Default::default()
+    };
+    server.translations().detach_translation(detach).await.unwrap();
+    assert_eq!(job(&server, "a/fr/mt/5").await.segment_ids.len(), 4);
+    // Purged: nothing of it is left.
+    let purge = pb::PurgeArticleRequest {
+        article_id: "a".into(),
+        reason: "court order".into(),
+        ..Default::default()
+    };
+    server.articles().purge_article(purge).await.unwrap();
+    for number in 1..=5 {
+        let id = format!("a/fr/mt/{number}");
+        let gone = server.jobs().get_job(pb::GetJobRequest { job_id: id }).await;
+        fails(gone, Code::NotFound, "JOB_NOT_FOUND");
+    }
+    assert_eq!(claim(&server, claim_all()).await, []);
+    server.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_chain_of_policies_translates_scores_and_reviews() {
+    let server = Server::sled().await;
+    put(
+        &server,
+        policy("chain", &[JobKind::Mt, JobKind::Score, JobKind::Review]),
+    )
+    .await;
+    create(&server, article("a", &TEXTS)).await;
+    let claimed = claim_one(&server).await;
+    complete(&server, result(&claimed, "fr:")).await;
+    let mut next: Vec<_> = claim(&server, claim_all()).await;
+    next.sort_by_key(|job| job.job.clone().unwrap().job_id);
+    assert_eq!(claimed_ids(&next), ["a/fr/review/1", "a/fr/score/1"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_failed_or_was_given_up_is_not_asked_for_again() {
+    let server = Server::sled().await;
+    put(&server, policy("news", &[JobKind::Mt])).await;
+    create(&server, article("a", &TEXTS)).await;
+    let claimed = claim_one(&server).await;
+    fail(&server, &claimed, true).await.unwrap();
+    // Whatever happens to the article without touching its text.
+    let renamed = pb::Article {
+        article_id: "a".into(),
+        section: "world".into(),
+        ..Default::default()
+    };
+    super::super::update(&server, renamed, &["section"]).await;
+    attach(&server, by_id("a", "fr", 1, &[("s1", "un")])).await;
+    let server = server.restart().await;
+    assert_eq!(claim(&server, claim_all()).await, []);
+    assert_eq!(state(&server, "a/fr/mt/1").await, JobState::Dead);
+    rewrite(&server, "a", &[TEXTS[0], TEXTS[1], "نص آخر تماما"]).await;
+    assert_eq!(state(&server, "a/fr/mt/2").await, JobState::Pending);
+    let cancel = pb::CancelJobRequest {
+        job_id: "a/fr/mt/2".into(),
+    };
+    server.jobs().cancel_job(cancel).await.unwrap();
+    rewrite(&server, "a", &TEXTS).await;
+    assert_eq!(claim(&server, claim_all()).await, []);
+    // Whoever asks for it by hand gets it.
+    assert_eq!(open(&server, request(&["a"])).await[0].job_id, "a/fr/mt/3");
+    server.check().await;
+    server.stop().await;
+}

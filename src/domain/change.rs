@@ -1,10 +1,10 @@
 //! What a commit changed, for everyone who follows: ids and facts, never texts.
 
-use super::article::{ArticleId, Metadata};
+use super::article::{ArticleId, Head, Metadata};
 use super::etag::Etag;
 use super::freshness::Overall;
 use super::ids::TranslationId;
-use super::job::JobKind;
+use super::job::{Job, JobKind};
 use super::language::Language;
 use super::time::Stamp;
 
@@ -118,6 +118,39 @@ pub struct Event {
     pub scope: Scope,
     /// The article's values before it, where they differ: a filter matches either.
     pub previous: Option<Scope>,
+}
+
+impl Event {
+    /// What happened to an article; `old` is its head before, where that changed.
+    pub fn about(head: &Head, kind: Kind, old: Option<&Head>) -> Self {
+        let scope = Scope::from(&head.current.metadata);
+        let previous = old
+            .map(|old| Scope::from(&old.current.metadata))
+            .filter(|previous| *previous != scope);
+        Self {
+            kind,
+            article: head.id.clone(),
+            revision: head.revision(),
+            language: None,
+            etag: Some(head.current.etag),
+            scope,
+            previous,
+        }
+    }
+
+    /// What happened to a job of an article; it has no etag.
+    pub fn about_job(head: &Head, job: &Job, step: JobStep) -> Self {
+        let kind = Kind::Job {
+            step,
+            kind: job.id.key.kind,
+            number: job.id.number,
+        };
+        Self {
+            language: Some(job.id.key.language.clone()),
+            etag: None,
+            ..Self::about(head, kind, None)
+        }
+    }
 }
 
 /// What one commit changed.

@@ -4,7 +4,7 @@ use crate::domain::access::Visibility;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Head, Metadata, Revision, SegmentHistory, Significance,
 };
-use crate::domain::change::{Event, Kind, Scope};
+use crate::domain::change::{Event, Kind};
 use crate::domain::draft::Assigned;
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Freshness;
@@ -262,17 +262,5 @@ fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
 
 /// An event about an article.
 pub(super) fn event(head: &Head, kind: Kind, old: Option<&Head>) -> Event {
-    let scope = Scope::from(&head.current.metadata);
-    let previous = old
-        .map(|old| Scope::from(&old.current.metadata))
-        .filter(|previous| *previous != scope);
-    Event {
-        kind,
-        article: head.id.clone(),
-        revision: head.revision(),
-        language: None,
-        etag: Some(head.current.etag),
-        scope,
-        previous,
-    }
+    Event::about(head, kind, old)
 }

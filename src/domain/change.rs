@@ -122,7 +122,7 @@ pub struct Event {
 
 impl Event {
     /// An event about an article as it is after a change; `old` is how it was, where that may matter to filters.
-    pub fn of(head: &Head, kind: Kind, old: Option<&Head>) -> Self {
+    pub fn about(head: &Head, kind: Kind, old: Option<&Head>) -> Self {
         let scope = Scope::from(&head.current.metadata);
         let previous = old
             .map(|old| Scope::from(&old.current.metadata))
@@ -138,23 +138,24 @@ impl Event {
         }
     }
 
-    /// An event about a job; `None` where only its lease was prolonged, or its urgency changed.
-    pub fn of_job(head: &Head, before: Option<&Job>, after: &Job) -> Option<Self> {
+    /// What happened to a job of an article; it has no etag.
+    pub fn about_job(head: &Head, job: &Job, step: JobStep) -> Self {
         let kind = Kind::Job {
-            step: JobStep::between(before, after)?,
-            kind: after.id.key.kind,
-            number: after.id.number,
+            step,
+            kind: job.id.key.kind,
+            number: job.id.number,
         };
-        Some(Self {
-            language: Some(after.id.key.language.clone()),
+        Self {
+            language: Some(job.id.key.language.clone()),
             etag: None,
-            ..Self::of(head, kind, None)
-        })
+            ..Self::about(head, kind, None)
+        }
     }
 }
 
 impl JobStep {
-    /// What happened to a job between two of its states; `before` may be the job before it.
+    /// What happened to a job between two of its states, where that is news: a lease that was prolonged is none. `before`
+    /// may be the job before it.
     pub fn between(before: Option<&Job>, after: &Job) -> Option<Self> {
         let Some(before) = before.filter(|before| before.id == after.id) else {
             return Some(Self::Opened);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use super::article::Head;
+use super::job::Job;
 use super::time::Timestamp;
 use super::translation::{Disposition, Slot};
 
@@ -26,14 +27,19 @@ impl Retention {
     }
 
     /// Whether an older revision loses its content. `superseded` is when the next one was written, `named` are the
-    /// revisions that translations name.
+    /// revisions that translations and jobs name.
     pub fn drops(&self, revision: u32, superseded: Timestamp, named: &BTreeSet<u32>) -> bool {
         superseded < self.superseded_before && !named.contains(&revision)
     }
 }
 
-/// The revisions that translations were made from, as a whole or in a segment. Withdrawn ones do not count.
-pub fn named<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> BTreeSet<u32> {
+/// The revisions that translations were made from, as a whole or in a segment, and those that open jobs are done from.
+/// Withdrawn translations do not count.
+pub fn named<'a>(
+    slots: impl IntoIterator<Item = &'a Slot>,
+    jobs: impl IntoIterator<Item = &'a Job>,
+) -> BTreeSet<u32> {
+    let open = jobs.into_iter().filter(|job| job.state.is_open());
     slots
         .into_iter()
         .flat_map(|slot| &slot.translations)
@@ -42,5 +48,6 @@ pub fn named<'a>(slots: impl IntoIterator<Item = &'a Slot>) -> BTreeSet<u32> {
             let segments = translation.bindings.iter().map(|binding| binding.source_revision);
             segments.chain([translation.source_revision])
         })
+        .chain(open.map(|job| job.source_revision))
         .collect()
 }

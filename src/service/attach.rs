@@ -293,7 +293,7 @@ pub(super) fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> B
     let about = |kind| Event {
         language: Some(after.language.clone()),
         etag: Some(version.head.etag),
-        ..Event::of(head, kind, None)
+        ..Event::about(head, kind, None)
     };
     let mut events = vec![about(Kind::TranslationAttached(id))];
     if selection.is_some() && version.head.disposition == Disposition::Active {

@@ -58,7 +58,7 @@ pub(super) fn new_article(
     };
     Batch {
         expect: vec![Expect::Head(None)],
-        events: vec![Event::of(&head, Kind::ArticleCreated, None)],
+        events: vec![Event::about(&head, Kind::ArticleCreated, None)],
         bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
         head: Some(head),
         ..Batch::new(id.clone())
@@ -185,8 +185,8 @@ fn events(head: &Head, kind: Kind, old: &Head) -> Vec<Event> {
     let appears = old.current.visibility == Visibility::Embargoed
         && head.current.visibility == Visibility::Public
         && kind != Kind::EmbargoLifted;
-    let lifted = appears.then(|| Event::of(head, Kind::EmbargoLifted, Some(old)));
-    std::iter::once(Event::of(head, kind, Some(old)))
+    let lifted = appears.then(|| Event::about(head, Kind::EmbargoLifted, Some(old)));
+    std::iter::once(Event::about(head, kind, Some(old)))
         .chain(lifted)
         .collect()
 }
@@ -256,6 +256,6 @@ fn freshness_event(head: &Head, old: &Head, slot: &Slot) -> Option<Event> {
     (!after.blames_the_same(&before)).then(|| Event {
         language: Some(slot.language.clone()),
         etag: Some(active.etag),
-        ..Event::of(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
+        ..Event::about(head, Kind::TranslationFreshnessChanged { from, to }, Some(old))
     })
 }

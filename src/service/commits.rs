@@ -4,7 +4,7 @@
 //! retargeted and ended in the very commit that gives reason to.
 
 use super::Service;
-use crate::domain::change::Event;
+use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{Article, Job, Jobs};
 use crate::domain::time::Stamp;
 use crate::store::{ArticleState, Batch, Expect, StoreError};
@@ -93,7 +93,8 @@ impl Batch {
             let version = stored.map(|job| job.version);
             self.expect.push(Expect::Job(key.clone(), version));
         }
-        let event = Event::of_job(head, before.or(stored.map(|job| &**job)), &job);
+        let step = JobStep::between(before.or(stored.map(|job| &**job)), &job);
+        let event = step.map(|step| Event::about_job(head, &job, step));
         self.events.extend(event);
         self.jobs.push(job);
     }

@@ -286,7 +286,7 @@ impl Service {
         let event = Event {
             language: Some(slot.language.clone()),
             etag: Some(version.head.etag),
-            ..Event::of(&state.head, Kind::TranslationReviewed(active.id), None)
+            ..Event::about(&state.head, Kind::TranslationReviewed(active.id), None)
         };
         Ok(written(
             state,

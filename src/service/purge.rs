@@ -108,7 +108,7 @@ fn purging(state: &ArticleState, tombstone: Tombstone) -> Batch {
     let head = &state.head;
     let purged = Event {
         etag: None,
-        ..Event::of(head, Kind::ArticlePurged, None)
+        ..Event::about(head, Kind::ArticlePurged, None)
     };
     Batch {
         expect: vec![Expect::Head(Some(head.version()))],

@@ -269,7 +269,7 @@ pub(super) fn scored_event(head: &Head, slot: &Slot, translation: &TranslationHe
     Event {
         language: Some(slot.language.clone()),
         etag: Some(translation.etag),
-        ..Event::of(head, Kind::TranslationScored(translation.id), None)
+        ..Event::about(head, Kind::TranslationScored(translation.id), None)
     }
 }
 

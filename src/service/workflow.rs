@@ -232,7 +232,7 @@ impl Service {
         let events = vec![Event {
             language: Some(slot.language.clone()),
             etag: Some(version.head.etag),
-            ..Event::of(&state.head, change.kind(translation), None)
+            ..Event::about(&state.head, change.kind(translation), None)
         }];
         Ok(Some(Changed {
             slot,
@@ -303,7 +303,7 @@ impl Change<'_> {
         let about = |kind| Event {
             language: Some(slot.language.clone()),
             etag: Some(translation.etag),
-            ..Event::of(head, kind, None)
+            ..Event::about(head, kind, None)
         };
         let mut events = vec![about(self.kind(translation))];
         if translation.disposition == Disposition::Active {

@@ -63,7 +63,7 @@ impl StoreError {
 pub enum Conflict {
     /// The article's head, or its set of slots, is not the one that the decision was made on.
     Article(ArticleId),
-    /// The slot `(article, language)` is not the one that the decision was made on.
+    /// The slot `(article, language)`, or a job of it, is not the one that the decision was made on.
     Slot(ArticleId, String),
     /// An alias that was to be claimed already has a holder.
     Alias {

@@ -11,12 +11,13 @@ use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, Content, Departed, DroppedRevision, Head, Manifest, ManifestEntry,
     Metadata, PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
 };
-use crate::domain::change::{Event, Kind, Scope};
+use crate::domain::change::{Event, JobStep, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Overall;
 use crate::domain::history::{History, VersionRef};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
+use crate::domain::job::{JobId, JobKind, JobState};
 use crate::domain::language::Language;
 use crate::domain::provenance::{
     Actor, Agent, AgentIdentity, AgentKind, Choice, OriginClass, Provenance, Step,
@@ -33,10 +34,12 @@ use crate::domain::translation::{
 use crate::domain::url::CanonicalUrl;
 use crate::store::{Body, Counts};
 
+mod job;
 mod log;
 mod quality;
 mod translation;
 
+pub(super) use job::{decode_job, decode_policy, encode_job};
 pub(super) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
     encode_events, encode_index_row, encode_request, encode_standing,
@@ -126,6 +129,18 @@ codes!(outcome_code, outcome, Outcome, {
 });
 codes!(severity_code, severity, Severity, {
     Severity::Neutral => 1, Severity::Minor => 2, Severity::Major => 3, Severity::Critical => 4,
+});
+codes!(job_kind_code, job_kind, JobKind, {
+    JobKind::Mt => 1, JobKind::Llm => 2, JobKind::Human => 3, JobKind::Review => 4, JobKind::Score => 5,
+});
+codes!(job_state_code, job_state, JobState, {
+    JobState::Pending => 1, JobState::Leased => 2, JobState::Done => 3, JobState::Dead => 4, JobState::Canceled => 5,
+    JobState::Superseded => 6,
+});
+// Among the kinds of events.
+codes!(job_step_code, job_step, JobStep, {
+    JobStep::Opened => 50, JobStep::Claimed => 51, JobStep::Retargeted => 52, JobStep::Returned => 53,
+    JobStep::Done => 54, JobStep::Dead => 55, JobStep::Canceled => 56, JobStep::Superseded => 57,
 });
 codes!(side_code, side, Side, { Side::Source => 1, Side::Target => 2 });
 

@@ -1,6 +1,6 @@
 //! What readers and the writer share: the engine, the caches, and how far the state is durable.
 //!
-//! Locks: an article's head and slots are read, and put into the cache, under the read lock of its stripe; the writer
+//! Locks: an article's head, slots and jobs are read, and put into the cache, under the read lock of its stripe; the writer
 //! applies a group under the write locks of its stripes. So what is read of one article is of one moment, and the cache
 //! never keeps what the engine no longer has. Locks are held for memory work and page reads only, never for a sync.
 
@@ -22,6 +22,7 @@ use super::{envelope, keys};
 use crate::clock::Clock;
 use crate::domain::article::ArticleId;
 use crate::domain::history::BodyRef;
+use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
@@ -48,8 +49,13 @@ impl Weighter<ArticleId, Arc<ArticleState>> for Weight {
             .map(|slot| 256 + bindings(&slot.translations))
             .sum();
         let head = 1536 + 48 * state.head.manifest.0.len();
+        let jobs: usize = state
+            .jobs
+            .values()
+            .map(|job| 768 + 48 * (job.wanted.len() + job.given_up.len()))
+            .sum();
         let text = state.head.title.content.text().len() + state.head.lead.content.text().len();
-        (slots + head + text) as u64
+        (slots + head + jobs + text) as u64
     }
 }
 
@@ -244,10 +250,22 @@ impl Core {
                 Ok(ControlFlow::Continue(()))
             },
         )?;
+        let mut jobs = Jobs::new();
+        let from = keys::jobs(id);
+        self.scan(
+            &from,
+            &keys::above(&from),
+            Direction::Forward,
+            |key, stamp, payload| {
+                let job = codec::decode_job(&payload, stamp).map_err(corrupt(key))?;
+                jobs.insert(job.id.key.clone(), Arc::new(job));
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
         let state = Arc::new(ArticleState {
             head: Arc::new(head),
             slots,
-            jobs: crate::domain::job::Jobs::new(),
+            jobs,
         });
         self.articles.insert(id.clone(), state.clone());
         Ok(Some(state))

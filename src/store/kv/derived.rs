@@ -1,10 +1,10 @@
 //! What is derived from articles and kept beside them: who holds an alias, where an article stands in the indexes, when
-//! its embargo ends, how its translations stand, and how much there is by language.
+//! its embargo ends, how its translations stand, where its jobs stand in their queues, and how much there is by language.
 //!
 //! The writer keeps it in the batch of the entities that it comes from, `recovery` makes it for stores that were written
 //! without it, `verify` proves it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::envelope::Sealed;
 use super::{codec, keys};
-use crate::domain::access::embargo_end;
+use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, Head};
 use crate::domain::freshness::Overall;
+use crate::domain::job::Job;
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, IndexRow, Standing};
 use crate::domain::time::Stamp;
@@ -62,7 +63,59 @@ pub(super) fn all(state: &ArticleState) -> Vec<Write> {
     rows.chain(holders)
         .chain(timer_key(&state.head).map(|key| Write::Put(key, Sealed::plain(&[]).stamped(stamp))))
         .chain(writes(None, Some(state), stamp))
+        .chain(queue_writes(&queue_changes(None, Some(state)), stamp))
         .collect()
+}
+
+/// The key of a job in its queue, if it is in one: while it is open and its article may be worked on.
+pub(super) fn queue_key(head: &Head, job: &Job) -> Option<Vec<u8>> {
+    let current = &head.current;
+    let is_embargoed = match current.visibility {
+        Visibility::Public => false,
+        Visibility::Embargoed => true,
+        Visibility::Withheld | Visibility::Canceled => return None,
+    };
+    if current.deleted.is_some() {
+        return None;
+    }
+    let (source, key) = (&current.metadata.language, &job.id.key);
+    let queue = keys::queue(is_embargoed, key.kind, source, &key.language);
+    Some(keys::queued(&queue, job.place()?, job.rank(), head.id.as_str()))
+}
+
+/// The entries of queues that differ between two states of an article, and whether they are there afterwards.
+pub(super) fn queue_changes(old: Option<&ArticleState>, new: Option<&ArticleState>) -> Vec<(Vec<u8>, bool)> {
+    let is_same = old.zip(new).is_some_and(|(old, new)| {
+        let mut jobs = old.jobs.values().zip(new.jobs.values());
+        Arc::ptr_eq(&old.head, &new.head)
+            && old.jobs.len() == new.jobs.len()
+            && jobs.all(|(old, new)| Arc::ptr_eq(old, new))
+    });
+    if is_same {
+        return Vec::new();
+    }
+    let entries = |state: Option<&ArticleState>| -> BTreeSet<Vec<u8>> {
+        let of = |state: &ArticleState| {
+            let jobs = state.jobs.values();
+            jobs.filter_map(|job| queue_key(&state.head, job)).collect()
+        };
+        state.map(of).unwrap_or_default()
+    };
+    let (before, after) = (entries(old), entries(new));
+    let gone = before.difference(&after).map(|key| (key.clone(), false));
+    let come = after.difference(&before).map(|key| (key.clone(), true));
+    gone.chain(come).collect()
+}
+
+/// The writes that make such changes.
+pub(super) fn queue_writes(changes: &[(Vec<u8>, bool)], stamp: Stamp) -> impl Iterator<Item = Write> {
+    changes.iter().map(move |(key, is_there)| {
+        if *is_there {
+            Write::Put(key.clone(), Sealed::plain(&[]).stamped(stamp))
+        } else {
+            Write::Remove(key.clone())
+        }
+    })
 }
 
 /// The entries about a slot: key and payload.

@@ -10,10 +10,11 @@ use super::derived::{self, Tally};
 use super::engine::Write;
 use super::envelope::Sealed;
 use super::keys;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, seal_job};
 use super::purge;
 use crate::domain::article::{Alias, ArticleId, Head};
 use crate::domain::history::BodyRef;
+use crate::domain::job::{Job, Jobs};
 use crate::domain::language::Language;
 use crate::domain::query::IndexRow;
 use crate::domain::time::{Seq, Stamp, Timestamp};
@@ -36,6 +37,8 @@ pub(super) struct Group<'a> {
     /// The holders of aliases that the group changes; `None` for one that it frees.
     aliases: HashMap<Vec<u8>, Option<ArticleId>>,
     requests: HashSet<Vec<u8>>,
+    /// The entries of queues that the group changes, and whether they are there afterwards.
+    queued: BTreeMap<Vec<u8>, bool>,
     tally: Tally,
     /// The counts that the group changes, as they are afterwards; known when it is finished.
     pub(super) counts: Vec<(Language, Counts)>,
@@ -57,6 +60,7 @@ impl<'a> Group<'a> {
             purged: None,
             aliases: HashMap::new(),
             requests: HashSet::new(),
+            queued: BTreeMap::new(),
             tally: Tally::default(),
             counts: Vec::new(),
         }
@@ -74,21 +78,46 @@ impl<'a> Group<'a> {
         if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
             return Err(StoreError::Conflict(Conflict::Purged(prepared.batch.article)));
         }
-        let claims = self.claims(&prepared, old.as_deref())?;
-        if let Some((key, _)) = &prepared.request
-            && (self.requests.contains(key) || self.core.engine.get(key)?.is_some())
-        {
-            return Err(StoreError::Conflict(Conflict::Request));
+        let aliases = self.new_aliases(&prepared, old.as_deref())?;
+        if let Some((key, _)) = &prepared.request {
+            self.check_request(key)?;
         }
+        let replaced = match prepared.purge {
+            Some(_) => self.replaced_jobs(&prepared.batch.article)?,
+            None => Vec::new(),
+        };
+        let stamp = self.next_stamp(now);
+        self.put(prepared, old.as_deref(), aliases, replaced, stamp);
+        Ok(stamp)
+    }
+
+    /// Numbers a commit.
+    fn next_stamp(&mut self, now: Timestamp) -> Stamp {
         let time = now.max(self.last.time.saturating_add_micros(1));
-        let stamp = Stamp {
+        self.last = Stamp {
             seq: self.last.seq + 1,
             time,
         };
-        self.last = stamp;
-        self.log.commits.push((stamp.time, Vec::new()));
-        self.put(prepared, old.as_deref(), claims, stamp);
-        Ok(stamp)
+        self.last
+    }
+
+    /// A request is recorded once.
+    fn check_request(&self, key: &[u8]) -> Result<()> {
+        if self.requests.contains(key) || self.core.engine.get(key)?.is_some() {
+            return Err(StoreError::Conflict(Conflict::Request));
+        }
+        Ok(())
+    }
+
+    /// The keys of an article's replaced jobs, those of the group too.
+    fn replaced_jobs(&self, id: &ArticleId) -> Result<Vec<Vec<u8>>> {
+        let mut found = purge::replaced_jobs(self.core, id)?;
+        let prefix = keys::replaced_jobs(id);
+        found.extend(self.writes.iter().filter_map(|write| match write {
+            Write::Put(key, _) if key.starts_with(&prefix) => Some(key.clone()),
+            _ => None,
+        }));
+        Ok(found)
     }
 
     /// Writes that are no commit, such as forgetting old requests. A body is only replaced where it still is: its article
@@ -146,7 +175,7 @@ impl<'a> Group<'a> {
     }
 
     /// The keys of the aliases that the batch claims; all of them must be free.
-    fn claims(&self, prepared: &Prepared, old: Option<&ArticleState>) -> Result<Vec<Option<Vec<u8>>>> {
+    fn new_aliases(&self, prepared: &Prepared, old: Option<&ArticleState>) -> Result<Vec<Option<Vec<u8>>>> {
         let held: &[Alias] = old.map_or(&[], |old| &old.head.aliases);
         let claim = |alias: &Alias| {
             if held.contains(alias) {
@@ -175,13 +204,15 @@ impl<'a> Group<'a> {
         &mut self,
         prepared: Prepared,
         old: Option<&ArticleState>,
-        claims: Vec<Option<Vec<u8>>>,
+        new_aliases: Vec<Option<Vec<u8>>>,
+        replaced: Vec<Vec<u8>>,
         stamp: Stamp,
     ) {
         let Prepared {
             batch,
             head,
             slots,
+            jobs,
             bodies,
             segment_history,
             aliases,
@@ -190,16 +221,13 @@ impl<'a> Group<'a> {
             events,
         } = prepared;
         if let (Some((tombstone, bodies)), Some(old)) = (purge, old) {
-            self.purge(old, tombstone, bodies, stamp);
+            self.purge(old, tombstone, bodies, replaced, stamp);
         }
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for (part, body) in (0..).zip(bodies) {
-            put(
-                keys::body(crate::domain::history::BodyRef { seq: stamp.seq, part }),
-                body,
-            );
+            put(keys::body(BodyRef { seq: stamp.seq, part }), body);
         }
-        for ((_, record), key) in aliases.into_iter().zip(claims) {
+        for ((_, record), key) in aliases.into_iter().zip(new_aliases) {
             if let Some(key) = key {
                 self.aliases.insert(key.clone(), Some(batch.article.clone()));
                 put(key, record);
@@ -234,27 +262,62 @@ impl<'a> Group<'a> {
             new_slots.insert(slot.language.clone(), Arc::new(slot));
         }
         if let Some(head) = new_head.filter(|_| batch.purge.is_none()) {
+            let old_jobs = old.map(|old| old.jobs.clone()).unwrap_or_default();
             let new = ArticleState {
                 head,
                 slots: new_slots,
-                jobs: crate::domain::job::Jobs::new(),
+                jobs: self.put_jobs(old_jobs, batch.jobs.into_iter().zip(jobs), stamp),
             };
-            self.writes.extend(derived::writes(old, Some(&new), stamp));
-            self.tally.change(old, Some(&new));
+            self.derive(old, Some(&new), stamp);
             self.articles.insert(batch.article, Some(Arc::new(new)));
         }
-        if let Some((_, logged)) = self.log.commits.last_mut() {
-            *logged = events;
+        self.log.commits.push((stamp.time, events));
+    }
+
+    /// Stores jobs of an article in order. One that takes the place of another keeps that aside.
+    fn put_jobs(
+        &mut self,
+        mut stored: Jobs,
+        jobs: impl Iterator<Item = (Job, Sealed)>,
+        stamp: Stamp,
+    ) -> Jobs {
+        for (mut job, record) in jobs {
+            job.resolve(stamp);
+            let last = stored.get(&job.id.key);
+            if let Some(last) = last.filter(|last| last.id.number != job.id.number) {
+                let kept = seal_job(last).stamped(last.changed);
+                self.writes.push(Write::Put(keys::replaced_job(&last.id), kept));
+            }
+            let key = keys::job(&job.id.article, &job.id.key);
+            self.writes.push(Write::Put(key, record.stamped(stamp)));
+            stored.insert(job.id.key.clone(), Arc::new(job));
         }
+        stored
+    }
+
+    /// Brings what is derived from an article from one state to the next.
+    fn derive(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>, stamp: Stamp) {
+        self.writes.extend(derived::writes(old, new, stamp));
+        let queued = derived::queue_changes(old, new);
+        self.writes.extend(derived::queue_writes(&queued, stamp));
+        self.queued.extend(queued);
+        self.tally.change(old, new);
     }
 }
 
 impl Group<'_> {
     /// Removes an article with all that belongs to it.
-    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, bodies: Vec<BodyRef>, stamp: Stamp) {
+    fn purge(
+        &mut self,
+        old: &ArticleState,
+        tombstone: Sealed,
+        bodies: Vec<BodyRef>,
+        replaced: Vec<Vec<u8>>,
+        stamp: Stamp,
+    ) {
         self.writes.extend(purge::removals(old, &bodies));
-        self.writes.extend(derived::writes(Some(old), None, stamp));
-        self.tally.change(Some(old), None);
+        self.writes.extend(replaced.into_iter().map(Write::Remove));
+        self.derive(Some(old), None, stamp);
         for alias in &old.head.aliases {
             let key = keys::alias(alias);
             self.aliases.insert(key.clone(), None);
@@ -327,7 +390,16 @@ fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
                     )));
                 }
             }
-            Expect::Job(..) => unimplemented!(),
+            Expect::Job(key, version) => {
+                let found = state.and_then(|state| state.jobs.get(key)).map(|job| job.version);
+                if found != *version {
+                    let language = key.language.as_str().to_owned();
+                    return Err(StoreError::Conflict(Conflict::Slot(
+                        batch.article.clone(),
+                        language,
+                    )));
+                }
+            }
             Expect::Slots(versions) => {
                 let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
                 let found: BTreeMap<_, _> = state

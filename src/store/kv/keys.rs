@@ -7,9 +7,14 @@
 //! e  instant:8 article-id                              the timer of an embargo that ends at the instant
 //! h  article-id                                        the head of an article
 //! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
+//! j  article-id 00 language 00 kind:1                  the newest translation job of its key
+//! k  article-id 00 language 00 kind:1 number:4         an ended job that a newer one has replaced
 //! l  first-seq:8                                       the change log, one record a group
 //! m  name                                              what is known of the store itself
+//! n  policy-id                                         a translation policy
 //! p  article-id                                        the segment history of an article
+//! q  embargoed:1 kind:1 source 00 target 00 class:1 [from:8] rank:8 article-id    an open job that may be claimed; class 0
+//!                                                      now, 1 from an instant on
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
 //! t  language 00 article-id                            how the active translation stands at the head
@@ -17,7 +22,7 @@
 //! x  article-id                                        the tombstone of a purged article
 //! ```
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
-//! at the end of its range (b, i, l) or belongs to the one article (h, s, t), because the engine's cost is by the leaf
+//! at the end of its range (b, i, l) or belongs to the one article (h, j, k, s, t), because the engine's cost is by the leaf
 //! touched. Translations that hold, which is what is mostly written, have no entry under w.
 
 use sha2::{Digest, Sha256};
@@ -29,6 +34,13 @@ use crate::domain::language::Language;
 use crate::domain::query::{Axis, Position};
 use crate::domain::request::RequestKey;
 use crate::domain::time::{Seq, Timestamp};
+
+mod jobs;
+
+pub(super) use jobs::{
+    Queued, due, job, jobs, policy, queue, queued, queued_of, queues, ready, replaced_job, replaced_jobs,
+    waiting,
+};
 
 /// A key that is greater than all of a prefix: no key holds 0xFF after its prefix but in binary parts, which are shorter.
 const ABOVE: [u8; 64] = [0xFF; 64];
@@ -303,6 +315,7 @@ pub(super) fn readable(key: &[u8]) -> String {
             Some((language, id)) => format!("work {language} {id}"),
             None => format!("work {}", hex(key)),
         },
+        Some((b'j' | b'k' | b'n' | b'q', _)) => jobs::readable(key),
         Some((b'a', digest)) => format!("alias {}", hex(digest)),
         Some((b'r', request)) => match request.split_at_checked(8) {
             Some((caller, id)) => format!("request {}/{}", hex(caller), hex(id)),

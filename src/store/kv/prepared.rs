@@ -7,8 +7,14 @@ use super::envelope::Sealed;
 use super::keys;
 use crate::domain::article::Alias;
 use crate::domain::history::BodyRef;
+use crate::domain::job::Job;
 use crate::domain::query::Axis;
 use crate::store::Batch;
+
+/// A job's record. It is mostly hashes.
+pub(super) fn seal_job(job: &Job) -> Sealed {
+    Sealed::plain(&codec::encode_job(job))
+}
 
 /// A batch with its records sealed.
 pub(super) struct Prepared {
@@ -18,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) head: Option<(Sealed, [(Axis, Sealed); 4])>,
     /// Slots, in the order of the batch.
     pub(super) slots: Vec<Sealed>,
+    /// Jobs, in the order of the batch.
+    pub(super) jobs: Vec<Sealed>,
     /// Bodies, in the order of the batch.
     pub(super) bodies: Vec<Sealed>,
     /// The segment history.
@@ -49,6 +57,7 @@ impl Prepared {
                 .iter()
                 .map(|slot| Sealed::plain(&codec::encode_slot(slot)))
                 .collect(),
+            jobs: batch.jobs.iter().map(seal_job).collect(),
             bodies: batch
                 .bodies
                 .iter()
@@ -78,6 +87,7 @@ impl Prepared {
         let records = self
             .slots
             .iter()
+            .chain(&self.jobs)
             .chain(&self.bodies)
             .chain(&self.segment_history)
             .map(Sealed::len);

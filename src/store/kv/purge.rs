@@ -39,20 +39,37 @@ pub(super) fn bodies_of(core: &Core, state: &ArticleState) -> Result<Vec<BodyRef
     Ok(bodies.into_iter().collect())
 }
 
-/// What to remove of an article but its aliases and what is derived from its slots.
+/// What to remove of an article but its aliases, its replaced jobs and what is derived from its slots and jobs.
 pub(super) fn removals(state: &ArticleState, bodies: &[BodyRef]) -> Vec<Write> {
     let head = &state.head;
     let rows = Axis::ALL.map(|axis| derived::index_key(head, axis));
     let slots = state.slots.keys().map(|language| keys::slot(&head.id, language));
+    let jobs = state.jobs.keys().map(|key| keys::job(&head.id, key));
     bodies
         .iter()
         .map(|body| keys::body(*body))
         .chain(rows)
         .chain(slots)
+        .chain(jobs)
         .chain(derived::timer_key(head))
         .chain([keys::segment_history(&head.id), keys::head(&head.id)])
         .map(Write::Remove)
         .collect()
+}
+
+/// The keys of the ended jobs of an article that newer ones have replaced.
+pub(super) fn replaced_jobs(core: &Core, id: &ArticleId) -> Result<Vec<Vec<u8>>> {
+    let prefix = keys::replaced_jobs(id);
+    let mut found = Vec::new();
+    core.engine.scan(
+        prefix.as_slice()..=&keys::above(&prefix),
+        Direction::Forward,
+        &mut |key, _| {
+            found.push(key.to_vec());
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(found)
 }
 
 /// Goes back from the newest version: each knows the one before it.

@@ -129,7 +129,8 @@ impl Walk<'_> {
     }
 
     fn below(&mut self, state: &ArticleState, start: VersionRef) -> Result<Option<VersionRef>> {
-        let named = named(state.slots.values().map(|slot| &**slot));
+        let slots = state.slots.values().map(|slot| &**slot);
+        let named = named(slots, state.jobs.values().map(|job| &**job));
         let mut newer = start;
         let mut body = self.core.stored_body(start.body())?;
         while let Some(version) = body.history().earlier.first().copied() {

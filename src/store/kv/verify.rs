@@ -2,6 +2,7 @@
 //! caches, so in a store that is written meanwhile something may seem wrong that was only on its way; then everything
 //! is read again, and what was seen twice is reported. Memory is bounded: what belongs together is looked up, not kept.
 
+mod jobs;
 mod kept;
 
 use std::ops::ControlFlow;
@@ -16,7 +17,7 @@ use super::engine::Direction;
 use super::group::holder_of;
 use super::{envelope, keys, purge};
 use crate::domain::article::{ArticleId, Head};
-use crate::domain::change::Event;
+use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
 use crate::domain::history::{BodyRef, VersionRef};
 use crate::domain::query::{Axis, IndexRow};
@@ -91,6 +92,10 @@ impl<'a> Check<'a> {
         self.bodies()?;
         self.standings()?;
         self.work()?;
+        self.jobs()?;
+        self.replaced_jobs()?;
+        self.queued_jobs()?;
+        self.policies()?;
         self.counts()?;
         self.log()?;
         Ok(self.findings)
@@ -430,10 +435,15 @@ impl Check<'_> {
             return Ok(());
         }
         let head = keys::head(&event.article);
-        let slot = event
-            .language
-            .as_ref()
-            .map(|language| keys::slot(&event.article, language));
+        let slot = match (&event.language, &event.kind) {
+            (Some(language), Kind::Job { kind, number, .. }) => {
+                self.job_event(&event.article, language, *kind, *number, seq)?;
+                None
+            }
+            (language, _) => language
+                .as_ref()
+                .map(|language| keys::slot(&event.article, language)),
+        };
         for key in std::iter::once(head).chain(slot) {
             if self.core.engine.get(&key)?.is_none() {
                 self.report(

@@ -10,11 +10,12 @@ use article_store::domain::article::{
 use article_store::domain::attach::{
     Attach, BodyTexts, Decision, Material, Target, TargetText, TargetTexts, fit, plan, provenance,
 };
-use article_store::domain::change::{Event, Kind};
+use article_store::domain::change::{Event, JobStep, Kind};
 use article_store::domain::date::ArticleDate;
 use article_store::domain::etag::Etag;
 use article_store::domain::history::History;
 use article_store::domain::ids::{RequestId, SegmentId};
+use article_store::domain::job::{self, Grant, Job, JobId, JobKey, JobKind, LeaseToken, Order, Priority};
 use article_store::domain::language::Language;
 use article_store::domain::provenance::{Actor, Agent, AgentKind};
 use article_store::domain::request::{Outcome, RequestKey, RequestRecord};
@@ -352,10 +353,88 @@ pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
         stamp: Stamp::PENDING,
         article: batch.article.clone(),
         translation: None,
+        jobs: Vec::new(),
         outcome: Outcome::Created,
     };
     Batch {
         request: Some(request),
         ..batch
+    }
+}
+
+/// Jobs of a kind into a language.
+pub(crate) fn key(tag: &str, kind: JobKind) -> JobKey {
+    JobKey {
+        language: language(tag),
+        kind,
+    }
+}
+
+pub(crate) fn job_id(article: &str, tag: &str, kind: JobKind, number: u32) -> JobId {
+    JobId {
+        article: id(article),
+        key: key(tag, kind),
+        number,
+    }
+}
+
+/// The article as the rules of jobs see it.
+pub(crate) fn work(state: &ArticleState) -> job::Article<'_> {
+    job::Article {
+        head: &state.head,
+        slots: &state.slots,
+        jobs: &state.jobs,
+    }
+}
+
+/// What is asked of a job that has nothing special.
+pub(crate) fn order() -> Order {
+    Order {
+        priority: Priority::DEFAULT,
+        not_before: None,
+        deadline: None,
+        max_attempts: 3,
+        policy: None,
+        principal: "desk".into(),
+    }
+}
+
+/// The next job of a key, which wants what there is to do.
+pub(crate) fn opened(state: &ArticleState, key: &JobKey, order: Order) -> Job {
+    let last = state.jobs.get(key).map(|job| &**job);
+    let wanted = work(state).wanted(key);
+    Job::open(
+        &state.head.id,
+        key.clone(),
+        last,
+        state.head.revision(),
+        wanted,
+        order,
+    )
+}
+
+/// A lease of some seconds whose token is a number.
+pub(crate) fn grant(number: u128, seconds: i64) -> Grant {
+    Grant {
+        token: LeaseToken(number.to_be_bytes()),
+        worker: format!("worker {number}"),
+        lease_micros: seconds * 1_000_000,
+    }
+}
+
+/// Stores new states of jobs, on the jobs that were seen.
+pub(crate) fn put_jobs(state: &ArticleState, jobs: Vec<(Job, JobStep)>) -> Batch {
+    let seen = |key: &JobKey| state.jobs.get(key).map(|job| job.version);
+    Batch {
+        expect: jobs
+            .iter()
+            .map(|(job, _)| Expect::Job(job.id.key.clone(), seen(&job.id.key)))
+            .collect(),
+        events: jobs
+            .iter()
+            .map(|(job, step)| Event::about_job(&state.head, job, *step))
+            .collect(),
+        jobs: jobs.into_iter().map(|(job, _)| job).collect(),
+        ..Batch::new(state.head.id.clone())
     }
 }

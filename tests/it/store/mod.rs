@@ -34,6 +34,7 @@ mod embargoes;
 mod failure;
 mod fixtures;
 mod formats;
+mod jobs;
 mod lifecycle;
 mod lists;
 mod log;

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entity, PREFIXES};
+use super::{Entity, POLICIES, PREFIXES};
 use crate::domain::time::{Seq, Stamp};
 use crate::store::EntitySink;
 use crate::store::error::{Result, StoreError};
@@ -20,6 +20,8 @@ use crate::store::kv::engine::{Direction, Engine, Write};
 use crate::store::kv::writer::Job;
 use crate::store::kv::{envelope, keys, unavailable};
 
+/// The prefixes of the entities that may be replaced by later ones.
+const CHANGING: &[u8] = b"hsjkxpr";
 /// Records that are read while the writer stands still, at most: some milliseconds.
 const LAST_RECORDS: usize = 1_000;
 /// How often what changed is read again before the dump gives up on a reader that is slower than the writers.
@@ -43,11 +45,11 @@ impl Tracker {
         for write in writes {
             match write {
                 Write::Put(key, _) => match key.first() {
-                    Some(b'h' | b's' | b'x' | b'p' | b'r') => drop(self.changed.insert(key.clone())),
+                    Some(prefix) if CHANGING.contains(prefix) => drop(self.changed.insert(key.clone())),
                     Some(b'b') => self.erased |= *key <= keys::bodies_up_to(last),
                     _ => {}
                 },
-                // Requests are forgotten in time; a dump may still know them.
+                // Requests and replaced jobs are forgotten in time; a dump may still know them.
                 Write::Remove(key) => self.erased |= matches!(key.first(), Some(b'h' | b's' | b'p' | b'b')),
             }
         }
@@ -209,6 +211,7 @@ impl Dump<'_> {
                     entities.extend(read(core, &key)?);
                 }
                 let all = (usize::MAX, usize::MAX);
+                entities.extend(read_all(&*core.engine, POLICIES)?);
                 entities.extend(read_on(&*core.engine, &mut bodies, b'b', all)?);
                 entities.extend(read_on(&*core.engine, &mut log, b'l', all)?);
                 Ok((last, entities))

@@ -67,6 +67,8 @@ impl Loader {
         if let Some(state) = self.core.load(&article)? {
             let bodies = purge::bodies_of(&self.core, &state)?;
             writes = purge::removals(&state, &bodies);
+            let replaced = purge::replaced_jobs(&self.core, &article)?;
+            writes.extend(replaced.into_iter().map(Write::Remove));
             self.core.articles.remove(&article);
         }
         writes.push(Write::Put(key, record));

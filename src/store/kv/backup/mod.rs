@@ -114,7 +114,10 @@ pub enum BackupError {
 pub struct Entity(records::Entity);
 
 /// The prefixes whose records are entities. Bodies and log come last: what is written meanwhile is at their ends.
-const PREFIXES: [u8; 7] = *b"hsxprbl";
+const PREFIXES: [u8; 9] = *b"hsjkxprbl";
+/// The prefix of the policies, which are entities too: few, and the only ones that may be removed for good at any time.
+/// So they are read when all else was, while the writer stands still.
+const POLICIES: u8 = b'n';
 
 impl Entity {
     /// The entity in a record of the engine.
@@ -126,6 +129,9 @@ impl Entity {
             Some(b'x') => Kind::Tombstone(codec::message(payload)?),
             Some(b'r') => Kind::Request(codec::message(payload)?),
             Some(b'l') => Kind::Log(codec::message(payload)?),
+            Some(b'j') => Kind::Job(codec::message(payload)?),
+            Some(b'k') => Kind::ReplacedJob(codec::message(payload)?),
+            Some(b'n') => Kind::Policy(codec::message(payload)?),
             Some(b'p') => {
                 let unreadable = || Malformed("its key cannot be read".into());
                 Kind::SegmentHistory(records::SegmentHistoryOf {
@@ -187,6 +193,21 @@ impl Entity {
                 let request = codec::decode_request(&payload, stamp)?;
                 (keys::request(&request.key), Sealed::new(&payload))
             }
+            Kind::Job(job) => {
+                let payload = job.encode_to_vec();
+                let job = codec::decode_job(&payload, stamp)?;
+                (keys::job(&job.id.article, &job.id.key), Sealed::plain(&payload))
+            }
+            Kind::ReplacedJob(job) => {
+                let payload = job.encode_to_vec();
+                let job = codec::decode_job(&payload, stamp)?;
+                (keys::replaced_job(&job.id), Sealed::plain(&payload))
+            }
+            Kind::Policy(policy) => {
+                let payload = policy.encode_to_vec();
+                let policy = codec::decode_policy(&payload)?;
+                (keys::policy(&policy.id), Sealed::new(&payload))
+            }
             Kind::Log(group) => {
                 let payload = group.encode_to_vec();
                 let group = Group::decode(&payload)?;
@@ -209,6 +230,9 @@ impl Entity {
             Some(Kind::SegmentHistory(_)) => "segment_histories",
             Some(Kind::Request(_)) => "requests",
             Some(Kind::Log(_)) => "log_groups",
+            Some(Kind::Job(_)) => "jobs",
+            Some(Kind::ReplacedJob(_)) => "replaced_jobs",
+            Some(Kind::Policy(_)) => "policies",
             None => "nothing",
         }
     }

@@ -15,6 +15,7 @@ pub(in crate::store::kv) fn encode_request(request: &RequestRecord) -> Vec<u8> {
             .unwrap_or_default(),
         translation: translation.map(|(_, id)| id.0).unwrap_or_default(),
         outcome: outcome_code(request.outcome),
+        jobs: request.jobs.iter().map(ToString::to_string).collect(),
     }
     .encode_to_vec()
 }
@@ -36,7 +37,11 @@ pub(in crate::store::kv) fn decode_request(payload: &[u8], own: Stamp) -> Result
                 TranslationId(record.translation),
             )
         }),
-        jobs: Vec::new(),
+        jobs: record
+            .jobs
+            .iter()
+            .map(|id| JobId::parse(id).map_err(|e| Malformed(e.0)))
+            .collect::<Result<_>>()?,
         outcome: outcome(record.outcome)?,
     })
 }
@@ -127,7 +132,7 @@ fn event_kind(kind: &Kind) -> u32 {
         Kind::TranslationReviewed(_) => 30,
         Kind::TranslationRejected(_) => 31,
         Kind::TranslationAcknowledged(_) => 32,
-        Kind::Job { .. } => unimplemented!(),
+        Kind::Job { step, .. } => job_step_code(*step),
     }
 }
 
@@ -177,6 +182,13 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
             }),
             _ => None,
         },
+        job: match &event.kind {
+            Kind::Job { kind, number, .. } => Some(rec::JobOf {
+                kind: job_kind_code(*kind),
+                number: *number,
+            }),
+            _ => None,
+        },
     };
     rec::Events {
         events: events.iter().map(event).collect(),
@@ -210,7 +222,14 @@ fn event(record: rec::Event) -> Result<Event> {
         30 => Kind::TranslationReviewed(some(translation, "translation")?),
         31 => Kind::TranslationRejected(some(translation, "translation")?),
         32 => Kind::TranslationAcknowledged(some(translation, "translation")?),
-        _ => return Err(malformed("event kind")),
+        code => {
+            let job = some(record.job, "event kind")?;
+            Kind::Job {
+                step: job_step(code)?,
+                kind: job_kind(job.kind)?,
+                number: job.number,
+            }
+        }
     };
     Ok(Event {
         kind,

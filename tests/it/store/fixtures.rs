@@ -347,7 +347,6 @@ pub(crate) fn request_key(number: u64) -> RequestKey {
 /// The batch with a request to record.
 pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
     let request = RequestRecord {
-        jobs: Vec::new(),
         key: request_key(number),
         digest: [7; 32],
         stamp: Stamp::PENDING,

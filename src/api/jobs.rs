@@ -10,13 +10,12 @@ use super::convert::{self, Fields};
 use super::render::job as render;
 use super::{Limits, call, error, page_token};
 use crate::clock::Clock;
-use crate::domain::access::Shown;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
 use crate::service::completion::Completion;
 use crate::service::jobs::JobFilter;
 use crate::service::leases::{FailedAttempt, Fence};
-use crate::service::{Call, Error, Service};
+use crate::service::{Call, Service};
 
 /// The handlers.
 pub struct Jobs {
@@ -74,8 +73,7 @@ impl TranslationJobService for Jobs {
         let (requested, next) = match request.selection {
             None => {
                 fields.wrong("selection", "is required: articles or query");
-                fields.status(None::<()>)?;
-                return Err(error::status(Error::internal("a wrong field was accepted")));
+                return fields.status(None);
             }
             Some(Selection::Articles(selection)) => {
                 if !token.is_empty() {
@@ -90,15 +88,7 @@ impl TranslationJobService for Jobs {
                 convert::no_page(&query)
                     .into_iter()
                     .for_each(|wrong| fields.wrong(wrong.field, wrong.description));
-                let hidden = if query.show_hidden {
-                    call.scopes
-                } else {
-                    Default::default()
-                };
-                let shown = Shown {
-                    deleted: query.show_deleted,
-                    hidden,
-                };
+                let shown = self.limits.shown(query.show_deleted, query.show_hidden)?;
                 let query = convert::query(&query, shown, self.clock.now(), &mut fields);
                 let (query, wanted) = fields.status(query.zip(wanted))?;
                 let after = page_token::decode("page_token", &token, &bound)?;

@@ -254,7 +254,8 @@ pub(in crate::api) fn claim(
 ) -> JobClaim {
     fields.limited("pairs", request.pairs.len(), MAX_CLAIM);
     fields.limited("job_ids", request.job_ids.len(), MAX_CLAIM);
-    if !request.job_ids.is_empty() && !(request.pairs.is_empty() && request.kinds.is_empty()) {
+    let names_others = !request.pairs.is_empty() || !request.kinds.is_empty();
+    if !request.job_ids.is_empty() && names_others {
         fields.wrong("job_ids", "does not go together with pairs or kinds");
     }
     let max = match usize::try_from(request.max_jobs) {

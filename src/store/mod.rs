@@ -381,7 +381,7 @@ pub trait Store: Send + Sync + 'static {
     /// Follows the durable state.
     fn durable(&self) -> watch::Receiver<Durable>;
 
-    /// Forgets requests that were recorded before a time, a bounded number of commits at a time.
+    /// Forgets requests that were recorded, and ended jobs that were replaced, before a time, a bounded number of commits at a time.
     /// Answers whether there may be more.
     async fn expire_requests(&self, before: Timestamp) -> Result<bool>;
 

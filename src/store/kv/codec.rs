@@ -39,7 +39,7 @@ mod log;
 mod quality;
 mod translation;
 
-pub(super) use job::{decode_job, decode_policy, encode_job};
+pub(super) use job::{decode_job, decode_policy, encode_job, encode_policy};
 pub(super) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
     encode_events, encode_index_row, encode_request, encode_standing,

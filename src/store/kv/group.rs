@@ -21,6 +21,8 @@ use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::{ArticleState, Batch, Counts, Expect};
 
+mod claim;
+
 /// A group under construction.
 pub(super) struct Group<'a> {
     core: &'a Core,

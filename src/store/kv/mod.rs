@@ -15,19 +15,21 @@ use tokio::task;
 use crate::clock::Clock;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
 use crate::domain::history::BodyRef;
+use crate::domain::job::{self, ClaimQuery, JobKey};
 use crate::domain::language::Language;
+use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::Retention;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Counts, Durable, EntitySink, Expect, Page,
-    Standings, Store, StoreStatus, Sweep,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Conflict, Counts, Durable,
+    EntitySink, Expect, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
-use self::engine::Engine;
+use self::engine::{Engine, Write};
 use self::prepared::Prepared;
 use self::recovery::Identity;
 use self::writer::Job;
@@ -41,11 +43,13 @@ pub mod engine;
 mod engine_tests;
 mod envelope;
 mod group;
+mod jobs;
 mod keys;
 mod lists;
 pub mod memory;
 mod prepared;
 mod purge;
+mod queue;
 mod records;
 mod recovery;
 mod retention;
@@ -415,36 +419,77 @@ impl Store for KvStore {
         Ok(if step.done { Sweep::Done } else { Sweep::Going })
     }
 
-    async fn claim(&self, _claim: crate::store::Claim) -> Result<crate::store::Claimed> {
-        unimplemented!()
+    async fn claim(&self, claim: Claim) -> Result<Claimed> {
+        self.core.check_open()?;
+        loop {
+            let generation = self.core.durable.borrow().generation;
+            let task = claim.clone();
+            let (claimed, stamp) = self.ask(|reply| Job::Claim(Box::new(task), reply)).await?;
+            // What was leased is durable. Nothing may be left because of another claim that is not yet.
+            let applied = self.core.applied.load(Ordering::Acquire);
+            if stamp.is_some() || self.is_durable(applied, generation).await? {
+                return Ok(claimed);
+            }
+        }
     }
 
-    async fn next_claimable(&self, _query: &crate::domain::job::ClaimQuery) -> Result<Option<Timestamp>> {
-        unimplemented!()
+    async fn next_claimable(&self, query: &ClaimQuery) -> Result<Option<Timestamp>> {
+        self.durably(|| async {
+            let query = query.clone();
+            self.blocking(move |core| {
+                let next = queue::next_claimable(core, &query)?;
+                Ok((next, core.applied.load(Ordering::Acquire)))
+            })
+            .await
+        })
+        .await
     }
 
-    async fn jobs(
-        &self,
-        _after: Option<&(ArticleId, crate::domain::job::JobKey)>,
-        _limit: usize,
-    ) -> Result<Vec<Arc<crate::domain::job::Job>>> {
-        unimplemented!()
+    async fn jobs(&self, after: Option<&(ArticleId, JobKey)>, limit: usize) -> Result<Vec<Arc<job::Job>>> {
+        self.durably(|| async {
+            let after = after.cloned();
+            self.blocking(move |core| {
+                let jobs = jobs::after(core, after.as_ref(), limit)?;
+                let seq = jobs.iter().map(|job| job.changed.seq).max().unwrap_or_default();
+                Ok((jobs, seq.max(core.absence(true))))
+            })
+            .await
+        })
+        .await
     }
 
-    async fn replaced_jobs(&self, _article: &ArticleId) -> Result<Vec<Arc<crate::domain::job::Job>>> {
-        unimplemented!()
+    async fn replaced_jobs(&self, article: &ArticleId) -> Result<Vec<Arc<job::Job>>> {
+        self.durably(|| async {
+            let article = article.clone();
+            self.blocking(move |core| {
+                let jobs = jobs::replaced(core, &article)?;
+                // One may have been replaced just now, which it does not say.
+                Ok((jobs, core.applied.load(Ordering::Acquire)))
+            })
+            .await
+        })
+        .await
     }
 
-    async fn policies(&self) -> Result<Vec<crate::domain::policy::TranslationPolicy>> {
-        Ok(Vec::new())
+    async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
+        // A policy has no commit that would say whether it is durable: all is, while the writer stands still.
+        let (reply, answer) = oneshot::channel();
+        let read = move |core: &Core, _| drop(reply.send(jobs::policies(core)));
+        self.writer
+            .send(Job::Exclusive(Box::new(read)))
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn put_policy(&self, _policy: &crate::domain::policy::TranslationPolicy) -> Result<()> {
-        unimplemented!()
+    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
+        let write = jobs::put_policy(policy);
+        self.ask(|reply| Job::Housekeeping(vec![write], reply)).await
     }
 
-    async fn delete_policy(&self, _id: &crate::domain::policy::PolicyId) -> Result<()> {
-        unimplemented!()
+    async fn delete_policy(&self, id: &PolicyId) -> Result<()> {
+        let write = Write::Remove(keys::policy(id));
+        self.ask(|reply| Job::Housekeeping(vec![write], reply)).await
     }
 
     async fn trim(&self, _floor: Seq) -> Result<Seq> {

@@ -1,4 +1,4 @@
-//! Walks over the log: changes, and requests that are old enough to forget.
+//! Walks over the log: changes, and requests and replaced jobs that are old enough to forget.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,8 @@ use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::{codec, envelope, keys, records};
 use crate::domain::article::ArticleId;
-use crate::domain::change::Commit;
+use crate::domain::change::{Commit, Event, JobStep, Kind};
+use crate::domain::job::{JobId, JobKey};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::Result;
 
@@ -75,7 +76,27 @@ pub(super) fn due_embargoes(core: &Core, now: Timestamp, limit: usize) -> Result
     Ok(due)
 }
 
-/// The removals of requests recorded before a time, following the log from where the last call stopped, and whether there
+/// The job that was replaced by one that an event opened.
+fn replaced_job(event: &Event) -> Option<JobId> {
+    let Kind::Job {
+        step: JobStep::Opened,
+        kind,
+        number,
+    } = event.kind
+    else {
+        return None;
+    };
+    Some(JobId {
+        article: event.article.clone(),
+        key: JobKey {
+            language: event.language.clone()?,
+            kind,
+        },
+        number: number.checked_sub(1).filter(|number| *number > 0)?,
+    })
+}
+
+/// The removals of requests recorded before a time, and of jobs replaced before it, following the log from where the last call stopped, and whether there
 /// may be more.
 pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
     use prost::Message;
@@ -93,8 +114,10 @@ pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Wr
         }
         seen += 1;
         last = Some(stamp);
-        let (_, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        let (events, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
         writes.extend(key.map(Write::Remove));
+        let replaced = events.iter().filter_map(replaced_job);
+        writes.extend(replaced.map(|job| Write::Remove(keys::replaced_job(&job))));
         Ok(ControlFlow::Continue(()))
     })?;
     if let Some(last) = last {

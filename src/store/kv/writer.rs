@@ -18,13 +18,15 @@ use super::group::Group;
 use super::prepared::Prepared;
 use super::recovery;
 use crate::domain::time::Stamp;
-use crate::store::Counts;
 use crate::store::error::{Result, StoreError};
+use crate::store::{Claim, Claimed, Counts};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
 /// Bytes in a group at most: the engine keeps what is not flushed in memory, about 8 MB of it does no harm.
 const MAX_GROUP_BYTES: usize = 8 << 20;
+/// What a job that is claimed takes of a group, about. Each claim of a group passes over what those before it took.
+const CLAIMED_BYTES: usize = 4 << 10;
 /// How long to leave an engine alone that could not be reopened: recovery reads much, and every call asks for it.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Batches that may wait for the writer before their tasks wait to hand them over.
@@ -37,6 +39,8 @@ pub(super) type ExclusiveWork = Box<dyn FnOnce(&Core, Stamp) + Send>;
 pub(super) enum Job {
     /// Commit a batch.
     Commit(Box<Prepared>, oneshot::Sender<Result<Stamp>>),
+    /// Lease jobs. There is a stamp if there was a commit.
+    Claim(Box<Claim>, oneshot::Sender<Result<(Claimed, Option<Stamp>)>>),
     /// Write something that is no commit.
     Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
     /// Do this while nothing is written and all that was is durable. The stamp is the last commit's.
@@ -52,6 +56,7 @@ pub(super) enum Job {
 /// Who waits for a group.
 enum Waiting {
     Commit(oneshot::Sender<Result<Stamp>>, Stamp),
+    Claim(oneshot::Sender<Result<(Claimed, Option<Stamp>)>>, Claimed, Stamp),
     Housekeeping(oneshot::Sender<Result<()>>),
 }
 
@@ -60,6 +65,9 @@ impl Waiting {
     fn answer(self, result: Result<()>) {
         match self {
             Self::Commit(reply, stamp) => drop(reply.send(result.map(|()| stamp))),
+            Self::Claim(reply, claimed, stamp) => {
+                drop(reply.send(result.map(|()| (claimed, Some(stamp)))));
+            }
             Self::Housekeeping(reply) => drop(reply.send(result)),
         }
     }
@@ -310,9 +318,11 @@ impl Writer {
                 Job::Recover => {}
                 Job::Compact(reply) => self.begin_compaction(reply),
                 job => {
-                    if let Job::Commit(prepared, _) = &job {
-                        bytes += prepared.bytes();
-                    }
+                    bytes += match &job {
+                        Job::Commit(prepared, _) => prepared.bytes(),
+                        Job::Claim(claim, _) => claim.grants.len() * CLAIMED_BYTES,
+                        _ => 0,
+                    };
                     jobs.push(job);
                 }
             }
@@ -340,12 +350,17 @@ impl Writer {
         let now = self.core.clock.now();
         let mut group = Group::after(&self.core, self.last);
         let mut waiting = Vec::with_capacity(jobs.len());
-        let mut refused = Vec::new();
+        // What stood in the way may be a batch of this group: whoever is refused must be able to read it.
+        let mut refused: Vec<Box<dyn FnOnce()>> = Vec::new();
         for job in jobs {
             match job {
                 Job::Commit(prepared, reply) => match group.add(*prepared, now) {
                     Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
-                    Err(error) => refused.push((reply, error)),
+                    Err(error) => refused.push(Box::new(move || drop(reply.send(Err(error))))),
+                },
+                Job::Claim(claim, reply) => match group.claim(*claim, now) {
+                    Ok((claimed, Some(stamp))) => waiting.push(Waiting::Claim(reply, claimed, stamp)),
+                    nothing => refused.push(Box::new(move || drop(reply.send(nothing)))),
                 },
                 Job::Housekeeping(writes, reply) => match group.add_housekeeping(writes) {
                     Ok(()) => waiting.push(Waiting::Housekeeping(reply)),
@@ -354,18 +369,12 @@ impl Writer {
                 Job::Exclusive(_) | Job::Compact(_) | Job::Recover | Job::Close(_) => {}
             }
         }
-        // What stood in the way may be a batch of this group: whoever is refused must be able to read it.
-        let refuse_all = |refused: Vec<(oneshot::Sender<Result<Stamp>>, StoreError)>| {
-            refused
-                .into_iter()
-                .for_each(|(reply, error)| drop(reply.send(Err(error))));
-        };
         if waiting.is_empty() {
-            return refuse_all(refused);
+            return refused.into_iter().for_each(|refuse| refuse());
         }
         let last = group.last();
         let applied = self.apply(group);
-        refuse_all(refused);
+        refused.into_iter().for_each(|refuse| refuse());
         match applied {
             Ok(()) => {
                 self.last = last;
@@ -499,6 +508,7 @@ impl Writer {
 fn refuse(job: Job, error: &StoreError) {
     match job {
         Job::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
+        Job::Claim(_, reply) => drop(reply.send(Err(error.clone()))),
         Job::Housekeeping(_, reply) | Job::Compact(reply) | Job::Close(reply) => {
             drop(reply.send(Err(error.clone())));
         }

@@ -19,7 +19,7 @@ use super::fixtures::*;
 /// The memory engine as a disk that forgets, when it is reopened after a failure, what was not synced. Syncs can be held
 /// up, and reopening can be refused.
 #[derive(Clone, Default)]
-struct Disk(Arc<Inner>);
+pub(crate) struct Disk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -42,18 +42,18 @@ struct State {
 
 impl Disk {
     /// Holds up syncs from now on.
-    fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.0.state.lock().held = true;
     }
 
     /// Lets them go on.
-    fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.state.lock().held = false;
         self.0.changed.notify_all();
     }
 
     /// Whether a sync is held up.
-    fn is_syncing(&self) -> bool {
+    pub(crate) fn is_syncing(&self) -> bool {
         self.0.state.lock().waiting > 0
     }
 
@@ -68,7 +68,7 @@ impl Disk {
     }
 
     /// Log records, one a group.
-    fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         let mut groups = 0;
         let mut count = |_: &[u8], _: &[u8]| {
             groups += 1;
@@ -82,11 +82,11 @@ impl Disk {
         self.0.state.lock().reopened
     }
 
-    fn fail_next_sync(&self) {
+    pub(crate) fn fail_next_sync(&self) {
         self.0.memory.fail_next_sync();
     }
 
-    fn store(&self) -> Arc<KvStore> {
+    pub(crate) fn store(&self) -> Arc<KvStore> {
         Arc::new(KvStore::open(self.clone(), Arc::new(SystemClock), 1 << 20).unwrap())
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use article_store::domain::access::Visibility;
-use article_store::domain::article::ArticleId;
 use article_store::domain::change::{JobStep, Kind};
 use article_store::domain::ids::TranslationId;
 use article_store::domain::job::{

@@ -22,6 +22,7 @@ macro_rules! on_every_engine {
 
 mod backup;
 mod bench;
+mod claims;
 mod commits;
 mod compaction;
 #[expect(

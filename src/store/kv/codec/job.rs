@@ -11,7 +11,7 @@ fn wanted_record(wanted: &Wanted) -> rec::Wanted {
     }
 }
 
-fn wanted(record: rec::Wanted) -> Result<Wanted> {
+fn wanted(record: &rec::Wanted) -> Result<Wanted> {
     Ok(Wanted {
         segment: segment_id(record.number),
         hash: hash(&record.hash)?,
@@ -123,7 +123,7 @@ pub(in crate::store::kv) fn encode_job(job: &Job) -> Vec<u8> {
 
 pub(in crate::store::kv) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job> {
     let record: rec::Job = message(payload)?;
-    let all_wanted = |records: Vec<rec::Wanted>| records.into_iter().map(wanted).collect::<Result<_>>();
+    let all_wanted = |records: &[rec::Wanted]| records.iter().map(wanted).collect::<Result<_>>();
     Ok(Job {
         id: JobId {
             article: article_id(&record.article)?,
@@ -136,7 +136,7 @@ pub(in crate::store::kv) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job
         version: record.version,
         state: job_state(record.state)?,
         source_revision: record.source_revision,
-        wanted: all_wanted(record.wanted)?,
+        wanted: all_wanted(&record.wanted)?,
         priority: priority(record.priority)?,
         not_before: record.not_before.map(time).transpose()?,
         deadline: record.deadline.map(time).transpose()?,
@@ -150,7 +150,7 @@ pub(in crate::store::kv) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job
             .transpose()?,
         principal: record.principal,
         hidden: record.hidden,
-        given_up: all_wanted(record.given_up)?,
+        given_up: all_wanted(&record.given_up)?,
         opened: stamp(record.opened, own)?,
         changed: stamp(record.changed, own)?,
     })

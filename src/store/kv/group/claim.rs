@@ -1,0 +1,145 @@
+//! Claims: jobs are leased by the writer, who alone knows what the claims before this one have left.
+
+use std::sync::Arc;
+
+use super::Group;
+use crate::domain::article::ArticleId;
+use crate::domain::change::{Event, JobStep};
+use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState};
+use crate::domain::request::RequestRecord;
+use crate::domain::time::{Stamp, Timestamp};
+use crate::store::error::Result;
+use crate::store::kv::engine::Write;
+use crate::store::kv::envelope::Sealed;
+use crate::store::kv::prepared::seal_job;
+use crate::store::kv::queue::{self, Candidates, Queues};
+use crate::store::kv::{codec, keys};
+use crate::store::{ArticleState, Claim, Claimed};
+
+/// Jobs that a claim looks at, at most.
+const LOOKED_AT: usize = 2_000;
+
+/// A job that a claim changes, with its article before and what becomes of it.
+type Change = (Arc<ArticleState>, Job, JobStep);
+
+impl Group<'_> {
+    /// Leases jobs, and ends those without work or attempts that it meets. There is no commit where nothing changes.
+    pub(in crate::store::kv) fn claim(
+        &mut self,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<(Claimed, Option<Stamp>)> {
+        if let Some(request) = &claim.request {
+            self.check_request(&keys::request(&request.key))?;
+        }
+        let (changes, is_partial) = self.find_claimable(&claim, now)?;
+        if changes.is_empty() {
+            let jobs = Vec::new();
+            return Ok((Claimed { jobs, is_partial }, None));
+        }
+        let stamp = self.next_stamp(now);
+        let jobs = self.put_claimed(changes, claim.request, stamp);
+        Ok((Claimed { jobs, is_partial }, Some(stamp)))
+    }
+
+    /// What the claim changes, and whether it stopped looking before it found enough.
+    fn find_claimable(&self, claim: &Claim, now: Timestamp) -> Result<(Vec<Change>, bool)> {
+        let queues = Queues::new(self.core, &self.queued);
+        let mut candidates = if claim.query.ids.is_empty() {
+            queues.candidates(&claim.query, now)?
+        } else {
+            let named = queue::named(&claim.query, |id| self.current(id))?;
+            Candidates::of(queues, named)
+        };
+        let mut grants = claim.grants.iter();
+        let mut grant = grants.next();
+        let (mut changes, mut looked_at) = (Vec::new(), 0);
+        while let Some(offered) = grant {
+            if looked_at >= LOOKED_AT {
+                return Ok((changes, true));
+            }
+            let Some((article, key)) = candidates.next()? else {
+                break;
+            };
+            looked_at += 1;
+            let change = self.look_at(&article, &key, offered, now)?;
+            if matches!(change, Some((_, _, JobStep::Claimed))) {
+                grant = grants.next();
+            }
+            changes.extend(change);
+        }
+        Ok((changes, false))
+    }
+
+    fn look_at(
+        &self,
+        article: &ArticleId,
+        key: &JobKey,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<Option<Change>> {
+        let Some(state) = queue::sound(self.current(article))?.flatten() else {
+            return Ok(None);
+        };
+        let Some(job) = state.jobs.get(key) else {
+            return Ok(None);
+        };
+        let article = job::Article {
+            head: &state.head,
+            slots: &state.slots,
+            jobs: &state.jobs,
+        };
+        let (job, step) = match article.claim(job, grant, now) {
+            Found::Leased(job) => (job, JobStep::Claimed),
+            Found::Ended(job) if job.state == JobState::Dead => (job, JobStep::Dead),
+            Found::Ended(job) => (job, JobStep::Superseded),
+            Found::NotNow => return Ok(None),
+        };
+        Ok(Some((state, job, step)))
+    }
+
+    /// Writes the commit of a claim, and answers the jobs that it leases.
+    fn put_claimed(
+        &mut self,
+        changes: Vec<Change>,
+        request: Option<RequestRecord>,
+        stamp: Stamp,
+    ) -> Vec<Arc<Job>> {
+        let (mut leased, mut events) = (Vec::new(), Vec::new());
+        for (found, job, step) in changes {
+            // Another job of the article may have come before this one.
+            let current = self.articles.get(&found.head.id).cloned().flatten();
+            let old = current.unwrap_or(found);
+            let key = job.id.key.clone();
+            events.push(Event::about_job(&old.head, &job, step));
+            let record = seal_job(&job);
+            let jobs = self.put_jobs(old.jobs.clone(), std::iter::once((job, record)), stamp);
+            leased.extend(jobs.get(&key).filter(|_| step == JobStep::Claimed).cloned());
+            let new = ArticleState {
+                jobs,
+                ..(*old).clone()
+            };
+            self.derive(Some(&old), Some(&new), stamp);
+            self.articles.insert(old.head.id.clone(), Some(Arc::new(new)));
+        }
+        let recorded = request.and_then(|request| self.put_request(request, &leased, stamp));
+        self.log
+            .commits
+            .push((stamp.time, codec::encode_events(&events, recorded)));
+        leased
+    }
+
+    /// Records the request with the jobs that it leased, if there are any, and answers its key.
+    fn put_request(&mut self, request: RequestRecord, leased: &[Arc<Job>], stamp: Stamp) -> Option<Vec<u8>> {
+        let record = RequestRecord {
+            article: leased.first()?.id.article.clone(),
+            jobs: leased.iter().map(|job| job.id.clone()).collect(),
+            ..request
+        };
+        let key = keys::request(&record.key);
+        let sealed = Sealed::new(&codec::encode_request(&record));
+        self.writes.push(Write::Put(key.clone(), sealed.stamped(stamp)));
+        self.requests.insert(key.clone());
+        Some(key)
+    }
+}

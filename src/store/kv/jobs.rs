@@ -1,0 +1,69 @@
+//! Jobs in lists, and policies.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::core::{Core, corrupt};
+use super::engine::{Direction, Write};
+use super::envelope::Sealed;
+use super::{codec, keys};
+use crate::domain::article::ArticleId;
+use crate::domain::job::{Job, JobKey};
+use crate::domain::policy::TranslationPolicy;
+use crate::domain::time::Stamp;
+use crate::store::error::Result;
+
+/// The newest jobs of their keys after a place.
+pub(super) fn after(core: &Core, after: Option<&(ArticleId, JobKey)>, limit: usize) -> Result<Vec<Arc<Job>>> {
+    // A key's successor in byte order is the key with a zero byte behind it.
+    let from = after.map_or_else(
+        || b"j".to_vec(),
+        |(id, key)| [keys::job(id, key).as_slice(), &[0]].concat(),
+    );
+    read(core, &from, b"j", limit)
+}
+
+/// The ended jobs of an article that newer ones have replaced.
+pub(super) fn replaced(core: &Core, article: &ArticleId) -> Result<Vec<Arc<Job>>> {
+    let prefix = keys::replaced_jobs(article);
+    read(core, &prefix, &prefix, usize::MAX)
+}
+
+fn read(core: &Core, from: &[u8], prefix: &[u8], limit: usize) -> Result<Vec<Arc<Job>>> {
+    let mut jobs = Vec::new();
+    core.scan(
+        from,
+        &keys::above(prefix),
+        Direction::Forward,
+        |key, stamp, payload| {
+            if jobs.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            jobs.push(Arc::new(
+                codec::decode_job(&payload, stamp).map_err(corrupt(key))?,
+            ));
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(jobs)
+}
+
+/// All policies.
+pub(super) fn policies(core: &Core) -> Result<Vec<TranslationPolicy>> {
+    let mut policies = Vec::new();
+    core.scan(b"n", &keys::above(b"n"), Direction::Forward, |key, _, payload| {
+        policies.push(codec::decode_policy(&payload).map_err(corrupt(key))?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(policies)
+}
+
+/// The write that stores a policy. It belongs to no commit.
+pub(super) fn put_policy(policy: &TranslationPolicy) -> Write {
+    let stamp = Stamp {
+        time: policy.updated,
+        ..Stamp::PENDING
+    };
+    let record = Sealed::new(&codec::encode_policy(policy)).stamped(stamp);
+    Write::Put(keys::policy(&policy.id), record)
+}

@@ -391,22 +391,19 @@ pub(in crate::api) fn policy(
     let publishers = texts("policy.publishers", policy.publishers);
     let id = fields.policy_id("policy.policy_id", &policy.policy_id);
     let priority = fields.priority("policy.priority", policy.priority);
+    let max_attempts = fields.attempts("policy.max_attempts", policy.max_attempts);
+    let mut tags = |field: &str, tags: &[String]| fields.languages(field, tags, MAX_POLICY_LIST);
+    let source_languages = tags("policy.source_languages", &policy.source_languages);
+    let target_languages = tags("policy.target_languages", &policy.target_languages);
+    let kinds = fields.job_kinds("policy.kinds", &policy.kinds);
     let rule = PolicyRule {
-        source_languages: fields.languages(
-            "policy.source_languages",
-            &policy.source_languages,
-            MAX_POLICY_LIST,
-        ),
+        source_languages,
         sections,
         publishers,
-        target_languages: fields.languages(
-            "policy.target_languages",
-            &policy.target_languages,
-            MAX_POLICY_LIST,
-        ),
-        kinds: fields.job_kinds("policy.kinds", &policy.kinds),
+        target_languages,
+        kinds,
         priority: priority?,
-        max_attempts: fields.attempts("policy.max_attempts", policy.max_attempts),
+        max_attempts,
         paused: policy.paused,
     };
     id.map(|id| (id, rule))

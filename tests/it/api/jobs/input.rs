@@ -222,8 +222,8 @@ async fn requests_and_claims_name_every_wrong_field() {
             "policy.sections[0]",
             "policy.policy_id",
             "policy.priority",
-            "policy.source_languages[0]",
             "policy.max_attempts",
+            "policy.source_languages[0]",
         ],
     );
     assert_eq!(server.seq().await, seq);

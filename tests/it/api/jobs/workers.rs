@@ -249,7 +249,7 @@ async fn every_job_is_done_exactly_once() {
     let mut random = Random::new(7);
     let mut people: HashMap<(String, String), String> = HashMap::new();
     let mut deaths = 0_u64;
-    for turn in 0..number / 4 {
+    for turn in 0..number {
         let id = format!("a{}", random.below(number));
         if random.below(2) == 0 {
             let changed = format!("{} وفق بيان {turn}", TEXTS[random.below(3)]);

@@ -85,9 +85,7 @@ impl TranslationJobService for Jobs {
                 (requested.map_err(error::status)?, None)
             }
             Some(Selection::Query(query)) => {
-                convert::no_page(&query)
-                    .into_iter()
-                    .for_each(|wrong| fields.wrong(wrong.field, wrong.description));
+                convert::no_page(&query, &mut fields);
                 let shown = self.limits.shown(query.show_deleted, query.show_hidden)?;
                 let query = convert::query(&query, shown, self.clock.now(), &mut fields);
                 let (query, wanted) = fields.status(query.zip(wanted))?;

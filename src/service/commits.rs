@@ -3,12 +3,14 @@
 //! Every change of an article or of its translations goes through [`Service::commit`], so that jobs are opened,
 //! retargeted and ended in the very commit that gives reason to.
 
+use std::sync::Arc;
+
 use super::Service;
+use crate::domain::article::Head;
 use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{Article, Job, Jobs};
 use crate::domain::time::Stamp;
 use crate::store::{ArticleState, Batch, Expect, StoreError};
-use std::sync::Arc;
 
 impl Service {
     /// Commits a batch that was decided on a state, with the changes of jobs that follow from it.
@@ -63,9 +65,16 @@ impl Service {
         let touched = batch.head.is_none().then_some(languages.as_slice());
         let changed = after.follow(touched, &policies, self.clock.now());
         let head = head.clone();
-        changed
-            .into_iter()
-            .for_each(|job| batch.add_job(&head, state, job));
+        for job in changed {
+            let language = &job.id.key.language;
+            if !languages.contains(language) {
+                // What is wanted was read off this translation.
+                let slot = state.and_then(|state| state.slots.get(language));
+                let expect = Expect::Slot(language.clone(), slot.map(|slot| slot.version));
+                batch.expect.push(expect);
+            }
+            batch.add_job(&head, state, job);
+        }
         Ok(())
     }
 }
@@ -80,12 +89,7 @@ fn jobs_after(state: Option<&ArticleState>, changed: &[Job]) -> Jobs {
 
 impl Batch {
     /// Adds a job's new state, or the next job of its key, with its event; bound to the job that was found in `state`.
-    pub(super) fn add_job(
-        &mut self,
-        head: &crate::domain::article::Head,
-        state: Option<&ArticleState>,
-        job: Job,
-    ) {
+    pub(super) fn add_job(&mut self, head: &Head, state: Option<&ArticleState>, job: Job) {
         let key = &job.id.key;
         let before = self.jobs.iter().rev().find(|earlier| earlier.id.key == *key);
         let stored = state.and_then(|state| state.jobs.get(key));

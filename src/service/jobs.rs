@@ -1,5 +1,6 @@
 //! Translation jobs for those who order them: requested, read, listed, canceled, retried.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -7,7 +8,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::{Scopes, Shown, Visibility};
 use crate::domain::article::ArticleId;
-use crate::domain::job::{Article, Job, JobId, JobKey, JobState, Order};
+use crate::domain::job::{Article, Job, JobId, JobKey, JobKind, JobState, Order};
+use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
 use crate::store::{ArticleState, Batch, Budget, Expect, StoreError};
 
@@ -63,9 +65,9 @@ pub struct JobFilter {
     /// Those of this article.
     pub article: Option<ArticleId>,
     /// Those into this language.
-    pub language: Option<crate::domain::language::Language>,
+    pub language: Option<Language>,
     /// Those of this kind.
-    pub kind: Option<crate::domain::job::JobKind>,
+    pub kind: Option<JobKind>,
     /// Those in these states; empty: any.
     pub states: Vec<JobState>,
 }
@@ -284,7 +286,7 @@ impl Service {
             .collect();
         articles.dedup();
         let states = self.store.articles(&articles).await?;
-        let visible: std::collections::HashSet<_> = states
+        let visible: HashSet<_> = states
             .into_iter()
             .flatten()
             .filter(|state| scopes.reach(state.head.current.visibility))

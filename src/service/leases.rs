@@ -72,6 +72,7 @@ impl Service {
     /// Leases jobs to a worker, and waits for some if there are none.
     pub async fn claim_jobs(&self, call: &Call, claim: &JobClaim) -> Result<Vec<ClaimedWork>> {
         let end = Instant::now() + claim.wait;
+        let mut looks = 0;
         loop {
             if let Some(record) = self.earlier(call, CLAIM).await? {
                 return self.claimed_before(&record).await;
@@ -92,7 +93,8 @@ impl Service {
                 if !claimed.jobs.is_empty() {
                     return self.work(claimed.jobs).await;
                 }
-                if claimed.is_partial {
+                looks += 1;
+                if claimed.is_partial && looks < ATTEMPTS {
                     continue;
                 }
             }

@@ -1,10 +1,12 @@
 //! Jobs, leases and policies.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use prost_types::Duration as PbDuration;
 
 use super::Fields;
+use crate::domain::article::{ArticleId, MAX_FIELD};
 use crate::domain::ids::SegmentId;
 use crate::domain::job::{
     ClaimQuery, DEFAULT_ATTEMPTS, JobId, JobKey, JobKind, JobState, LeaseToken, MAX_ATTEMPTS,
@@ -12,8 +14,8 @@ use crate::domain::job::{
 };
 use crate::domain::language::Language;
 use crate::domain::policy::{MAX_POLICY_LIST, PolicyId, PolicyRule};
-use crate::domain::provenance::{Agent, Provenance, Step};
-use crate::domain::{Invalid, Violation};
+use crate::domain::provenance::{Actor, Agent, Provenance, Step};
+use crate::domain::segment::check_text;
 use crate::pb;
 use crate::service::completion::Work;
 use crate::service::jobs::JobRequest;
@@ -228,16 +230,13 @@ pub(in crate::api) fn job_request(
 }
 
 /// The articles of a request by their ids, each once.
-pub(in crate::api) fn article_ids(
-    selection: &pb::ArticleSelection,
-    fields: &mut Fields,
-) -> Vec<crate::domain::article::ArticleId> {
+pub(in crate::api) fn article_ids(selection: &pb::ArticleSelection, fields: &mut Fields) -> Vec<ArticleId> {
     let ids = &selection.article_ids;
     if ids.is_empty() {
         fields.wrong("articles.article_ids", "is required");
     }
     fields.limited("articles.article_ids", ids.len(), MAX_ARTICLES);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let named = ids.iter().take(MAX_ARTICLES).enumerate();
     named
         .filter(|(_, id)| seen.insert(id.as_str()))
@@ -305,14 +304,14 @@ fn short_text(field: &str, text: &str, limit: usize, fields: &mut Fields) -> Str
     if text.len() > limit {
         fields.wrong(field, format!("{} bytes are more than {limit}", text.len()));
     } else {
-        fields.check(field, crate::domain::segment::check_text(text));
+        fields.check(field, check_text(text));
     }
     text.to_owned()
 }
 
 /// What a worker says of a failed attempt.
 pub(in crate::api) fn failure_message(message: &str, fields: &mut Fields) -> String {
-    short_text("message", message, crate::domain::article::MAX_FIELD, fields)
+    short_text("message", message, MAX_FIELD, fields)
 }
 
 /// How long a worker wants to wait after a failure, in microseconds.
@@ -341,7 +340,7 @@ pub(in crate::api) fn work(
                 fields.check(format!("review.segment_ids[{index}]"), SegmentId::parse(id))
             });
             let ids = ids.collect();
-            let limit = crate::domain::article::MAX_FIELD;
+            let limit = MAX_FIELD;
             let comment = short_text("review.comment", &review.comment, limit, fields);
             Some((Work::Reviewed(ids), comment))
         }
@@ -364,7 +363,7 @@ pub(in crate::api) fn work_provenance(work: &Work, comment: String, agent: Agent
     };
     Provenance {
         reason: comment,
-        ..Provenance::of(step, agent, Default::default())
+        ..Provenance::of(step, agent, Actor::default())
     }
 }
 
@@ -409,15 +408,14 @@ pub(in crate::api) fn policy(
     id.map(|id| (id, rule))
 }
 
-/// What of a list query does not belong into a request for jobs.
-pub(in crate::api) fn no_page(query: &pb::ListArticlesRequest) -> Vec<Violation> {
+/// A list query without what belongs to its pages.
+pub(in crate::api) fn no_page(query: &pb::ListArticlesRequest, fields: &mut Fields) {
     let set = [
         ("view", query.view != 0),
         ("page_size", query.page_size != 0),
         ("page_token", !query.page_token.is_empty()),
     ];
-    let violations = set.into_iter().filter(|(_, is_set)| *is_set);
-    violations
-        .map(|(field, _)| Violation::new(format!("query.{field}"), Invalid::new("must not be set here").0))
-        .collect()
+    for (field, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+        fields.wrong(format!("query.{field}"), "must not be set here");
+    }
 }

@@ -1,7 +1,10 @@
 //! Jobs and policies as callers see them.
 
+use std::collections::HashSet;
+
 use super::{article, summary, time};
 use crate::domain::job::{Job, JobId, JobKind, JobState};
+use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
 use crate::pb;
 use crate::service::completion::Completed;
@@ -53,7 +56,7 @@ pub(in crate::api) fn job(snapshot: &JobSnapshot) -> pb::TranslationJob {
 pub(in crate::api) fn claimed(claimed: &ClaimedWork) -> pb::ClaimedJob {
     let mut head = article(&claimed.article);
     head.body = Vec::new();
-    let wanted: std::collections::HashSet<_> = claimed
+    let wanted: HashSet<_> = claimed
         .job
         .job
         .wanted
@@ -114,8 +117,7 @@ pub(in crate::api) fn completed(completed: &Completed) -> pb::CompleteJobRespons
 /// A policy.
 pub(in crate::api) fn policy(policy: &TranslationPolicy) -> pb::TranslationPolicy {
     let rule = &policy.rule;
-    let tags =
-        |languages: &[crate::domain::language::Language]| languages.iter().map(ToString::to_string).collect();
+    let tags = |languages: &[Language]| languages.iter().map(ToString::to_string).collect();
     pb::TranslationPolicy {
         policy_id: policy.id.to_string(),
         source_languages: tags(&rule.source_languages),

@@ -189,7 +189,11 @@ impl Service {
                 None => None,
             };
             Ok(ClaimedWork {
-                job: self.job_snapshot(job.clone()),
+                // As it was leased, however long the answer takes.
+                job: JobSnapshot {
+                    job: job.clone(),
+                    state: job.state,
+                },
                 lease,
                 article: self.snapshot(then, View::Full).await?,
                 translation,

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use article_store::clock::SystemClock;
+use article_store::clock::{Clock, SystemClock};
+use article_store::domain::article::ArticleId;
+use article_store::domain::change::JobStep;
+use article_store::domain::job::{ClaimQuery, Job, JobKind};
 use article_store::domain::time::Stamp;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::backup::{BackupError, BackupFile, BackupWriter, Loader, restore};
@@ -18,6 +21,7 @@ use article_store::store::{ArticleState, Changes, Entity, EntitySink, OpenError,
 use futures::future::join_all;
 
 use super::bench::{Bench, Kind, at, within_limit};
+use super::claims::claim;
 use super::fixtures::*;
 use super::purge::purge;
 
@@ -58,9 +62,43 @@ async fn fill(bench: &Bench) {
             if number % 3 == 0 {
                 revise_once(bench, number, "q").await;
             }
+            for tag in ["fr", "de", "fr"] {
+                open_next(bench, &article, tag).await;
+            }
         }
     }))
     .await;
+    for name in ["news", "sport", "gone"] {
+        bench
+            .store
+            .put_policy(&policy(name, &["fr", "de"]))
+            .await
+            .unwrap();
+    }
+    bench.store.delete_policy(&policy("gone", &[]).id).await.unwrap();
+    let leased = bench.store.claim(claim(&ClaimQuery::default(), 5, 3_600)).await;
+    assert_eq!(leased.unwrap().jobs.len(), 5);
+}
+
+/// Opens a job, or ends the one that is open and opens the next.
+async fn open_next(bench: &Bench, article: &ArticleId, tag: &str) {
+    let state = bench.article(article).await.unwrap();
+    let key = key(tag, JobKind::Mt);
+    let last = state.jobs.get(&key).map(|last| last.canceled(false));
+    let next = Job::open(
+        article,
+        key.clone(),
+        last.as_ref(),
+        1,
+        work(&state).wanted(&key),
+        order(),
+    );
+    let steps = last.map(|last| (last, JobStep::Canceled));
+    let steps = steps.into_iter().chain([(next, JobStep::Opened)]);
+    let mut batch = put_jobs(&state, steps.collect());
+    // The next one stands on the last one of this very batch.
+    batch.expect.truncate(1);
+    bench.store.commit(batch).await.unwrap();
 }
 
 async fn revise_once(bench: &Bench, number: u64, text: &str) {
@@ -129,12 +167,24 @@ async fn is_the_same(store: &KvStore, other: &KvStore) {
             other.segment_history(id).await.unwrap(),
             store.segment_history(id).await.unwrap()
         );
+        let replaced = store.replaced_jobs(id).await.unwrap();
+        assert_eq!(replaced.len(), 1);
+        assert_eq!(other.replaced_jobs(id).await.unwrap(), replaced);
         let aliases = &state.head.aliases;
         assert_eq!(
             other.lookup(aliases).await.unwrap(),
             store.lookup(aliases).await.unwrap()
         );
     }
+    let jobs = store.jobs(None, 1_000).await.unwrap();
+    assert_eq!(jobs.len(), 80);
+    assert_eq!(other.jobs(None, 1_000).await.unwrap(), jobs);
+    assert_eq!(other.policies().await.unwrap(), store.policies().await.unwrap());
+    let all = ClaimQuery::default();
+    assert_eq!(
+        other.next_claimable(&all).await.unwrap(),
+        store.next_claimable(&all).await.unwrap()
+    );
     for number in 0..40 {
         let key = request_key(number);
         assert_eq!(
@@ -153,11 +203,23 @@ async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
     let last = back_up(&bench.store, &file).await;
     let backup = BackupFile::verify(&file).unwrap();
     assert_eq!(backup.manifest.seq, last.seq);
-    assert_eq!(backup.manifest.counts["articles"], 40);
+    let counts = ["articles", "jobs", "replaced_jobs", "policies"].map(|kind| backup.manifest.counts[kind]);
+    assert_eq!(counts, [40, 80, 40, 2]);
     let other = restored(&file, target.path()).await;
     is_the_same(&bench.store, &other).await;
     let (status, other_status) = (bench.store.status().await.unwrap(), other.status().await.unwrap());
     assert_ne!(other_status.epoch, status.epoch, "its future is another one");
+    // Its queues are those of the store, whose leases have ended by then.
+    bench.clock.set(SystemClock.now());
+    let mut claims = Vec::new();
+    for store in [&*bench.store, &other] {
+        let claimed = store.claim(claim(&ClaimQuery::default(), 100, 60)).await.unwrap();
+        let names: Vec<_> = claimed.jobs.iter().map(|job| job.id.clone()).collect();
+        claims.push(names);
+    }
+    // All that are wanted: into German, and into French where the article was revised.
+    assert_eq!((claims[0].len(), &claims[0]), (54, &claims[1]));
+    let last = other.status().await.unwrap();
     // It goes on where the backup ended.
     let stamp = other.commit(simple(&id("new"))).await.unwrap();
     assert_eq!(stamp.seq, last.seq + 1);
@@ -187,7 +249,13 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
                     .commit(with_request(new, 1_000 + writer * 1_000_000 + round))
                     .await
                     .unwrap();
-                written.fetch_add(2, Ordering::Relaxed);
+                open_next(bench, &id(&format!("a{}", writer * 5)), "de").await;
+                let name = format!("p{writer}");
+                match round % 2 {
+                    0 => bench.store.put_policy(&policy(&name, &["fr"])).await.unwrap(),
+                    _ => bench.store.delete_policy(&policy(&name, &[]).id).await.unwrap(),
+                }
+                written.fetch_add(3, Ordering::Relaxed);
             }
         }
     }));

@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 
 use article_store::clock::SystemClock;
 use article_store::domain::article::Content;
+use article_store::domain::change::JobStep;
 use article_store::domain::history::BodyRef;
+use article_store::domain::job::{ClaimQuery, Job, JobKind};
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 use article_store::store::{Body, Conflict, Store, StoreError};
 
 use super::bench::{article, sled_config, within_limit};
+use super::claims::claim;
 use super::fixtures::*;
 
 /// Names the directory to write to, when this binary is started as a process to be killed.
@@ -85,8 +88,32 @@ async fn write(store: &KvStore, round: u64, task: u64) {
             let new = attach(store, &state, &language("fr"), &texts).await.unwrap();
             said(store.commit(new).await.unwrap().seq, "attach", &name, number);
         }
+        for (version, job) in (1..).zip(work_on(store, &name, request).await) {
+            said(job.changed.seq, "job", &name, version);
+        }
         contend(store, round, task, count).await;
     }
+}
+
+/// Opens a job, claims it and ends it; answers it as it was each time.
+async fn work_on(store: &KvStore, name: &str, number: u64) -> Vec<Arc<Job>> {
+    let (article_id, key) = (id(name), key("de", JobKind::Mt));
+    let now = async || article(store, &article_id).await.unwrap();
+    let state = now().await;
+    let batch = put_jobs(&state, vec![(opened(&state, &key, order()), JobStep::Opened)]);
+    store.commit(batch).await.unwrap();
+    let open = now().await.jobs[&key].clone();
+    let query = ClaimQuery {
+        ids: vec![open.id.clone()],
+        ..ClaimQuery::default()
+    };
+    let mut asked = claim(&query, 1, 3_600);
+    asked.grants = vec![grant(u128::from(number), 3_600)];
+    let leased = store.claim(asked).await.unwrap().jobs.remove(0);
+    let state = now().await;
+    let batch = put_jobs(&state, vec![(leased.canceled(false), JobStep::Canceled)]);
+    store.commit(batch).await.unwrap();
+    vec![open, leased, now().await.jobs[&key].clone()]
 }
 
 /// Adds to an article that all writers change.
@@ -156,6 +183,11 @@ async fn verify(store: &KvStore, acknowledged: &BTreeMap<u64, String>) {
         };
         let number: u32 = number.parse().unwrap();
         let state = article(store, &id(name)).await.unwrap();
+        if kind == "job" {
+            let job = &state.jobs[&key("de", JobKind::Mt)];
+            assert!(job.version >= number && job.changed.seq >= *seq, "{said}");
+            continue;
+        }
         assert!(state.head.revision() >= number, "{said}");
         let part = u16::from(kind != "attach");
         let body = store

@@ -1,7 +1,9 @@
 //! The check finds what is broken and names the record; reads of it fail, and of nothing else.
 
 use article_store::domain::access::Visibility;
+use article_store::domain::change::JobStep;
 use article_store::domain::history::BodyRef;
+use article_store::domain::job::{Job, JobKind};
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
 use article_store::store::kv::engine::{Engine, Write};
@@ -10,8 +12,8 @@ use article_store::store::{Budget, Finding, Store, StoreError};
 use super::bench::{Bench, Kind, within_limit};
 use super::fixtures::*;
 
-/// Three articles of seven commits: `a` (1) with a slot (4), a revision (5) and an address, `b` (2), `c` (3), changed
-/// metadata of `b` (6) and `c` (7). Every commit has its own log group.
+/// Three articles of nine commits: `a` (1) with a slot (4), a revision (5) and an address, `b` (2), `c` (3), changed
+/// metadata of `b` (6) and `c` (7), a job of `c` (8) that the next one replaces (9). Every commit has its own log group.
 async fn filled(kind: Kind) -> Bench {
     let bench = Bench::new(kind);
     let new = create(&id("a"), metadata_at("https://e.test/a"), content("t", &["p"]));
@@ -48,6 +50,18 @@ async fn filled(kind: Kind) -> Bench {
             .await
             .unwrap();
     }
+    for _ in 0..2 {
+        let state = bench.article(&id("c")).await.unwrap();
+        let key = key("fr", JobKind::Mt);
+        let last = state.jobs.get(&key).map(|last| last.canceled(false));
+        let next = Job::open(&id("c"), key, last.as_ref(), 1, Vec::new(), order());
+        let jobs = last.map(|last| (last, JobStep::Canceled));
+        let jobs = jobs.into_iter().chain([(next, JobStep::Opened)]).collect();
+        let mut batch = put_jobs(&state, jobs);
+        batch.expect.truncate(1);
+        bench.store.commit(batch).await.unwrap();
+    }
+    bench.store.put_policy(&policy("news", &["fr"])).await.unwrap();
     assert_eq!(bench.store.check().await.unwrap(), []);
     bench
 }
@@ -92,6 +106,9 @@ fn copied(bench: &Bench, target: Target, change: fn(&mut Vec<u8>)) -> Vec<Write>
 fn exchanged(bench: &Bench, target: Target, other: Target) -> Vec<Write> {
     vec![Write::Put(record(bench, target).0, record(bench, other).1)]
 }
+
+/// The job of `c`.
+const JOB: &str = "jc\0fr\0\x01";
 
 type Break = fn(&Bench, Target) -> Vec<Write>;
 
@@ -191,7 +208,7 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         "log group 2",
         "commits 1 to 1 are missing",
     ),
-    (removed, Target::Nth(b'l', 6), "the change log", "ends at 6"),
+    (removed, Target::Nth(b'l', 8), "the change log", "ends at 8"),
     (flipped, Target::Nth(b'l', 2), "log group 3", "checksum"),
     (
         |bench, target| copied(bench, target, |key| key[1] = b'z'),
@@ -254,6 +271,95 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         Target::Named("car"),
         "counts ab",
         "and there are None",
+    ),
+    (
+        removed,
+        Target::Named(JOB),
+        "job c fr mt",
+        "its number 1 is missing, and commit 8 changed it",
+    ),
+    (
+        removed,
+        Target::Named(JOB),
+        "queued job c fr mt",
+        "does not agree",
+    ),
+    (
+        removed,
+        Target::Named(JOB),
+        "replaced job c fr mt 1",
+        "no newer job",
+    ),
+    (flipped, Target::Named(JOB), "job c fr mt", "checksum"),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = b'z'),
+        Target::Named(JOB),
+        "job z fr mt",
+        "another place",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = b'z'),
+        Target::Named(JOB),
+        "job z fr mt",
+        "another place",
+    ),
+    // The job before it in its place: it has ended, and yet its queue has it.
+    (
+        |bench, target| exchanged(bench, target, Target::Nth(b'k', 0)),
+        Target::Named(JOB),
+        "queued job c fr mt",
+        "does not agree with its job",
+    ),
+    (
+        |bench, target| exchanged(bench, target, Target::Nth(b'k', 0)),
+        Target::Named(JOB),
+        "job c fr mt",
+        "its number 2 is missing, and commit 9 changed it",
+    ),
+    (
+        flipped,
+        Target::Nth(b'k', 0),
+        "replaced job c fr mt 1",
+        "checksum",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[10] = 7),
+        Target::Nth(b'k', 0),
+        "replaced job c fr mt 7",
+        "another place",
+    ),
+    (
+        |bench, target| exchanged(bench, target, Target::Named(JOB)),
+        Target::Nth(b'k', 0),
+        "replaced job c fr mt 1",
+        "it has not ended",
+    ),
+    (removed, Target::Nth(b'q', 0), "queued job c fr mt", "missing"),
+    (flipped, Target::Nth(b'q', 0), "queued job c fr mt", "checksum"),
+    (
+        |bench, target| copied(bench, target, |key| key.push(b'x')),
+        Target::Nth(b'q', 0),
+        "queued job cx fr mt",
+        "does not agree with its job",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = 1),
+        Target::Nth(b'q', 0),
+        "queued job c fr mt",
+        "does not agree with its job",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| key[1] = 7),
+        Target::Nth(b'q', 0),
+        "queued job ",
+        "does not agree with its job",
+    ),
+    (flipped, Target::Named("nnews"), "policy news", "checksum"),
+    (
+        |bench, target| copied(bench, target, |key| key.push(b'x')),
+        Target::Named("nnews"),
+        "policy newsx",
+        "another place",
     ),
 ];
 

@@ -17,6 +17,7 @@ use article_store::domain::history::History;
 use article_store::domain::ids::{RequestId, SegmentId};
 use article_store::domain::job::{self, Grant, Job, JobId, JobKey, JobKind, LeaseToken, Order, Priority};
 use article_store::domain::language::Language;
+use article_store::domain::policy::{PolicyId, PolicyRule, TranslationPolicy};
 use article_store::domain::provenance::{Actor, Agent, AgentKind};
 use article_store::domain::request::{Outcome, RequestKey, RequestRecord};
 use article_store::domain::segment::{DraftSegment, MarkedText};
@@ -435,5 +436,26 @@ pub(crate) fn put_jobs(state: &ArticleState, jobs: Vec<(Job, JobStep)>) -> Batch
             .collect(),
         jobs: jobs.into_iter().map(|(job, _)| job).collect(),
         ..Batch::new(state.head.id.clone())
+    }
+}
+
+/// A policy that wants all articles in some languages by machine.
+pub(crate) fn policy(name: &str, tags: &[&str]) -> TranslationPolicy {
+    let rule = PolicyRule {
+        source_languages: vec![language("ar")],
+        sections: vec!["سياسة".into()],
+        publishers: Vec::new(),
+        target_languages: tags.iter().map(|tag| language(tag)).collect(),
+        kinds: vec![JobKind::Mt, JobKind::Review],
+        priority: Priority::DEFAULT,
+        max_attempts: 4,
+        paused: false,
+    };
+    TranslationPolicy {
+        id: PolicyId::parse(name).unwrap(),
+        etag: Etag::of(1, &rule),
+        created: Timestamp::default(),
+        updated: Timestamp::default(),
+        rule,
     }
 }

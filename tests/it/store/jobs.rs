@@ -6,21 +6,29 @@ use article_store::domain::access::Visibility;
 use article_store::domain::change::{JobStep, Kind};
 use article_store::domain::ids::TranslationId;
 use article_store::domain::job::{
-    Failure, Job, JobKey, JobKind, JobResult, JobState, LeaseToken, Order, Priority, Settled,
+    ClaimQuery, Failure, Job, JobKey, JobKind, JobResult, JobState, LeaseToken, Order, Priority, Settled,
 };
 use article_store::domain::policy::PolicyId;
 use article_store::domain::request::Outcome;
 use article_store::domain::time::{Stamp, Timestamp};
-use article_store::store::{ArticleState, Batch, Conflict, Expect, Store, StoreError};
+use article_store::store::{ArticleState, Batch, Claimed, Conflict, Expect, Store, StoreError};
+use futures::future::join_all;
 
 use super::bench::{Bench, at};
+use super::claims::claim;
 use super::fixtures::*;
+use super::purge::purge;
 
 on_every_engine! {
     a_job_comes_back_as_it_was_stored,
     a_job_that_ends_may_be_followed_by_the_next_in_one_commit,
     a_precondition_on_a_job_names_its_slot,
     a_job_is_in_a_queue_while_it_may_be_claimed,
+    jobs_are_listed_by_article_language_and_kind,
+    replaced_jobs_are_kept_as_long_as_requests,
+    policies_are_kept_by_id,
+    a_policy_that_is_put_by_many_is_whole,
+    a_batch_with_a_job_of_a_purged_article_is_refused,
 }
 
 async fn article(bench: &Bench, name: &str) -> Arc<ArticleState> {
@@ -209,7 +217,7 @@ async fn a_job_is_in_a_queue_while_it_may_be_claimed(bench: &mut Bench) {
     let show = async |bench: &Bench, visibility| {
         let state = bench.article(&id("a")).await.unwrap();
         let batch = change(&state, Kind::PublicationStatusChanged, |version| {
-            version.visibility = visibility
+            version.visibility = visibility;
         });
         bench.store.commit(batch).await.unwrap();
     };
@@ -236,4 +244,168 @@ async fn a_job_is_in_a_queue_while_it_may_be_claimed(bench: &mut Bench) {
     let canceled = newest(bench, "a", &key).await.canceled(false);
     put(bench, "a", canceled, JobStep::Canceled).await;
     assert_eq!(queued(bench), 0);
+}
+
+async fn jobs_are_listed_by_article_language_and_kind(bench: &mut Bench) {
+    assert_eq!(bench.store.jobs(None, 9).await.unwrap(), []);
+    let kinds = [JobKind::Score, JobKind::Mt];
+    // Names and tags that begin with each other, or differ in case.
+    for name in ["b", "a.", "a", "B"] {
+        let state = article(bench, name).await;
+        let keys = ["fr-CA", "de", "fr"].map(|tag| kinds.map(|kind| key(tag, kind)));
+        let jobs = keys.concat().into_iter().map(|key| opened(&state, &key, order()));
+        let batch = put_jobs(&state, jobs.map(|job| (job, JobStep::Opened)).collect());
+        bench.store.commit(batch).await.unwrap();
+    }
+    let all = bench.store.jobs(None, 99).await.unwrap();
+    let names: Vec<_> = all.iter().map(|job| job.id.to_string()).collect();
+    let of = |name: &str| {
+        [
+            "de/mt/1",
+            "de/score/1",
+            "fr/mt/1",
+            "fr/score/1",
+            "fr-CA/mt/1",
+            "fr-CA/score/1",
+        ]
+        .map(|rest| format!("{name}/{rest}"))
+    };
+    assert_eq!(names, ["B", "a", "a.", "b"].map(of).concat());
+    for job in &all {
+        let state = bench.article(&job.id.article).await.unwrap();
+        assert_eq!(state.jobs[&job.id.key], *job);
+    }
+    // In pages of any size, from any place.
+    for limit in [1, 5, 24] {
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let page = bench.store.jobs(after.as_ref(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            after = Some((last.id.article.clone(), last.id.key.clone()));
+            pages.extend(page);
+        }
+        assert_eq!(pages, all);
+    }
+    let between = Some((id("a"), key("fr", JobKind::Human)));
+    let next = bench.store.jobs(between.as_ref(), 1).await.unwrap();
+    assert_eq!(next[0].id.to_string(), "a/fr/score/1");
+    assert_eq!(bench.store.jobs(None, 0).await.unwrap(), []);
+}
+
+async fn expire(bench: &Bench, before: Timestamp) {
+    while bench.store.expire_requests(before).await.unwrap() {}
+}
+
+async fn replaced(bench: &Bench) -> Vec<String> {
+    let jobs = bench.store.replaced_jobs(&id("a")).await.unwrap();
+    jobs.iter().map(|job| job.id.to_string()).collect()
+}
+
+async fn replaced_jobs_are_kept_as_long_as_requests(bench: &mut Bench) {
+    article(bench, "a").await;
+    article(bench, "a.").await;
+    let mut ended = Vec::new();
+    for hour in 0..3 {
+        bench.clock.set(at(&format!("2022-05-11T0{hour}:00:00Z")));
+        for (name, tag) in [("a", "fr"), ("a", "de"), ("a.", "fr")] {
+            let key = key(tag, JobKind::Mt);
+            let state = bench.article(&id(name)).await.unwrap();
+            put(bench, name, opened(&state, &key, order()), JobStep::Opened).await;
+            let canceled = newest(bench, name, &key).await.canceled(false);
+            put(bench, name, canceled, JobStep::Canceled).await;
+            ended.push(newest(bench, name, &key).await);
+        }
+    }
+    let all = ["a/de/mt/1", "a/de/mt/2", "a/fr/mt/1", "a/fr/mt/2"];
+    assert_eq!(replaced(bench).await, all);
+    for job in bench.store.replaced_jobs(&id("a")).await.unwrap() {
+        assert!(ended.contains(&job), "{job:?} is not as it ended");
+    }
+    let seq = bench.store.status().await.unwrap().seq;
+    expire(bench, at("2022-05-11T01:00:00Z")).await;
+    assert_eq!(replaced(bench).await, all);
+    // The first of each key was replaced at 01:00, a few microseconds after.
+    expire(bench, at("2022-05-11T01:30:00Z")).await;
+    assert_eq!(replaced(bench).await, ["a/de/mt/2", "a/fr/mt/2"]);
+    bench.reopen().await;
+    assert_eq!(replaced(bench).await, ["a/de/mt/2", "a/fr/mt/2"]);
+    expire(bench, Timestamp::MAX).await;
+    assert_eq!(bench.records(b'k'), []);
+    assert_eq!(bench.store.status().await.unwrap().seq, seq);
+    assert_eq!(bench.store.jobs(None, 9).await.unwrap().len(), 3);
+}
+
+async fn policies_are_kept_by_id(bench: &mut Bench) {
+    assert_eq!(bench.store.policies().await.unwrap(), []);
+    let (a, b) = (policy("a", &["fr"]), policy("B.2", &["de", "fr-CA"]));
+    bench.store.put_policy(&a).await.unwrap();
+    bench.store.put_policy(&b).await.unwrap();
+    assert_eq!(bench.store.policies().await.unwrap(), [b.clone(), a.clone()]);
+    let mut paused = policy("a", &["en"]);
+    paused.rule.paused = true;
+    paused.updated = at("2022-05-12T00:00:00Z");
+    bench.store.put_policy(&paused).await.unwrap();
+    bench.reopen().await;
+    assert_eq!(bench.store.policies().await.unwrap(), [b.clone(), paused]);
+    for _ in 0..2 {
+        bench.store.delete_policy(&a.id).await.unwrap();
+        assert_eq!(bench.store.policies().await.unwrap(), [b.clone()]);
+    }
+    bench.reopen().await;
+    assert_eq!(bench.store.policies().await.unwrap(), [b]);
+    // None of it is a commit.
+    assert_eq!(bench.store.status().await.unwrap().seq, 0);
+}
+
+async fn a_policy_that_is_put_by_many_is_whole(bench: &mut Bench) {
+    let tags = ["fr", "de", "en", "es"];
+    let calls = (0..100).map(|number| {
+        let store = bench.store.clone();
+        tokio::spawn(async move {
+            let tag = tags[number % tags.len()];
+            store.put_policy(&policy("one", &[tag, tag])).await.unwrap();
+            store
+                .put_policy(&policy(&format!("p{number}"), &[tag]))
+                .await
+                .unwrap();
+            if number % 2 == 0 {
+                let id = PolicyId::parse(&format!("p{number}")).unwrap();
+                store.delete_policy(&id).await.unwrap();
+            }
+            let seen = store.policies().await.unwrap();
+            assert_eq!(
+                seen.iter()
+                    .any(|policy| policy.id.as_str() == format!("p{number}")),
+                number % 2 == 1
+            );
+            let one = seen.iter().find(|policy| policy.id.as_str() == "one").unwrap();
+            assert_eq!(one.rule.target_languages[0], one.rule.target_languages[1]);
+        })
+    });
+    for call in join_all(calls).await {
+        call.unwrap();
+    }
+    assert_eq!(bench.store.policies().await.unwrap().len(), 51);
+}
+
+async fn a_batch_with_a_job_of_a_purged_article_is_refused(bench: &mut Bench) {
+    let state = article(bench, "a").await;
+    let fr = key("fr", JobKind::Mt);
+    put(bench, "a", opened(&state, &fr, order()), JobStep::Opened).await;
+    let state = bench.article(&id("a")).await.unwrap();
+    let late = put_jobs(&state, vec![(state.jobs[&fr].canceled(false), JobStep::Canceled)]);
+    bench.store.commit(purge(&id("a"), 1)).await.unwrap();
+    let conflict = StoreError::Conflict(Conflict::Slot(id("a"), "fr".into()));
+    assert_eq!(bench.store.commit(late).await, Err(conflict));
+    assert_eq!(bench.store.jobs(None, 9).await.unwrap(), []);
+    let named = ClaimQuery {
+        ids: vec![job_id("a", "fr", JobKind::Mt, 1)],
+        ..ClaimQuery::default()
+    };
+    for query in [named, ClaimQuery::default()] {
+        let nothing = bench.store.claim(claim(&query, 1, 60)).await.unwrap();
+        assert_eq!(nothing, Claimed::default());
+        assert_eq!(bench.store.next_claimable(&query).await.unwrap(), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use article_store::domain::job::ClaimQuery;
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
 use article_store::store::kv::KvStore;
@@ -10,6 +11,7 @@ use article_store::store::{Batch, Budget, OpenError, Store, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, Kind, eventually, run, sled_config};
+use super::claims::claim;
 use super::fixtures::*;
 
 on_every_engine! {
@@ -124,6 +126,19 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
             "expire_requests",
             store.expire_requests(Timestamp::MAX).await.map(drop),
         ),
+        (
+            "claim",
+            store.claim(claim(&ClaimQuery::default(), 1, 60)).await.map(drop),
+        ),
+        (
+            "next_claimable",
+            store.next_claimable(&ClaimQuery::default()).await.map(drop),
+        ),
+        ("jobs", store.jobs(None, 1).await.map(drop)),
+        ("replaced_jobs", store.replaced_jobs(&id("a")).await.map(drop)),
+        ("policies", store.policies().await.map(drop)),
+        ("put_policy", store.put_policy(&policy("p", &["fr"])).await),
+        ("delete_policy", store.delete_policy(&policy("p", &[]).id).await),
         ("status", store.status().await.map(drop)),
         ("check", store.check().await.map(drop)),
     ];

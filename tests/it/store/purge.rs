@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use article_store::domain::access::Visibility;
 use article_store::domain::article::{ArticleId, Tombstone};
-use article_store::domain::change::{Event, Kind};
+use article_store::domain::change::{Event, JobStep, Kind};
+use article_store::domain::job::{Job, JobKind};
 use article_store::domain::provenance::Actor;
 use article_store::domain::time::{Stamp, Timestamp};
 use article_store::store::kv::engine::{Direction, Engine, Write};
@@ -22,7 +23,7 @@ on_every_engine!(
 );
 
 /// What stands in texts and metadata of the article to purge and nowhere else.
-const SECRETS: [&str; 12] = [
+const SECRETS: [&str; 14] = [
     "لن يقرأها أحد",
     "المتن السري الأول",
     "المتن السري الثاني",
@@ -35,6 +36,8 @@ const SECRETS: [&str; 12] = [
     "secret-label",
     "secret-status-reason",
     "secret-author",
+    "secret-worker",
+    "secret-failure",
 ];
 
 /// An article with many versions of everything that an article has.
@@ -69,6 +72,7 @@ async fn secret_article(bench: &Bench) -> ArticleId {
             bench.store.commit(batch).await.unwrap();
         }
     }
+    secret_jobs(bench, &article).await;
     let state = bench.article(&article).await.unwrap();
     let embargo = change(&state, Kind::PublicationStatusChanged, |version| {
         version.visibility = Visibility::Embargoed;
@@ -77,6 +81,36 @@ async fn secret_article(bench: &Bench) -> ArticleId {
     });
     bench.store.commit(with_request(embargo, 2)).await.unwrap();
     article
+}
+
+/// An open job, a leased one, and ended ones of which one was replaced.
+async fn secret_jobs(bench: &Bench, article: &ArticleId) {
+    let put = async |job: Job, step| {
+        let state = bench.article(article).await.unwrap();
+        bench
+            .store
+            .commit(put_jobs(&state, vec![(job, step)]))
+            .await
+            .unwrap();
+        bench.article(article).await.unwrap()
+    };
+    let (fr, de) = (key("fr", JobKind::Mt), key("de", JobKind::Human));
+    let state = bench.article(article).await.unwrap();
+    for key in [key("de", JobKind::Mt), key("fr", JobKind::Review)] {
+        put(opened(&state, &key, order()), JobStep::Opened).await;
+    }
+    let state = put(opened(&state, &de, order()), JobStep::Opened).await;
+    let mut leased = state.jobs[&de].leased(grant(1, 60), Timestamp::MIN);
+    leased.lease.as_mut().unwrap().worker = SECRETS[12].into();
+    put(leased, JobStep::Claimed).await;
+    for _ in 0..2 {
+        let state = bench.article(article).await.unwrap();
+        let state = put(opened(&state, &fr, order()), JobStep::Opened).await;
+        let mut dead = state.jobs[&fr].leased(grant(2, 60), Timestamp::MIN).expired();
+        dead.last_failure.as_mut().unwrap().message = SECRETS[13].into();
+        put(dead, JobStep::Dead).await;
+    }
+    assert_eq!(bench.store.replaced_jobs(article).await.unwrap().len(), 1);
 }
 
 pub(crate) fn purge(article: &ArticleId, version: u32) -> Batch {
@@ -220,6 +254,8 @@ async fn a_purge_forgets_what_was_cached(bench: &mut Bench) {
         Default::default()
     );
     assert_eq!(bench.store.scan(None, 10).await.unwrap(), []);
+    assert_eq!(bench.store.jobs(None, 10).await.unwrap(), []);
+    assert_eq!(bench.store.replaced_jobs(&article).await.unwrap(), []);
     assert_eq!(
         bench.store.due_embargoes(Timestamp::MAX, 10).await.unwrap(),
         Vec::<ArticleId>::new()

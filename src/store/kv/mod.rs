@@ -18,12 +18,12 @@ use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
-use crate::domain::retention::Retention;
+use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Counts, Durable, EntitySink, Expect, Page,
-    Standings, Store, StoreStatus, Sweep,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Conflict, Counts, Durable, EntitySink, Expect,
+    LogPin, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
@@ -51,6 +51,8 @@ mod recovery;
 mod retention;
 mod scan;
 pub mod sled;
+mod trim;
+mod unlogged;
 mod verify;
 mod writer;
 
@@ -65,6 +67,8 @@ pub struct KvStore {
     expiring: Mutex<()>,
     /// Held by each step of a sweep, and while a dump begins.
     sweeping: Arc<Mutex<()>>,
+    /// What the log takes, as far as it was measured; held by each step of trimming it.
+    log: Mutex<trim::LogSize>,
     epoch: [u8; 16],
 }
 
@@ -96,6 +100,7 @@ impl KvStore {
             writer,
             expiring: Mutex::new(()),
             sweeping: Arc::default(),
+            log: Mutex::default(),
             epoch: identity.epoch,
         })
     }
@@ -372,14 +377,8 @@ impl Store for KvStore {
 
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
         let head = self.core.durable.borrow().seq;
-        let commits = self
-            .blocking(move |core| scan::changes(core, after, head, limit))
-            .await?;
-        Ok(Changes {
-            commits,
-            floor: 0,
-            head,
-        })
+        self.blocking(move |core| scan::changes(core, after, head, limit))
+            .await
     }
 
     fn durable(&self) -> watch::Receiver<Durable> {
@@ -447,8 +446,32 @@ impl Store for KvStore {
         unimplemented!()
     }
 
-    async fn trim(&self, _floor: Seq) -> Result<Seq> {
-        unimplemented!()
+    async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
+        // A dump reads the log to its end, and one that begins within a step could miss what the step removes.
+        let _no_dump_begins = self.sweeping.lock().await;
+        if self.core.tracker.lock().is_some() {
+            return Ok(Sweep::Postponed);
+        }
+        let mut measured = self.log.lock().await;
+        // Whatever fails on the way, what was measured may no longer be true.
+        let mut size = std::mem::take(&mut *measured);
+        let (step, mut size) = self
+            .blocking(move |core| Ok((trim::step(core, &retention, &mut size)?, size)))
+            .await?;
+        if !step.writes.is_empty() {
+            self.ask(|reply| Job::Housekeeping(step.writes, reply)).await?;
+            size.bytes = size.bytes.saturating_sub(step.bytes);
+        }
+        *measured = size;
+        Ok(if step.done { Sweep::Done } else { Sweep::Going })
+    }
+
+    fn pin(&self, after: Seq) -> LogPin {
+        self.core.pins.pin(after, self.core.clock.now())
+    }
+
+    fn epoch(&self) -> [u8; 16] {
+        self.epoch
     }
 
     async fn status(&self) -> Result<StoreStatus> {

@@ -350,6 +350,7 @@ pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
         stamp: Stamp::PENDING,
         article: batch.article.clone(),
         translation: None,
+        jobs: Vec::new(),
         outcome: Outcome::Created,
     };
     Batch {

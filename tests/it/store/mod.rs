@@ -40,3 +40,4 @@ mod log;
 mod purge;
 mod reads;
 mod retention;
+mod trimming;

@@ -20,6 +20,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
+pub use self::log::KeepChanges;
+
 use self::bloat::Bloat;
 use self::revisions::RevisionSweep;
 use crate::api::admin::Admin;
@@ -37,6 +39,7 @@ use crate::store::Store;
 
 mod bloat;
 pub mod location;
+mod log;
 pub mod offline;
 mod revisions;
 
@@ -73,6 +76,8 @@ pub struct Config {
     pub self_review: SelfReview,
     /// How many revisions of an article keep their text; `None`: all.
     pub keep_revisions: Option<NonZeroU32>,
+    /// How much of the change log is kept.
+    pub keep_changes: KeepChanges,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -87,8 +92,11 @@ pub async fn run(
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
     let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
-    let revisions = RevisionSweep::new(config.keep_revisions);
-    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), revisions));
+    let keeping = (
+        RevisionSweep::new(config.keep_revisions),
+        config.keep_changes,
+    );
+    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), keeping));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(service, clock, config.limits, health)?
@@ -190,12 +198,12 @@ async fn lift_embargoes(service: Service) {
     }
 }
 
-/// Keeps health true to the store, and forgets old requests and revisions.
+/// Keeps health true to the store, and forgets old requests, changes and revisions.
 async fn keep(
     service: Service,
     clock: Arc<dyn Clock>,
     reporter: HealthReporter,
-    mut revisions: RevisionSweep,
+    (mut revisions, changes): (RevisionSweep, KeepChanges),
 ) {
     let store = service.store();
     let mut probe = interval(PROBE_EVERY);
@@ -218,7 +226,8 @@ async fn keep(
             }
             _ = sweep.tick() => {
                 let kept = i64::try_from(REQUESTS_KEPT.as_micros()).unwrap_or(i64::MAX);
-                let before = clock.now().saturating_add_micros(-kept);
+                let now = clock.now();
+                let before = now.saturating_add_micros(-kept);
                 loop {
                     match store.expire_requests(before).await {
                         Ok(true) => {}
@@ -229,6 +238,7 @@ async fn keep(
                         }
                     }
                 }
+                changes.run(&**store, now).await;
                 // A replay shows the article as it was: what requests may still ask for is kept.
                 revisions.run(&**store, before).await;
             }

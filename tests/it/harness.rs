@@ -26,7 +26,7 @@ use article_store::pb;
 use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
-use article_store::server;
+use article_store::server::{self, KeepChanges};
 use article_store::server::location::{StoreLocation, StoreOptions};
 use article_store::store::Store;
 use http_body_util::{BodyExt, Full};
@@ -53,6 +53,7 @@ pub(crate) struct Setup {
     clock: Arc<dyn Clock>,
     anonymous_scopes: Scopes,
     keep_revisions: Option<NonZeroU32>,
+    keep_changes: KeepChanges,
 }
 
 impl Setup {
@@ -62,6 +63,7 @@ impl Setup {
             clock: Arc::new(SystemClock),
             anonymous_scopes: Scopes::default(),
             keep_revisions: None,
+            keep_changes: KeepChanges::default(),
         }
     }
 
@@ -71,6 +73,11 @@ impl Setup {
             clock: Arc::new(clock),
             ..self
         }
+    }
+
+    /// Keeping so much of the change log.
+    pub(crate) fn keep_changes(self, keep_changes: KeepChanges) -> Self {
+        Self { keep_changes, ..self }
     }
 
     /// With these rights for everybody.
@@ -153,6 +160,7 @@ impl Server {
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,
             keep_revisions: setup.keep_revisions,
+            keep_changes: setup.keep_changes,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);

@@ -26,6 +26,7 @@ use self::bloat::Bloat;
 use self::revisions::RevisionSweep;
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
+use crate::api::changes::Changes;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
 use crate::clock::Clock;
@@ -33,6 +34,7 @@ use crate::domain::workflow::SelfReview;
 use crate::pb;
 use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
+use crate::pb::change_service_server::ChangeServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
 use crate::store::Store;
@@ -92,12 +94,12 @@ pub async fn run(
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
     let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
-    let keeping = (
-        RevisionSweep::new(config.keep_revisions),
-        config.keep_changes,
-    );
+    let keeping = (RevisionSweep::new(config.keep_revisions), config.keep_changes);
     let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), keeping));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
+    let feeding = service.clone();
+    let feeder = tokio::spawn(async move { feeding.feed_changes().await });
+    let watched = service.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(service, clock, config.limits, health)?
         // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
@@ -110,6 +112,8 @@ pub async fn run(
         Either::Right(((), server)) => {
             tracing::info!(grace_seconds = config.grace.as_secs_f64(), "stopping");
             serving(&reporter, false).await;
+            // They would go on for ever.
+            watched.end_watches();
             drop(stop);
             // An idle client or an open stream would hold the server for ever.
             timeout(config.grace, server).await.unwrap_or(Ok(()))
@@ -117,6 +121,7 @@ pub async fn run(
     };
     keeper.abort();
     lifter.abort();
+    feeder.abort();
     store.close().await?;
     tracing::info!("stopped");
     Ok(served?)
@@ -137,6 +142,7 @@ fn router(
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
     let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone(), limits));
+    let changes = ChangeServiceServer::new(Changes::new(service.clone(), limits));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
@@ -144,6 +150,7 @@ fn router(
     Ok(Server::builder()
         .add_service(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
+        .add_service(blame.named_layer(changes))
         .add_service(blame.named_layer(admin))
         .add_service(health)
         .add_service(reflection().build_v1()?)
@@ -170,6 +177,7 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
         "",
         <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
         <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
+        <ChangeServiceServer<Changes> as tonic::server::NamedService>::NAME,
         <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for name in names {

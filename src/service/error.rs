@@ -1,12 +1,14 @@
 //! What the service answers instead of a result: in the terms of the domain, for the API to map to statuses.
 
 use super::articles::Moment;
+use super::changes::FeedToken;
 use crate::domain::Violation;
 use crate::domain::access::MissingScope;
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::language::Language;
+use crate::domain::time::Seq;
 use crate::store::StoreError;
 
 /// The result of every service call.
@@ -190,6 +192,24 @@ pub enum Error {
         code_points: usize,
         /// The limit.
         limit: usize,
+    },
+    /// What followed a place in the changes is no longer kept.
+    #[error("the changes after commit {seq} are no longer kept, only those after {}; begin again with a snapshot", .oldest.place.seq())]
+    ChangesTrimmed {
+        /// The commit of the token.
+        seq: Seq,
+        /// What goes on with the oldest change that is kept.
+        oldest: FeedToken,
+    },
+    /// A place in the changes is not one of this store.
+    #[error(
+        "the token is of commit {seq} of another store, or of this one before it was restored; begin again with a snapshot"
+    )]
+    ForeignToken {
+        /// The commit of the token.
+        seq: Seq,
+        /// The newest commit of this store.
+        head: Seq,
     },
     /// The store failed.
     #[error(transparent)]

@@ -19,6 +19,7 @@ pub mod admin;
 pub mod articles;
 pub mod attach;
 mod batches;
+pub mod changes;
 pub mod coverage;
 pub mod diff;
 mod edits;
@@ -70,12 +71,14 @@ pub struct Service {
     self_review: SelfReview,
     turns: Arc<Turns>,
     checks: Arc<admin::Checks>,
+    feed: Arc<changes::Hub>,
 }
 
 impl Service {
     /// A service over a store, where nobody reviews what it wrote itself.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            feed: Arc::new(changes::Hub::new(store.clone())),
             store,
             clock,
             self_review: SelfReview::Refused,

@@ -25,9 +25,10 @@ use article_store::domain::workflow::SelfReview;
 use article_store::pb;
 use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
+use article_store::pb::change_service_client::ChangeServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
-use article_store::server::{self, KeepChanges};
 use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::server::{self, KeepChanges};
 use article_store::store::Store;
 use http_body_util::{BodyExt, Full};
 use prost::bytes::Bytes;
@@ -240,6 +241,16 @@ impl Server {
 
     pub(crate) fn translations(&self) -> TranslationServiceClient<Channel> {
         TranslationServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn changes(&self) -> ChangeServiceClient<Channel> {
+        ChangeServiceClient::new(self.channel())
+    }
+
+    /// The same with a connection of its own that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_changes(&self, window: u32) -> ChangeServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        ChangeServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
     }
 
     /// The number of the newest commit.

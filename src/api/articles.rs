@@ -10,7 +10,7 @@ use super::codec::ImportArticlesRequest;
 use super::convert::{self, Fields};
 use super::import::Import;
 use super::page_token::DiffPlace;
-use super::{Limits, call, error, page_token, render};
+use super::{Limits, call, error, page_token, render, watch_token};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
 use crate::domain::query::{Query, Range};
@@ -290,6 +290,7 @@ impl ArticleService for Articles {
         };
         let bound = (request.dating, view, &rest);
         let after = page_token::decode("page_token", &request.page_token, &bound)?;
+        let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
             .list_articles(&query, after.as_ref(), page_size, view)
@@ -299,6 +300,7 @@ impl ArticleService for Articles {
         Ok(Response::new(pb::ListArticlesResponse {
             articles: listed.articles.iter().map(render::article).collect(),
             next_page_token: next.unwrap_or_default(),
+            watch_token,
         }))
     }
 
@@ -313,6 +315,7 @@ impl ArticleService for Articles {
         let id = fields.status(id)?;
         let shown = self.limits.shown(false, request.show_hidden)?;
         let before = page_token::decode("page_token", &request.page_token, &request.article_id)?;
+        let watch_token = watch_token::now(&self.service);
         let (revisions, next) = self
             .service
             .list_revisions(&id, shown, before, page_size)
@@ -322,6 +325,7 @@ impl ArticleService for Articles {
         Ok(Response::new(pb::ListRevisionsResponse {
             revisions: revisions.iter().map(render::revision).collect(),
             next_page_token: next.unwrap_or_default(),
+            watch_token,
         }))
     }
 

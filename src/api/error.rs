@@ -6,9 +6,11 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::watch_token;
 use crate::domain::Violation;
 use crate::domain::access::Scope;
 use crate::domain::article::ArticleId;
+use crate::domain::feed::Filter;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::job::JobState;
 use crate::domain::language::Language;
@@ -404,6 +406,20 @@ fn map(error: Error) -> Mapped {
                 ("code_points", code_points.to_string()),
                 ("limit_code_points", limit.to_string()),
             ],
+        ),
+        Error::ChangesTrimmed { seq, oldest } => (
+            Code::OutOfRange,
+            Reason::ChangesTrimmed,
+            vec![
+                ("seq", seq.to_string()),
+                ("floor_seq", oldest.place.seq().to_string()),
+                ("oldest_token", watch_token::encode(&oldest, &Filter::default())),
+            ],
+        ),
+        Error::ForeignToken { seq, head } => (
+            Code::FailedPrecondition,
+            Reason::TokenOfAnotherStore,
+            vec![("seq", seq.to_string()), ("head_seq", head.to_string())],
         ),
         Error::Internal(detail) => {
             tracing::error!(%detail, "internal error");

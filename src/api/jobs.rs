@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::render::job as render;
-use super::{Limits, call, error, page_token};
+use super::{Limits, call, error, page_token, watch_token};
 use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
@@ -266,6 +266,7 @@ impl TranslationJobService for Jobs {
         let filter = fields.status(filter)?;
         let after = page_token::decode("page_token", &request.page_token, &filter)?;
         let scopes = self.limits.anonymous_scopes;
+        let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
             .list_jobs(scopes, &filter, after.as_ref(), page_size)
@@ -276,7 +277,7 @@ impl TranslationJobService for Jobs {
             next_page_token: next
                 .map(|next| page_token::encode(&filter, &next))
                 .unwrap_or_default(),
-            watch_token: String::new(),
+            watch_token,
         }))
     }
 

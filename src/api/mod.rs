@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod articles;
+pub mod changes;
 pub mod codec;
 mod convert;
 pub mod error;
@@ -14,6 +15,7 @@ mod page_token;
 mod quality;
 pub(crate) mod render;
 pub mod translations;
+mod watch_token;
 
 use sha2::{Digest, Sha256};
 

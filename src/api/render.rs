@@ -24,10 +24,12 @@ use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 
 mod admin;
+mod changes;
 pub(super) mod job;
 mod provenance;
 
 pub(super) use admin::{backup_part, check_step, compact_step, coverage_bucket, status};
+pub(super) use changes::{TOPICS, feed_message};
 pub(super) use provenance::provenance;
 
 /// An instant.
@@ -295,20 +297,23 @@ fn summary_of(slot: &Slot, head: &TranslationHead, freshness: &Freshness) -> pb:
         moved_segment_ids: ids(&freshness.moved),
         stale_since_revision: 0,
         stale_significance: pb::Significance::Unspecified.into(),
-        disposition: match head.disposition {
-            Disposition::Candidate => pb::Disposition::Candidate,
-            Disposition::Active => pb::Disposition::Active,
-            Disposition::Rejected => pb::Disposition::Rejected,
-            Disposition::Superseded => pb::Disposition::Superseded,
-            Disposition::Withdrawn => pb::Disposition::Withdrawn,
-        }
-        .into(),
+        disposition: disposition(head.disposition).into(),
         origin_class: origin_class(head.origin_class()).into(),
         external_uri: head.external_uri.clone(),
         etag: head.etag.to_string(),
         slot_etag: slot.etag.to_string(),
         create_time: time(head.created.time),
         update_time: time(head.updated.time),
+    }
+}
+
+fn disposition(disposition: Disposition) -> pb::Disposition {
+    match disposition {
+        Disposition::Candidate => pb::Disposition::Candidate,
+        Disposition::Active => pb::Disposition::Active,
+        Disposition::Rejected => pb::Disposition::Rejected,
+        Disposition::Superseded => pb::Disposition::Superseded,
+        Disposition::Withdrawn => pb::Disposition::Withdrawn,
     }
 }
 

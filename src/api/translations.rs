@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page_token::{self, TranslationPlace};
-use super::{Limits, call, error, quality, render};
+use super::{Limits, call, error, quality, render, watch_token};
 use crate::domain::attach::{self, Target};
 use crate::domain::time::Timestamp;
 use crate::pb;
@@ -105,6 +105,7 @@ impl TranslationService for Translations {
             shown,
         );
         let after: Option<TranslationPlace> = page_token::decode("page_token", &token, &query)?;
+        let watch_token = watch_token::now(&self.service);
         let mut listed = self
             .service
             .list_translations(&article, language.as_ref(), request.show_withdrawn, as_of, shown)
@@ -123,6 +124,7 @@ impl TranslationService for Translations {
         Ok(Response::new(pb::ListTranslationsResponse {
             translations: listed.iter().map(render::summary).collect(),
             next_page_token: next.unwrap_or_default(),
+            watch_token,
         }))
     }
 

@@ -13,6 +13,7 @@ mod compact;
 mod copy;
 mod coverage;
 mod diff;
+mod duration;
 mod export;
 mod get;
 mod health;

@@ -13,12 +13,13 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
+use super::duration::duration;
 use crate::api::Limits;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::access::{Scope, Scopes};
 use crate::domain::workflow::SelfReview;
 use crate::server::location::{StoreLocation, StoreOptions};
-use crate::server::{self, Config, MAX_FRAME_BYTES};
+use crate::server::{self, Config, KeepChanges, MAX_FRAME_BYTES};
 use crate::store::Store;
 
 /// The arguments of `serve`.
@@ -66,6 +67,13 @@ pub(crate) struct Serve {
     /// the next one came, but for those that a translation was made from; what they say of themselves is kept.
     #[arg(long, value_name = "NUMBER")]
     keep_revisions: Option<NonZeroU32>,
+    /// How long changes can be followed afterwards, such as 36h or 30d; at least a day. What watched last longer ago than
+    /// that has to begin again with a snapshot.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = at_least_a_day)]
+    keep_changes: Duration,
+    /// How large the log of changes grows at most, in bytes; older changes go earlier then, but not within a day.
+    #[arg(long, value_name = "BYTES", default_value_t = KeepChanges::default().bytes)]
+    keep_changes_bytes: u64,
     /// What to log: a level, or a filter such as `info,article_store=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -110,6 +118,8 @@ impl Serve {
             shortest_lease_ms = self.shortest_lease_ms,
             allow_self_review = self.allow_self_review,
             keep_revisions = self.keep_revisions.map_or_else(|| "all".to_owned(), |kept| kept.to_string()),
+            keep_changes_hours = self.keep_changes.as_secs() / 3_600,
+            keep_changes_bytes = self.keep_changes_bytes,
             log = self.log,
             "configuration"
         );
@@ -143,6 +153,10 @@ impl Serve {
                 SelfReview::Refused
             },
             keep_revisions: self.keep_revisions,
+            keep_changes: KeepChanges {
+                age: self.keep_changes,
+                bytes: self.keep_changes_bytes,
+            },
         };
         server::run(listener, store, clock, config, async move {
             drop(stop.changed().await);
@@ -197,6 +211,15 @@ fn scope(name: &str) -> Result<Scope, String> {
                 Scope::ALL.map(Scope::name).join(", ")
             )
         })
+}
+
+/// Requests are remembered for a day, and found through the log.
+fn at_least_a_day(text: &str) -> Result<Duration, String> {
+    let kept = duration(text)?;
+    if kept < Duration::from_secs(24 * 3_600) {
+        return Err("changes are kept for a day at least, for retries of calls are known by them".into());
+    }
+    Ok(kept)
 }
 
 /// Changes at the first signal; the second one ends the process.

@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 /// What happened to a translation job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum JobStep {
     /// It was opened.
     Opened,

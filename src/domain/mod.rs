@@ -16,6 +16,7 @@ pub mod date;
 pub mod diff;
 pub mod draft;
 pub mod etag;
+pub mod feed;
 pub mod freshness;
 pub mod history;
 pub mod ids;

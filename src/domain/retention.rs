@@ -1,5 +1,5 @@
-//! Which revisions keep their content when old ones are dropped. What a revision says of itself, who wrote it and when,
-//! is kept for ever; so are metadata and translations.
+//! What is dropped in time: the content of old revisions, and the beginning of the change log. What a revision says of
+//! itself, who wrote it and when, is kept for ever; so are metadata and translations.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -30,6 +30,23 @@ impl Retention {
     /// revisions that translations and jobs name.
     pub fn drops(&self, revision: u32, superseded: Timestamp, named: &BTreeSet<u32>) -> bool {
         superseded < self.superseded_before && !named.contains(&revision)
+    }
+}
+
+/// How much of the change log is kept. It goes from its beginning, for followers need it without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRetention {
+    /// What was committed at this time or later, ...
+    pub since: Timestamp,
+    /// ... as far as all of the log takes so many bytes at most.
+    pub bytes: u64,
+}
+
+impl LogRetention {
+    /// Whether the beginning of the log goes, where its newest commit has this time and all of the log takes so many
+    /// bytes.
+    pub fn drops(&self, newest: Timestamp, log_bytes: u64) -> bool {
+        newest < self.since || log_bytes > self.bytes
     }
 }
 

@@ -20,10 +20,13 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
+pub use self::log::KeepChanges;
+
 use self::bloat::Bloat;
 use self::revisions::RevisionSweep;
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
+use crate::api::changes::Changes;
 use crate::api::jobs::Jobs;
 use crate::api::translations::Translations;
 use crate::api::{Limits, error};
@@ -32,6 +35,7 @@ use crate::domain::workflow::SelfReview;
 use crate::pb;
 use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
+use crate::pb::change_service_server::ChangeServiceServer;
 use crate::pb::translation_job_service_server::TranslationJobServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
@@ -39,6 +43,7 @@ use crate::store::Store;
 
 mod bloat;
 pub mod location;
+mod log;
 pub mod offline;
 mod revisions;
 
@@ -75,6 +80,8 @@ pub struct Config {
     pub self_review: SelfReview,
     /// How many revisions of an article keep their text; `None`: all.
     pub keep_revisions: Option<NonZeroU32>,
+    /// How much of the change log is kept.
+    pub keep_changes: KeepChanges,
 }
 
 /// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
@@ -89,10 +96,12 @@ pub async fn run(
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
     let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
-    let revisions = RevisionSweep::new(config.keep_revisions);
-    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), revisions));
+    let keeping = (RevisionSweep::new(config.keep_revisions), config.keep_changes);
+    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), keeping));
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
-    let drain = service.drain().clone();
+    let drained = service.clone();
+    let feeding = service.clone();
+    let feeder = tokio::spawn(async move { feeding.feed_changes().await });
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router(service, clock, config.limits, health)?
         // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
@@ -105,7 +114,8 @@ pub async fn run(
         Either::Right(((), server)) => {
             tracing::info!(grace_seconds = config.grace.as_secs_f64(), "stopping");
             serving(&reporter, false).await;
-            drain.begin();
+            // Watches would go on for ever, and claims for their time.
+            drained.begin_drain();
             drop(stop);
             // An idle client or an open stream would hold the server for ever.
             timeout(config.grace, server).await.unwrap_or(Ok(()))
@@ -113,6 +123,7 @@ pub async fn run(
     };
     keeper.abort();
     lifter.abort();
+    feeder.abort();
     store.close().await?;
     tracing::info!("stopped");
     Ok(served?)
@@ -133,6 +144,7 @@ fn router(
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
     let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone(), limits));
+    let changes = ChangeServiceServer::new(Changes::new(service.clone(), limits));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock.clone(), limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), clock, limits))
@@ -143,6 +155,7 @@ fn router(
         .add_service(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
         .add_service(blame.named_layer(jobs))
+        .add_service(blame.named_layer(changes))
         .add_service(blame.named_layer(admin))
         .add_service(health)
         .add_service(reflection().build_v1()?)
@@ -170,6 +183,7 @@ async fn serving(reporter: &HealthReporter, serving: bool) {
         <ArticleServiceServer<Articles> as tonic::server::NamedService>::NAME,
         <TranslationServiceServer<Translations> as tonic::server::NamedService>::NAME,
         <TranslationJobServiceServer<Jobs> as tonic::server::NamedService>::NAME,
+        <ChangeServiceServer<Changes> as tonic::server::NamedService>::NAME,
         <AdminServiceServer<Admin> as tonic::server::NamedService>::NAME,
     ];
     for name in names {
@@ -198,12 +212,12 @@ async fn lift_embargoes(service: Service) {
     }
 }
 
-/// Keeps health true to the store, and forgets old requests and revisions.
+/// Keeps health true to the store, and forgets old requests, changes and revisions.
 async fn keep(
     service: Service,
     clock: Arc<dyn Clock>,
     reporter: HealthReporter,
-    mut revisions: RevisionSweep,
+    (mut revisions, changes): (RevisionSweep, KeepChanges),
 ) {
     let store = service.store();
     let mut probe = interval(PROBE_EVERY);
@@ -226,7 +240,8 @@ async fn keep(
             }
             _ = sweep.tick() => {
                 let kept = i64::try_from(REQUESTS_KEPT.as_micros()).unwrap_or(i64::MAX);
-                let before = clock.now().saturating_add_micros(-kept);
+                let now = clock.now();
+                let before = now.saturating_add_micros(-kept);
                 loop {
                     match store.expire_requests(before).await {
                         Ok(true) => {}
@@ -237,6 +252,7 @@ async fn keep(
                         }
                     }
                 }
+                changes.run(&**store, now).await;
                 // A replay shows the article as it was: what requests may still ask for is kept.
                 revisions.run(&**store, before).await;
             }

@@ -1,6 +1,7 @@
 //! What the service answers instead of a result: in the terms of the domain, for the API to map to statuses.
 
 use super::articles::Moment;
+use super::changes::FeedToken;
 use crate::domain::Violation;
 use crate::domain::access::MissingScope;
 use crate::domain::article::{ArticleId, Tombstone};
@@ -9,6 +10,7 @@ use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::job::{JobId, JobState};
 use crate::domain::language::Language;
 use crate::domain::policy::PolicyId;
+use crate::domain::time::Seq;
 use crate::store::StoreError;
 
 /// The result of every service call.
@@ -224,6 +226,24 @@ pub enum Error {
     /// The server stops.
     #[error("the server is being stopped")]
     Draining,
+    /// What followed a place in the changes is no longer kept.
+    #[error("the changes after commit {seq} are no longer kept, only those after {}; begin again with a snapshot", .oldest.place.seq())]
+    ChangesTrimmed {
+        /// The commit of the token.
+        seq: Seq,
+        /// What goes on with the oldest change that is kept.
+        oldest: FeedToken,
+    },
+    /// A place in the changes is not one of this store.
+    #[error(
+        "the token is of commit {seq} of another store, or of this one before it was restored; begin again with a snapshot"
+    )]
+    ForeignToken {
+        /// The commit of the token.
+        seq: Seq,
+        /// The newest commit of this store.
+        head: Seq,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

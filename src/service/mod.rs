@@ -19,6 +19,7 @@ pub mod admin;
 pub mod articles;
 pub mod attach;
 mod batches;
+pub mod changes;
 mod commits;
 pub mod completion;
 pub mod coverage;
@@ -42,11 +43,10 @@ mod waiting;
 pub mod workflow;
 
 pub use error::{Error, Result};
-pub use waiting::Drain;
 
 use policies::Policies;
 use turns::Turns;
-use waiting::Waiting;
+use waiting::{Drain, Waiting};
 
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
@@ -82,12 +82,14 @@ pub struct Service {
     policies: Arc<Policies>,
     waiting: Arc<Waiting>,
     drain: Drain,
+    feed: Arc<changes::Hub>,
 }
 
 impl Service {
     /// A service over a store, where nobody reviews what it wrote itself.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            feed: Arc::new(changes::Hub::new(store.clone())),
             store,
             clock,
             self_review: SelfReview::Refused,
@@ -105,9 +107,10 @@ impl Service {
         Self { self_review, ..self }
     }
 
-    /// What ends calls that wait, and streams, when the server stops.
-    pub fn drain(&self) -> &Drain {
-        &self.drain
+    /// Ends claims that wait and all watches, and whoever begins one from now on: the server stops.
+    pub fn begin_drain(&self) {
+        self.drain.begin();
+        self.feed.stop();
     }
 
     /// The store, for what is no business rule: health, status, closing.

@@ -55,9 +55,9 @@ impl Listener {
     }
 }
 
-/// Tells calls that wait, and streams, that the server stops.
+/// Tells calls that wait that the server stops.
 #[derive(Debug, Clone)]
-pub struct Drain(Arc<watch::Sender<bool>>);
+pub(super) struct Drain(Arc<watch::Sender<bool>>);
 
 impl Default for Drain {
     fn default() -> Self {
@@ -67,17 +67,17 @@ impl Default for Drain {
 
 impl Drain {
     /// The server stops.
-    pub fn begin(&self) {
+    pub(super) fn begin(&self) {
         self.0.send_replace(true);
     }
 
     /// Whether it stops.
-    pub fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Returns when it stops.
-    pub async fn begun(&self) {
+    pub(super) async fn begun(&self) {
         // The sender is held here, so that waiting cannot fail.
         drop(self.0.subscribe().wait_for(|begun| *begun).await);
     }

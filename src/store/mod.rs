@@ -33,17 +33,19 @@ use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{IndexRow, Position, Query, Standing};
 use crate::domain::request::{RequestKey, RequestRecord};
-use crate::domain::retention::Retention;
+use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationVersion};
 
 pub mod error;
 pub mod kv;
+mod pins;
 
 pub use kv::backup::{BackupWriter, Entity, Manifest};
 pub use kv::engine::Progress;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
+pub use pins::{LogPin, Pins};
 
 /// An article with all its slots, of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -416,9 +418,16 @@ pub trait Store: Send + Sync + 'static {
     /// Removes a policy. There being none is no error.
     async fn delete_policy(&self, id: &PolicyId) -> Result<()>;
 
-    /// Removes commits up to `floor` from the log, whole groups only and never the last one, a bounded number at a time;
-    /// what requests still need stays. Answers the floor that the log has now.
-    async fn trim(&self, floor: Seq) -> Result<Seq>;
+    /// Removes the beginning of the log that is not to be kept: one step over a bounded number of commits. It leaves the
+    /// newest commit, what a pin keeps, and what [`Store::expire_requests`] has not passed, for requests are found through
+    /// the log.
+    async fn trim(&self, retention: LogRetention) -> Result<Sweep>;
+
+    /// Keeps the log behind a commit for as long as the pin is held, an hour at most.
+    fn pin(&self, after: Seq) -> LogPin;
+
+    /// Random; a store that was restored from a backup has another.
+    fn epoch(&self) -> [u8; 16];
 
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;

@@ -79,6 +79,7 @@ fn serve(directory: &Path) {
             grace: Duration::from_secs(5),
             self_review: SelfReview::Refused,
             keep_revisions: None,
+            keep_changes: article_store::server::KeepChanges::default(),
         };
         let never = std::future::pending();
         run(listener, store, Arc::new(SystemClock), config, never)

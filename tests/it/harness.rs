@@ -25,10 +25,11 @@ use article_store::domain::workflow::SelfReview;
 use article_store::pb;
 use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
+use article_store::pb::change_service_client::ChangeServiceClient;
 use article_store::pb::translation_job_service_client::TranslationJobServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
-use article_store::server;
 use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::server::{self, KeepChanges};
 use article_store::store::Store;
 use http_body_util::{BodyExt, Full};
 use prost::bytes::Bytes;
@@ -54,6 +55,7 @@ pub(crate) struct Setup {
     clock: Arc<dyn Clock>,
     anonymous_scopes: Scopes,
     keep_revisions: Option<NonZeroU32>,
+    keep_changes: KeepChanges,
 }
 
 impl Setup {
@@ -63,6 +65,7 @@ impl Setup {
             clock: Arc::new(SystemClock),
             anonymous_scopes: Scopes::default(),
             keep_revisions: None,
+            keep_changes: KeepChanges::default(),
         }
     }
 
@@ -72,6 +75,11 @@ impl Setup {
             clock: Arc::new(clock),
             ..self
         }
+    }
+
+    /// Keeping so much of the change log.
+    pub(crate) fn keep_changes(self, keep_changes: KeepChanges) -> Self {
+        Self { keep_changes, ..self }
     }
 
     /// With these rights for everybody.
@@ -155,6 +163,7 @@ impl Server {
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,
             keep_revisions: setup.keep_revisions,
+            keep_changes: setup.keep_changes,
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);
@@ -238,6 +247,16 @@ impl Server {
 
     pub(crate) fn jobs(&self) -> TranslationJobServiceClient<Channel> {
         TranslationJobServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn changes(&self) -> ChangeServiceClient<Channel> {
+        ChangeServiceClient::new(self.channel())
+    }
+
+    /// The same with a connection of its own that takes no more than this of a stream before it is read.
+    pub(crate) fn narrow_changes(&self, window: u32) -> ChangeServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        ChangeServiceClient::new(endpoint.initial_stream_window_size(window).connect_lazy())
     }
 
     /// The number of the newest commit.

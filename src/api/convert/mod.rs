@@ -1,6 +1,7 @@
 //! Requests to domain values. Every conversion collects all wrong fields before it fails.
 
 mod article;
+mod changes;
 mod coverage;
 mod job;
 mod quality;
@@ -29,6 +30,7 @@ use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
 pub(super) use article::{Update, alias, article, significance, status_change, update};
+pub(super) use changes::{change_filter, checkpoint_interval, watch_start};
 pub(super) use coverage::coverage;
 pub(super) use job::{
     article_ids, claim, failure_message, job_request, no_page, policy, retry_after, work, work_provenance,

@@ -26,7 +26,7 @@ use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Counts, Durable};
+use crate::store::{ArticleState, Body, Counts, Durable, Pins};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
@@ -93,6 +93,8 @@ pub(super) struct Core {
     pub(super) tracker: Mutex<Option<Tracker>>,
     /// How far a compaction is, if there is one.
     pub(super) compaction: Mutex<Option<Progress>>,
+    /// Who needs the log from where on.
+    pub(super) pins: Pins,
     /// How often the engine failed: what was read before and was not durable may be gone.
     pub(super) failures: AtomicU64,
     /// The newest commit that was applied, durable or not.
@@ -127,6 +129,7 @@ impl Core {
             counts: Mutex::default(),
             tracker: Mutex::default(),
             compaction: Mutex::default(),
+            pins: Pins::default(),
             failures: AtomicU64::new(0),
             applied: AtomicU64::new(seq),
             purged: AtomicU64::new(0),

@@ -47,6 +47,7 @@ const ABOVE: [u8; 64] = [0xFF; 64];
 
 pub(super) const META: &[u8] = b"mstore";
 pub(super) const REQUEST_CURSOR: &[u8] = b"mrequests";
+pub(super) const LOG_FLOOR: &[u8] = b"mfloor";
 pub(super) const RETENTION_CURSOR: &[u8] = b"mretention";
 
 fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {

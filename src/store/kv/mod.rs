@@ -20,12 +20,12 @@ use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
-use crate::domain::retention::Retention;
+use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
     ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Conflict, Counts, Durable,
-    EntitySink, Expect, Page, Standings, Store, StoreStatus, Sweep,
+    EntitySink, Expect, LogPin, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
@@ -55,6 +55,8 @@ mod recovery;
 mod retention;
 mod scan;
 pub mod sled;
+mod trim;
+mod unlogged;
 mod verify;
 mod writer;
 
@@ -69,6 +71,8 @@ pub struct KvStore {
     expiring: Mutex<()>,
     /// Held by each step of a sweep, and while a dump begins.
     sweeping: Arc<Mutex<()>>,
+    /// What the log takes, as far as it was measured; held by each step of trimming it.
+    log: Mutex<trim::LogSize>,
     epoch: [u8; 16],
 }
 
@@ -100,6 +104,7 @@ impl KvStore {
             writer,
             expiring: Mutex::new(()),
             sweeping: Arc::default(),
+            log: Mutex::default(),
             epoch: identity.epoch,
         })
     }
@@ -376,14 +381,8 @@ impl Store for KvStore {
 
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
         let head = self.core.durable.borrow().seq;
-        let commits = self
-            .blocking(move |core| scan::changes(core, after, head, limit))
-            .await?;
-        Ok(Changes {
-            commits,
-            floor: 0,
-            head,
-        })
+        self.blocking(move |core| scan::changes(core, after, head, limit))
+            .await
     }
 
     fn durable(&self) -> watch::Receiver<Durable> {
@@ -492,8 +491,32 @@ impl Store for KvStore {
         self.ask(|reply| Job::Housekeeping(vec![write], reply)).await
     }
 
-    async fn trim(&self, _floor: Seq) -> Result<Seq> {
-        unimplemented!()
+    async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
+        // A dump reads the log to its end, and one that begins within a step could miss what the step removes.
+        let _no_dump_begins = self.sweeping.lock().await;
+        if self.core.tracker.lock().is_some() {
+            return Ok(Sweep::Postponed);
+        }
+        let mut measured = self.log.lock().await;
+        // Whatever fails on the way, what was measured may no longer be true.
+        let mut size = std::mem::take(&mut *measured);
+        let (step, mut size) = self
+            .blocking(move |core| Ok((trim::step(core, &retention, &mut size)?, size)))
+            .await?;
+        if !step.writes.is_empty() {
+            self.ask(|reply| Job::Housekeeping(step.writes, reply)).await?;
+            size.bytes = size.bytes.saturating_sub(step.bytes);
+        }
+        *measured = size;
+        Ok(if step.done { Sweep::Done } else { Sweep::Going })
+    }
+
+    fn pin(&self, after: Seq) -> LogPin {
+        self.core.pins.pin(after, self.core.clock.now())
+    }
+
+    fn epoch(&self) -> [u8; 16] {
+        self.epoch
     }
 
     async fn status(&self) -> Result<StoreStatus> {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::codec;
 use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
-use super::{derived, keys, scan};
+use super::{derived, keys, scan, unlogged};
 use crate::domain::article::ArticleId;
 use crate::domain::history::{BodyRef, History};
 use crate::domain::query::Axis;
@@ -32,6 +32,7 @@ pub(super) fn bodies_of(core: &Core, state: &ArticleState) -> Result<Vec<BodyRef
             Err(error @ StoreError::Corrupt { .. }) => {
                 tracing::warn!(%error, "an article to purge is damaged; its versions are looked up in the change log");
                 logged(core, &state.head.id, &mut bodies)?;
+                unlogged::find(core, state, &mut bodies)?;
             }
             Err(error) => return Err(error),
         }

@@ -2,20 +2,23 @@
 
 use std::ops::ControlFlow;
 
+use prost::Message;
+
 use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
-use super::{codec, envelope, keys, records};
+use super::{codec, envelope, keys, records, trim};
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Commit, Event, JobStep, Kind};
 use crate::domain::job::{JobId, JobKey};
 use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::store::Changes;
 use crate::store::error::Result;
 
 /// Commits whose requests one call of [`Store::expire_requests`] forgets at most.
 const EXPIRE_AT_ONCE: usize = 2_000;
 
 /// Commits after a number up to the durable head.
-pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Vec<Commit>> {
+pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Changes> {
     let mut commits = Vec::new();
     log_after(core, after, |stamp, events| {
         if stamp.seq > head || commits.len() >= limit {
@@ -25,7 +28,12 @@ pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Resul
         commits.push(Commit { stamp, events });
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(commits)
+    // Read last: what it says is gone may have been gone before the log was read, and what it does not was there.
+    let floor = trim::floor(core)?;
+    if after < floor {
+        commits.clear();
+    }
+    Ok(Changes { commits, floor, head })
 }
 
 /// Visits the commits of the log after a number, with their encoded events.
@@ -99,16 +107,8 @@ fn replaced_job(event: &Event) -> Option<JobId> {
 /// The removals of requests recorded before a time, and of jobs replaced before it, following the log from where the last call stopped, and whether there
 /// may be more.
 pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
-    use prost::Message;
-    let start = match core.get(keys::REQUEST_CURSOR)? {
-        Some((_, payload)) => {
-            let cursor: records::Cursor = codec::message(&payload).map_err(corrupt(keys::REQUEST_CURSOR))?;
-            cursor.seq
-        }
-        None => 0,
-    };
     let (mut writes, mut seen, mut last) = (Vec::new(), 0, None);
-    log_after(core, start, |stamp, events| {
+    log_after(core, requests_passed(core)?, |stamp, events| {
         if stamp.time >= before || seen >= EXPIRE_AT_ONCE {
             return Ok(ControlFlow::Break(()));
         }
@@ -120,9 +120,27 @@ pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Wr
         writes.extend(replaced.map(|job| Write::Remove(keys::replaced_job(&job))));
         Ok(ControlFlow::Continue(()))
     })?;
-    if let Some(last) = last {
-        let cursor = envelope::Sealed::new(&records::Cursor { seq: last.seq }.encode_to_vec()).stamped(last);
-        writes.push(Write::Put(keys::REQUEST_CURSOR.to_vec(), cursor));
-    }
+    writes.extend(last.map(|last| cursor_write(keys::REQUEST_CURSOR, last)));
     Ok((writes, seen >= EXPIRE_AT_ONCE))
+}
+
+/// The newest commit whose request is forgotten, if it had one.
+pub(super) fn requests_passed(core: &Core) -> Result<Seq> {
+    cursor(core, keys::REQUEST_CURSOR)
+}
+
+/// The commit in a record of the store; 0 without one.
+pub(super) fn cursor(core: &Core, key: &[u8]) -> Result<Seq> {
+    let Some((_, payload)) = core.get(key)? else {
+        return Ok(0);
+    };
+    let cursor: records::Cursor = codec::message(&payload).map_err(corrupt(key))?;
+    Ok(cursor.seq)
+}
+
+/// Puts a commit into a record of the store.
+pub(super) fn cursor_write(key: &[u8], commit: Stamp) -> Write {
+    let cursor = records::Cursor { seq: commit.seq };
+    let record = envelope::Sealed::new(&cursor.encode_to_vec()).stamped(commit);
+    Write::Put(key.to_vec(), record)
 }

@@ -15,7 +15,7 @@ use super::core::{Core, corrupt};
 use super::derived::{self, Tally};
 use super::engine::Direction;
 use super::group::holder_of;
-use super::{envelope, keys, purge};
+use super::{envelope, keys, purge, trim};
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
@@ -39,9 +39,10 @@ const PASSES: usize = 2;
 pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>) -> Result<()> {
     let mut suspects: Option<Vec<Finding>> = None;
     for _ in 0..PASSES {
-        let before = core.applied.load(Ordering::Acquire);
+        let state = || Ok((core.applied.load(Ordering::Acquire), trim::floor(core)?));
+        let before: (Seq, Seq) = state()?;
         let mut found = Check::new(core, report).all()?;
-        let quiet = core.applied.load(Ordering::Acquire) == before;
+        let quiet = state()? == before;
         if let (Some(suspects), false) = (&suspects, quiet) {
             found.retain(|finding| suspects.contains(finding));
         }
@@ -386,7 +387,11 @@ impl Check<'_> {
 
     fn log(&mut self) -> Result<()> {
         let durable = self.core.durable.borrow().seq;
-        let mut last = Stamp::PENDING;
+        let mut last = Stamp {
+            seq: trim::floor(self.core)?,
+            ..Stamp::PENDING
+        };
+        let mut is_first = true;
         self.walk(b"l", |check, key, _, payload| {
             let group = Group::decode(payload).map_err(corrupt(key))?;
             let name = keys::readable(key);
@@ -402,7 +407,7 @@ impl Check<'_> {
                 check.report(&name, problem);
             }
             for (seq, (time, events)) in (group.first..).zip(&group.commits) {
-                if !last.is_pending() && last.time >= *time {
+                if !std::mem::take(&mut is_first) && last.time >= *time {
                     let problem = format!("the time of commit {seq} is not after the one before");
                     check.report(&name, problem);
                 }

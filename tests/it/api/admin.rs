@@ -262,7 +262,7 @@ fn noise(seed: u64, bytes: usize) -> String {
 }
 
 /// Takes a whole backup: the file and what it says that it holds.
-async fn back_up(server: &Server) -> Result<(Vec<u8>, pb::BackupManifest), tonic::Status> {
+pub(super) async fn back_up(server: &Server) -> Result<(Vec<u8>, pb::BackupManifest), tonic::Status> {
     let request = pb::BackupStoreRequest {};
     let mut parts = server.admin().backup_store(request).await?.into_inner();
     let (mut file, mut manifest) = (Vec::new(), None);

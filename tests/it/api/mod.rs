@@ -19,6 +19,7 @@ mod articles;
 mod bad_input;
 mod coverage;
 mod diff;
+mod feed;
 mod histories;
 mod jobs;
 mod listing;

@@ -115,7 +115,7 @@ async fn within_limit<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Copies a directory and all below it.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -65,6 +65,7 @@ async fn server_that_reopens() {
         grace: Duration::from_secs(1),
         self_review: SelfReview::Refused,
         keep_revisions: None,
+        keep_changes: server::KeepChanges::default(),
     };
     let stopped = async {
         stop.recv().await;

@@ -42,3 +42,4 @@ mod log;
 mod purge;
 mod reads;
 mod retention;
+mod trimming;

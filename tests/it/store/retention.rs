@@ -265,9 +265,9 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
 }
 
 /// Says that it began, and goes on when it is told.
-struct Slow {
-    began: Option<mpsc::Sender<()>>,
-    go_on: mpsc::Receiver<()>,
+pub(super) struct Slow {
+    pub(super) began: Option<mpsc::Sender<()>>,
+    pub(super) go_on: mpsc::Receiver<()>,
 }
 
 impl EntitySink for Slow {

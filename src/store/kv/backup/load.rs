@@ -12,7 +12,7 @@ use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
-use crate::store::kv::{KvStore, keys, purge};
+use crate::store::kv::{KvStore, keys, purge, trim};
 
 /// Bytes that are applied at once; the engine keeps in memory what is not flushed.
 const BATCH_BYTES: usize = 8 << 20;
@@ -87,6 +87,11 @@ impl Loader {
     pub fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
         self.apply()?;
         recovery::derive(&self.core)?;
+        // The log may have been trimmed where it comes from.
+        if let Some(floor) = trim::floor_of_log(&self.core)? {
+            self.writes.push(floor);
+            self.apply()?;
+        }
         let identity = Identity::new(epoch, self.core.clock.now());
         identity.adopt(&self.core)?;
         KvStore::start(self.core, &identity)

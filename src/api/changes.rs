@@ -1,0 +1,64 @@
+//! `ChangeService`.
+
+use futures::stream::{self, StreamExt};
+use tonic::{Request, Response, Status};
+
+use super::admin::Answers;
+use super::convert::{self, Fields};
+use super::{Limits, error, render, watch_token};
+use crate::pb;
+use crate::pb::change_service_server::ChangeService;
+use crate::service::Service;
+use crate::service::changes::{FeedToken, Start, WatchOptions};
+
+/// The handlers.
+pub struct Changes {
+    service: Service,
+    limits: Limits,
+}
+
+impl Changes {
+    /// Handlers over a service.
+    pub fn new(service: Service, limits: Limits) -> Self {
+        Self { service, limits }
+    }
+}
+
+#[tonic::async_trait]
+impl ChangeService for Changes {
+    type WatchChangesStream = Answers<pb::WatchChangesResponse>;
+
+    async fn watch_changes(
+        &self,
+        request: Request<pb::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filter = convert::change_filter(&request, &mut fields);
+        let start = convert::watch_start(request.start, &mut fields);
+        let interval = convert::checkpoint_interval(request.checkpoint_interval.as_ref(), &mut fields);
+        let (filter, (start, interval)) = fields.status(filter.zip(start.zip(interval)))?;
+        let resumed = watch_token::decode(&request.resume_token, &filter)?;
+        let options = WatchOptions {
+            start: resumed.map_or(start, Start::After),
+            filter,
+            scopes: self.limits.anonymous_scopes,
+            checkpoint_interval: interval,
+        };
+        let watch = self.service.watch_changes(options).await.map_err(error::status)?;
+        // One message after the other is made as it is asked for.
+        let messages = stream::try_unfold(watch, |mut watch| async {
+            let (message, place) = watch.next().await.map_err(error::status)?;
+            let token = FeedToken {
+                epoch: watch.epoch(),
+                place,
+            };
+            let answer = pb::WatchChangesResponse {
+                resume_token: watch_token::encode(&token, watch.filter()),
+                message: Some(render::feed_message(&message, watch.filter())),
+            };
+            Ok(Some((answer, watch)))
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+}

@@ -1,0 +1,91 @@
+//! The change feed: what happens in the store, in order and without gaps, for everyone who follows.
+//!
+//! A [`Watch`] is asked for one message after the other and holds next to nothing between two of them, so that a follower
+//! that reads slowly holds up nobody and costs no memory.
+
+use std::time::Duration;
+
+use super::{Error, Result, Service};
+use crate::domain::access::Scopes;
+use crate::domain::feed::{Filter, Lost, Place};
+use crate::domain::time::Seq;
+
+mod watch;
+mod window;
+
+pub use watch::{Change, Checkpoint, Message, Watch};
+pub(super) use window::Hub;
+
+/// A place in the changes of one store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedToken {
+    /// The store.
+    pub epoch: [u8; 16],
+    /// The place.
+    pub place: Place,
+}
+
+/// Where a watch begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With the next commit.
+    Now,
+    /// With the oldest commit that is kept.
+    Oldest,
+    /// With a snapshot.
+    Snapshot,
+    /// Where an earlier one ended.
+    After(FeedToken),
+}
+
+/// What somebody wants to follow.
+#[derive(Debug, Clone)]
+pub struct WatchOptions {
+    /// Where to begin.
+    pub start: Start,
+    /// Which changes.
+    pub filter: Filter,
+    /// What the follower may see.
+    pub scopes: Scopes,
+    /// How long it may be silent.
+    pub checkpoint_interval: Duration,
+}
+
+impl Service {
+    /// The place behind all that is durable now: whoever reads something and follows from here on misses nothing.
+    pub fn feed_now(&self) -> FeedToken {
+        let seq = self.store.durable().borrow().seq;
+        self.feed_token(Place::Commit(seq))
+    }
+
+    fn feed_token(&self, place: Place) -> FeedToken {
+        FeedToken {
+            epoch: self.store.epoch(),
+            place,
+        }
+    }
+
+    /// Follows the changes; [`Self::feed_changes`] must be running.
+    pub async fn watch_changes(&self, options: WatchOptions) -> Result<Watch> {
+        Watch::begin(self.feed.clone(), options).await
+    }
+
+    /// Reads changes for all who follow, for as long as the store is open.
+    pub async fn feed_changes(&self) {
+        self.feed.run().await;
+    }
+}
+
+/// Why a watch cannot go on at a place.
+fn lost(why: Lost, epoch: [u8; 16], seq: Seq, floor: Seq, head: Seq) -> Error {
+    match why {
+        Lost::NeverThere => Error::ForeignToken { seq, head },
+        Lost::Trimmed => Error::ChangesTrimmed {
+            seq,
+            oldest: FeedToken {
+                epoch,
+                place: Place::Commit(floor),
+            },
+        },
+    }
+}

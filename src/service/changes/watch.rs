@@ -1,0 +1,304 @@
+//! One follower: where it is, and what it is told next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::window::{Found, Hub, Tail, Told};
+use super::{Start, WatchOptions, lost};
+use crate::domain::access::Scopes;
+use crate::domain::article::ArticleId;
+use crate::domain::change::{Event, Scope};
+use crate::domain::feed::{Filter, Lost, Next, Place};
+use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::service::{Error, Result};
+use crate::store::{ArticleState, Changes, LogPin, StoreError};
+
+/// Commits, and articles of a snapshot, that are read at once.
+const COMMITS: usize = 64;
+const ARTICLES: usize = 32;
+/// How long what was read may wait to be told. What is older is read again: an article may be hidden by now.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What a follower is told.
+#[derive(Debug)]
+pub enum Message {
+    /// A change.
+    Change(Change),
+    /// An article of the snapshot, with its translations.
+    Item(Arc<ArticleState>),
+    /// The snapshot is complete, after so many articles.
+    SnapshotEnd(u64),
+    /// Nothing more to tell up to here.
+    Checkpoint(Checkpoint),
+}
+
+/// A change of a commit.
+#[derive(Debug)]
+pub struct Change {
+    /// The commit.
+    pub stamp: Stamp,
+    /// What happened.
+    pub event: Event,
+    /// Which of the commit's changes it is, from 0 on.
+    pub ordinal: u32,
+    /// Whether the follower may not see the article: it is told its id and the kind of the change.
+    pub hidden: bool,
+}
+
+/// How far a follower is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The newest commit that was looked at.
+    pub seq: Seq,
+    /// Its time, where it is known.
+    pub time: Option<Timestamp>,
+}
+
+/// The part of a snapshot that is to come.
+struct Scan {
+    /// The newest commit when it began: the log follows from there.
+    since: Seq,
+    /// The last article that was looked at.
+    after: Option<ArticleId>,
+    ahead: VecDeque<Arc<ArticleState>>,
+    told: u64,
+}
+
+/// A follower of the changes.
+pub struct Watch {
+    hub: Arc<Hub>,
+    tail: watch::Receiver<Tail>,
+    filter: Filter,
+    scopes: Scopes,
+    interval: Duration,
+    scan: Option<Scan>,
+    /// What is told next of the log.
+    next: Next,
+    /// The time of the last commit that was looked at.
+    time: Option<Timestamp>,
+    /// Commits that were read ahead, the one with what is told next first.
+    ahead: VecDeque<Arc<Told>>,
+    /// When `ahead`, or that of the snapshot, was read.
+    read: Instant,
+    /// When something was told last; `None` for a follower that has no token yet.
+    said: Option<Instant>,
+    /// Keeps what follows a snapshot, until that is caught up with.
+    pin: Option<LogPin>,
+}
+
+impl Watch {
+    pub(super) async fn begin(hub: Arc<Hub>, options: WatchOptions) -> Result<Self> {
+        let mut tail = hub.tail();
+        // Whatever is hidden by now must be seen as hidden.
+        let durable = hub.store.durable().borrow().seq;
+        let reached = tail.wait_for(|tail| tail.seq >= durable || tail.failed.is_some() || tail.stopping);
+        check(&*reached.await.map_err(|_| StoreError::Closed)?)?;
+
+        let store = hub.store.clone();
+        let (epoch, is_new) = (store.epoch(), !matches!(options.start, Start::After(_)));
+        let place = match options.start {
+            Start::Now => Place::Commit(durable),
+            Start::Oldest => Place::Commit(store.changes(0, 0).await?.floor),
+            Start::Snapshot => Place::Snapshot(durable, None),
+            Start::After(token) if token.epoch == epoch => token.place,
+            Start::After(token) => {
+                return Err(Error::ForeignToken {
+                    seq: token.place.seq(),
+                    head: durable,
+                });
+            }
+        };
+        // Before the look at the floor, so that it stays there.
+        let pin = matches!(place, Place::Snapshot(..)).then(|| store.pin(place.seq()));
+        let next = place.next();
+        let before = next.passed();
+        let Changes { floor, head, commits } = store.changes(before.saturating_sub(1), 1).await?;
+        place
+            .check(floor, head)
+            .map_err(|why| lost(why, epoch, place.seq(), floor, head))?;
+        let passed = commits.first().filter(|commit| commit.stamp.seq == before);
+        let scan = match place {
+            Place::Snapshot(since, after) => Some(Scan {
+                since,
+                after,
+                ahead: VecDeque::new(),
+                told: 0,
+            }),
+            Place::Commit(_) | Place::Change(..) => None,
+        };
+        let now = Instant::now();
+        Ok(Self {
+            hub,
+            tail,
+            filter: options.filter,
+            scopes: options.scopes,
+            interval: options.checkpoint_interval,
+            scan,
+            next,
+            time: passed.map(|commit| commit.stamp.time),
+            ahead: VecDeque::new(),
+            read: now,
+            said: (!is_new).then_some(now),
+            pin,
+        })
+    }
+
+    /// What to follow, as it was asked for.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The store that is followed.
+    pub fn epoch(&self) -> [u8; 16] {
+        self.hub.store.epoch()
+    }
+
+    /// Waits for what is told next, and the place behind it. Whoever begins without a token is first told where it is.
+    pub async fn next(&mut self) -> Result<(Message, Place)> {
+        loop {
+            check(&self.tail.borrow_and_update())?;
+            let is_due = self.said.is_none_or(|said| said.elapsed() >= self.interval);
+            let message = if is_due {
+                Some(self.checkpoint())
+            } else if self.scan.is_some() {
+                self.scanned().await?
+            } else {
+                self.logged().await?
+            };
+            if let Some(message) = message {
+                self.said = Some(Instant::now());
+                return Ok(message);
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> (Message, Place) {
+        let checkpoint = Checkpoint {
+            seq: self.next.passed(),
+            time: self.time,
+        };
+        let place = match &self.scan {
+            Some(scan) => Place::Snapshot(scan.since, scan.after.clone()),
+            None => self.next.place(),
+        };
+        (Message::Checkpoint(checkpoint), place)
+    }
+
+    /// Looks at the next article of the snapshot.
+    async fn scanned(&mut self) -> Result<Option<(Message, Place)>> {
+        let Some(scan) = &mut self.scan else {
+            return Ok(None);
+        };
+        if scan.ahead.is_empty() || self.read.elapsed() >= FRESH {
+            let articles = self.hub.store.scan(scan.after.as_ref(), ARTICLES).await?;
+            scan.ahead = articles.into();
+            self.read = Instant::now();
+        }
+        let Some(state) = scan.ahead.pop_front() else {
+            let (place, told) = (Place::Commit(scan.since), scan.told);
+            self.scan = None;
+            return Ok(Some((Message::SnapshotEnd(told), place)));
+        };
+        let current = &state.head.current;
+        scan.after = Some(state.head.id.clone());
+        let is_told = self.scopes.reach(current.visibility)
+            && self.filter.wants_article(&Scope::from(&current.metadata));
+        if !is_told {
+            return Ok(None);
+        }
+        scan.told += 1;
+        let place = Place::Snapshot(scan.since, scan.after.clone());
+        Ok(Some((Message::Item(state), place)))
+    }
+
+    /// Looks at the next commit of the log, or waits for it.
+    async fn logged(&mut self) -> Result<Option<(Message, Place)>> {
+        let Some(told) = self.commit().await? else {
+            self.pin = None;
+            self.wait().await;
+            return Ok(None);
+        };
+        let changes = told.changes.len();
+        let rest = (0..).zip(&told.changes).skip(self.next.ordinal as usize);
+        for (ordinal, (event, mark)) in rest {
+            let hidden = !mark.is_within(self.scopes);
+            let is_told = if hidden {
+                self.filter.matches_hidden(event)
+            } else {
+                self.filter.matches(event)
+            };
+            if is_told {
+                let next = self.next.behind(ordinal, changes);
+                self.go_to(next, &told);
+                let change = Change {
+                    stamp: told.stamp,
+                    event: event.clone(),
+                    ordinal,
+                    hidden,
+                };
+                return Ok(Some((Message::Change(change), next.place())));
+            }
+        }
+        self.go_to(Next::after(told.stamp.seq), &told);
+        Ok(None)
+    }
+
+    fn go_to(&mut self, next: Next, told: &Told) {
+        if next.seq > told.stamp.seq {
+            self.ahead.pop_front();
+            self.time = Some(told.stamp.time);
+        }
+        self.next = next;
+    }
+
+    /// The commit with what is told next; `None` if it is still to come.
+    async fn commit(&mut self) -> Result<Option<Arc<Told>>> {
+        let is_next = |told: &&Arc<Told>| told.stamp.seq == self.next.seq;
+        if self.read.elapsed() < FRESH
+            && let Some(told) = self.ahead.front().filter(is_next)
+        {
+            return Ok(Some(told.clone()));
+        }
+        self.ahead = match self.hub.get(self.next.seq) {
+            Found::Ahead => return Ok(None),
+            Found::Here(told) => [told].into(),
+            Found::Before => {
+                let after = self.next.passed();
+                let (floor, commits) = self.hub.read(after, COMMITS).await?;
+                if after < floor {
+                    return Err(lost(Lost::Trimmed, self.epoch(), after, floor, floor));
+                }
+                commits
+            }
+        };
+        self.read = Instant::now();
+        Ok(self.ahead.front().cloned())
+    }
+
+    /// Waits until there is more, or it is time to say that there is nothing.
+    async fn wait(&mut self) {
+        let due = self.said.unwrap_or_else(Instant::now) + self.interval;
+        let seq = self.next.seq;
+        let more = self
+            .tail
+            .wait_for(|tail| tail.seq >= seq || tail.failed.is_some() || tail.stopping);
+        // An error is seen by whoever looks next; when the time is over, it is that of a checkpoint.
+        drop(timeout_at(due, more).await);
+    }
+}
+
+/// Whether there is anything to follow.
+fn check(tail: &Tail) -> Result<()> {
+    if tail.stopping {
+        let reason = "the server is stopping; go on with the last token".to_owned();
+        return Err(StoreError::Unavailable { reason }.into());
+    }
+    match &tail.failed {
+        Some(error) => Err(error.clone().into()),
+        None => Ok(()),
+    }
+}

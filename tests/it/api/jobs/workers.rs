@@ -325,7 +325,7 @@ async fn every_job_is_done_exactly_once() {
             jobs.entry(id).or_default().push(step);
         }
     }
-    let model = model.lock();
+    let model = std::mem::take(&mut *model.lock());
     assert!(jobs.len() >= number);
     for (id, steps) in &jobs {
         assert_eq!(steps[0], JobStep::Opened, "{id}: {steps:?}");
@@ -405,7 +405,6 @@ async fn every_job_is_done_exactly_once() {
         model.done.len(),
         model.refused
     );
-    drop(model);
     server.check().await;
     server.stop().await;
 }

@@ -50,9 +50,9 @@ pub struct Change {
 }
 
 /// How far a follower is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checkpoint {
-    /// The newest commit that was looked at.
+    /// The newest commit that was looked at; 0 inside a snapshot, where none was.
     pub seq: Seq,
     /// Its time, where it is known.
     pub time: Option<Timestamp>,
@@ -177,15 +177,19 @@ impl Watch {
     }
 
     fn checkpoint(&self) -> (Message, Place) {
-        let checkpoint = Checkpoint {
-            seq: self.next.passed(),
-            time: self.time,
-        };
-        let place = match &self.scan {
-            Some(scan) => Place::Snapshot(scan.since, scan.after.clone()),
-            None => self.next.place(),
-        };
-        (Message::Checkpoint(checkpoint), place)
+        match &self.scan {
+            Some(scan) => {
+                let place = Place::Snapshot(scan.since, scan.after.clone());
+                (Message::Checkpoint(Checkpoint::default()), place)
+            }
+            None => {
+                let checkpoint = Checkpoint {
+                    seq: self.next.passed(),
+                    time: self.time,
+                };
+                (Message::Checkpoint(checkpoint), self.next.place())
+            }
+        }
     }
 
     /// Looks at the next article of the snapshot.

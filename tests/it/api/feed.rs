@@ -50,7 +50,7 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 
 impl Follower {
     async fn begin(server: &Server, request: pb::WatchChangesRequest) -> Self {
-        let token = request.resume_token.clone();
+        let (token, start) = (request.resume_token.clone(), request.start());
         let stream = server
             .changes()
             .watch_changes(request)
@@ -59,7 +59,9 @@ impl Follower {
             .into_inner();
         let mut follower = Self { stream, token };
         if follower.token.is_empty() {
-            follower.checkpoint().await;
+            let checkpoint = follower.checkpoint().await;
+            let is_snapshot = start == pb::WatchStart::Snapshot;
+            assert!(!is_snapshot || checkpoint == pb::Checkpoint::default());
         }
         follower
     }
@@ -87,13 +89,16 @@ impl Follower {
 
     /// The next change.
     async fn change(&mut self) -> pb::Change {
-        loop {
-            match self.message().await.unwrap() {
-                Message::Change(change) => return change,
-                Message::Checkpoint(_) => {}
-                other => panic!("{other:?}"),
+        let next = async {
+            loop {
+                match self.message().await.unwrap() {
+                    Message::Change(change) => return change,
+                    Message::Checkpoint(_) => {}
+                    other => panic!("{other:?}"),
+                }
             }
-        }
+        };
+        timeout(LIMIT, next).await.expect("there is a change")
     }
 
     async fn take(&mut self, changes: usize) -> Vec<pb::Change> {
@@ -727,7 +732,10 @@ async fn a_snapshot_has_what_the_filters_and_the_caller_may_see() {
     assert_eq!(sport[0].translations.len(), 1);
 
     let mut follower = Follower::begin(&server, filtered.clone()).await;
-    follower.message().await.unwrap();
+    assert!(matches!(
+        follower.message().await.unwrap(),
+        Message::SnapshotItem(_)
+    ));
     let other = server.changes().watch_changes(resume(&follower.token)).await;
     let refused = fails(other, Code::InvalidArgument, "BAD_TOKEN");
     assert_eq!(refused.paths(), ["resume_token"]);

@@ -74,7 +74,12 @@ impl Tally {
 }
 
 /// Lets the writers write until the server has acknowledged so much, and kills it.
-async fn kill_under_load(server: Process, client: &Client, writers: Vec<Writer>, life: u64) -> Vec<Writer> {
+pub(super) async fn kill_under_load(
+    server: Process,
+    client: &Client,
+    writers: Vec<Writer>,
+    life: u64,
+) -> Vec<Writer> {
     let killed = Arc::new(AtomicBool::new(false));
     let (said, mut acknowledgements) = mpsc::unbounded_channel();
     let writing: Vec<_> = writers
@@ -176,7 +181,7 @@ async fn a_store_survives_kills_at_every_step_of_its_opening() {
     assert!(steps.iter().all(|steps| *steps > 10));
 }
 
-fn start(directory: &Path) -> Process {
+pub(super) fn start(directory: &Path) -> Process {
     Process::start(program(&directory.join("store"), 0), &directory.join("log"))
 }
 

@@ -6,6 +6,7 @@
 //! | file | fault | variable |
 //! |---|---|---|
 //! | `kill` | `kill -9` under load, and three times in a row while opening | `ARTICLE_STORE_TEST_KILLS` |
+//! | `feed` | `kill -9` under load and followers of the changes that break off | `ARTICLE_STORE_TEST_FEED_KILLS` |
 //! | `power_loss` | the volume as it may be after the power was cut at any point | `ARTICLE_STORE_TEST_IMAGES` |
 //! | `sync_error` | the disk fails a sync and forgets what was to be synced | `ARTICLE_STORE_TEST_SYNC_ERRORS` |
 //! | `disk_full` | the volume fills up | |
@@ -34,6 +35,7 @@ use tempfile::TempDir;
 
 mod client;
 mod disk_full;
+mod feed;
 mod image;
 mod kill;
 mod power_loss;
@@ -163,13 +165,18 @@ async fn agrees(store: &dyn Store) -> u64 {
     seen
 }
 
-/// Opens the store as the next server would, and looks whether it [`agrees`].
-async fn check(store: &Path) -> u64 {
+/// Opens the store as the next server would.
+fn open(store: &Path) -> KvStore {
     let config = SledConfig {
         min_free_bytes: Some(0),
         ..SledConfig::new(store)
     };
-    let store = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 16 << 20).unwrap();
+    KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 16 << 20).unwrap()
+}
+
+/// The same, and looks whether it [`agrees`].
+async fn check(store: &Path) -> u64 {
+    let store = open(store);
     let commits = agrees(&store).await;
     store.close().await.unwrap();
     commits

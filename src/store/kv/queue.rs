@@ -41,6 +41,9 @@ impl<'a> Queues<'a> {
     /// The next entries in a range in order, about so many: fewer only at its end.
     fn page(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
+        if from > to {
+            return Ok(found);
+        }
         self.core
             .engine
             .scan(from..=to, Direction::Forward, &mut |key, _| {

@@ -608,19 +608,26 @@ fn a_lease_that_a_failed_sync_takes_back_is_not_given() {
             .unwrap();
         let all = ClaimQuery::default();
         disk.hold();
-        let lost = tokio::spawn({
-            let (store, claim) = (store.clone(), claim(&all, 1, 3_600));
-            async move { store.claim(claim).await }
+        let first = tokio::spawn({
+            let store = store.clone();
+            async move { store.commit(simple(&id("first"))).await }
         });
         eventually(|| disk.is_syncing().then_some(())).await;
-        // The job is taken, but not for good: whoever comes second waits for what becomes of the first.
+        let mut lost = store.claim(claim(&all, 1, 3_600));
         let mut second = store.claim(claim(&all, 1, 60));
-        let mut next = store.next_claimable(&all);
+        assert!(futures::poll!(&mut lost).is_pending());
         assert!(futures::poll!(&mut second).is_pending());
+        disk.release_one();
+        first.await.unwrap().unwrap();
+        // The writer has decided both, and syncs.
+        eventually(|| disk.is_syncing().then_some(())).await;
+        // The job is taken, but not for good: whoever comes second waits for what becomes of the first.
+        let mut next = store.next_claimable(&all);
         assert!(futures::poll!(&mut next).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
         disk.fail_next_sync();
         disk.release();
-        assert!(lost.await.unwrap().unwrap_err().outcome_unknown());
+        assert!(lost.await.unwrap_err().outcome_unknown());
         let second = second.await.unwrap();
         assert_eq!(named(&second), ["a/fr/mt/1"]);
         assert_eq!(second.jobs[0].attempts, 1);

@@ -33,6 +33,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     held: bool,
+    /// Syncs that may go on all the same.
+    passes: usize,
     waiting: usize,
     reads: usize,
     broken: bool,
@@ -52,9 +54,16 @@ impl Disk {
         self.0.changed.notify_all();
     }
 
+    /// Lets the one that is held up go on; the next one is held up again.
+    pub(crate) fn release_one(&self) {
+        self.0.state.lock().passes += 1;
+        self.0.changed.notify_all();
+    }
+
     /// Whether a sync is held up.
     pub(crate) fn is_syncing(&self) -> bool {
-        self.0.state.lock().waiting > 0
+        let state = self.0.state.lock();
+        state.waiting > state.passes
     }
 
     /// Whether nothing can be read or opened. It takes a reopening to go on afterwards.
@@ -151,8 +160,11 @@ impl Engine for Disk {
         let synced = self.0.undo.lock().len();
         let mut state = self.0.state.lock();
         state.waiting += 1;
-        self.0.changed.wait_while(&mut state, |state| state.held);
+        self.0
+            .changed
+            .wait_while(&mut state, |state| state.held && state.passes == 0);
         state.waiting -= 1;
+        state.passes = state.passes.saturating_sub(1);
         drop(state);
         self.0.memory.sync()?;
         self.0.undo.lock().drain(..synced);

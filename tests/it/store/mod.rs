@@ -23,6 +23,7 @@ macro_rules! on_every_engine {
 mod backup;
 mod bench;
 mod claims;
+mod claims_model;
 mod commits;
 mod compaction;
 #[expect(

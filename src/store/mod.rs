@@ -438,17 +438,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The same, at once.
     async fn check(&self) -> Result<Vec<Finding>> {
-        let (report, mut reports) = mpsc::channel(64);
-        let collect = async {
-            let mut findings = Vec::new();
-            while let Some(checked) = reports.recv().await {
-                if let Checked::Found(finding) = checked {
-                    findings.push(finding);
-                }
-            }
-            findings
-        };
-        let (checked, findings) = futures::join!(self.check_and_report(report), collect);
+        let (report, reports) = mpsc::channel(64);
+        let (checked, findings) = futures::join!(self.check_and_report(report), findings(reports));
         checked.map(|()| findings)
     }
 
@@ -464,4 +455,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes everything durable and closes. Closing twice is no error.
     async fn close(&self) -> Result<()>;
+}
+
+/// Everything that a check finds.
+async fn findings(mut reports: mpsc::Receiver<Checked>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    while let Some(checked) = reports.recv().await {
+        if let Checked::Found(finding) = checked {
+            findings.push(finding);
+        }
+    }
+    findings
 }

@@ -196,6 +196,16 @@ impl Tally {
         }
     }
 
+    /// Adds what another tally counted.
+    pub(super) fn add(&mut self, other: Self) {
+        for (language, counted) in other.0 {
+            let sums = self.of(&language);
+            sums.iter_mut()
+                .zip(counted)
+                .for_each(|(sum, count)| *sum += count);
+        }
+    }
+
     /// Counts an article in (`1`) or out (`-1`).
     pub(super) fn head(&mut self, head: &Head, times: i64) {
         let [articles, deleted, revisions, _] = self.of(&head.current.metadata.language);

@@ -21,6 +21,15 @@ pub enum Write {
     Remove(Vec<u8>),
 }
 
+impl Write {
+    /// The key that it changes.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Put(key, _) | Self::Remove(key) => key,
+        }
+    }
+}
+
 /// The order in which a scan visits keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,8 +25,8 @@ use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Conflict, Counts, Durable,
-    EntitySink, Expect, LogPin, Page, Standings, Store, StoreStatus, Sweep,
+    self, ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Conflict, Counts, Durable,
+    EntitySink, Expect, Finding, LogPin, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
@@ -107,6 +108,15 @@ impl KvStore {
             log: Mutex::default(),
             epoch: identity.epoch,
         })
+    }
+
+    /// Checks a store that nobody else waits for, on all cores, and answers everything that is wrong.
+    async fn check_on_all_cores(&self) -> Result<Vec<Finding>> {
+        let (report, reports) = mpsc::channel(64);
+        let cores = available_parallelism().map_or(1, usize::from);
+        let check = self.blocking(move |core| verify::check(core, &report, cores));
+        let (checked, findings) = futures::join!(check, store::findings(reports));
+        checked.map(|()| findings)
     }
 
     /// Runs work that may read the disk where it holds up nobody.
@@ -548,7 +558,7 @@ impl Store for KvStore {
     }
 
     async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {
-        self.blocking(move |core| verify::check(core, &report)).await
+        self.blocking(move |core| verify::check(core, &report, 1)).await
     }
 
     async fn dump(&self, mut sink: Box<dyn EntitySink>) -> Result<Stamp> {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 use prost::Message;
@@ -13,7 +16,9 @@ use super::derived::{self, Tally};
 use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::{keys, records};
+use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::store::Counts;
 use crate::store::error::{OpenError, Result, StoreError};
 
 /// The format of the layout and the records; grows when either changes in a way that old versions cannot read.
@@ -22,12 +27,14 @@ use crate::store::error::{OpenError, Result, StoreError};
 /// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is. Revisions may be dropped.
 const FORMAT: u32 = 2;
 
-/// Bytes of derived entries that are written at once.
-const DERIVED_BYTES: usize = 4 << 20;
-/// About what one derived entry takes.
-const DERIVED_ENTRY_BYTES: usize = 128;
-/// Articles that are read at once to derive from.
+/// Derived entries that are put in order before they are written, some 50 MB: the engine's cost is by the leaf, and an
+/// article's rows lie anywhere in the indexes.
+const DERIVED_SORTED: usize = 250_000;
+/// Derived entries that are written at once.
+const DERIVED_AT_ONCE: usize = 30_000;
+/// Articles that are read at once to derive from, and how often while what was derived waits to be written.
 const DERIVED_ARTICLES: usize = 256;
+const DERIVED_AHEAD: usize = 16;
 
 /// How many groups at the end of the log an open checks. What is older was checked by the opens before.
 const CHECKED_GROUPS: usize = 64;
@@ -147,11 +154,31 @@ pub(super) fn load_counts(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Makes all that is derived from the articles that there are.
+/// Makes all that is derived from the articles that there are. Articles are read by one thread while another writes what
+/// is derived from them.
 pub(super) fn derive(core: &Core) -> Result<()> {
-    let (mut tally, mut writes, mut bytes) = (Tally::default(), Vec::new(), 0);
+    let counts = thread::scope(|scope| {
+        let (derived, entries) = mpsc::sync_channel(DERIVED_AHEAD);
+        let counting = scope.spawn(move || derive_each(core, &derived));
+        let written = write_derived(core, entries);
+        let counted = counting.join().unwrap_or_else(|panic| resume_unwind(panic));
+        written.and(counted)
+    })?;
+    let stamp = last_commit(core)?;
+    let counts = counts
+        .iter()
+        .map(|(language, counts)| derived::counts_write(language, counts, stamp));
+    core.engine.apply(counts.collect())?;
+    core.engine.flush()?;
+    core.engine.sync()
+}
+
+/// Hands over what is derived from each article, and answers how much there is by language.
+fn derive_each(core: &Core, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Vec<(Language, Counts)>> {
+    let mut tally = Tally::default();
     let mut ids = core.ids_after(None, DERIVED_ARTICLES)?;
-    while let Some(last) = ids.last().cloned() {
+    while let Some(last) = ids.last() {
+        let mut entries = Vec::new();
         for id in &ids {
             // A damaged article is found by the check, and has nothing that could be derived.
             let state = match core.load(id) {
@@ -164,27 +191,38 @@ pub(super) fn derive(core: &Core) -> Result<()> {
                 Err(error) => return Err(error),
             };
             tally.change(None, Some(&state));
-            let derived = derived::all(&state);
-            bytes += derived.len() * DERIVED_ENTRY_BYTES;
-            writes.extend(derived);
+            entries.extend(derived::all(&state));
         }
-        if bytes >= DERIVED_BYTES {
-            core.engine.apply(std::mem::take(&mut writes))?;
-            core.engine.flush()?;
-            bytes = 0;
+        if derived.send(entries).is_err() {
+            // They cannot be written, and the writer says why.
+            break;
         }
-        ids = core.ids_after(Some(&last), DERIVED_ARTICLES)?;
+        ids = core.ids_after(Some(last), DERIVED_ARTICLES)?;
     }
-    let counts = tally.apply(&BTreeMap::new());
-    let stamp = last_commit(core)?;
-    writes.extend(
-        counts
-            .iter()
-            .map(|(language, counts)| derived::counts_write(language, counts, stamp)),
-    );
-    core.engine.apply(writes)?;
-    core.engine.flush()?;
-    core.engine.sync()
+    Ok(tally.apply(&BTreeMap::new()))
+}
+
+/// Writes entries, many at a time in the order of their keys.
+fn write_derived(core: &Core, derived: mpsc::Receiver<Vec<Write>>) -> Result<()> {
+    let mut entries = Vec::new();
+    for more in derived {
+        entries.extend(more);
+        if entries.len() >= DERIVED_SORTED {
+            write_sorted(core, std::mem::take(&mut entries))?;
+        }
+    }
+    write_sorted(core, entries)
+}
+
+fn write_sorted(core: &Core, mut entries: Vec<Write>) -> Result<()> {
+    entries.sort_by(|a, b| a.key().cmp(b.key()));
+    let mut entries = entries.into_iter().peekable();
+    while entries.peek().is_some() {
+        core.engine
+            .apply(entries.by_ref().take(DERIVED_AT_ONCE).collect())?;
+        core.engine.flush()?;
+    }
+    Ok(())
 }
 
 /// The last commit in the log; the pending stamp if there is none.

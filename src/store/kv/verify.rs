@@ -1,12 +1,17 @@
 //! The check: walks every record and reports what does not agree. It changes nothing, holds no locks and goes past the
 //! caches, so in a store that is written meanwhile something may seem wrong that was only on its way; then everything
 //! is read again, and what was seen twice is reported. Memory is bounded: what belongs together is looked up, not kept.
+//!
+//! What must be there is looked up from what it is derived from, and counted. Where nothing is wrong so far and there is as
+//! much as must be there, nothing can be there that must not, and only the counting is left to do.
 
 mod jobs;
 mod kept;
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use tokio::sync::mpsc;
 
@@ -30,18 +35,21 @@ use crate::store::{Body, Checked, Finding};
 const AHEAD: (usize, usize) = (256, 4 << 20);
 const MISPLACED: &str = "it is stored in another place than it says";
 
+/// Key and value, as the engine has them.
+type Record = (Vec<u8>, Vec<u8>);
+
 /// Findings that are kept at most; a store with more is beyond repair, and they say why.
 const MAX_FINDINGS: usize = 10_000;
 /// How often a store that is written meanwhile is read again to tell what is wrong from what was only on its way.
 const PASSES: usize = 2;
 
-/// Reports everything that is wrong.
-pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>) -> Result<()> {
+/// Reports everything that is wrong. The work that takes longest is shared by so many threads.
+pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
     let mut suspects: Option<Vec<Finding>> = None;
     for _ in 0..PASSES {
         let state = || Ok((core.applied.load(Ordering::Acquire), trim::floor(core)?));
         let before: (Seq, Seq) = state()?;
-        let mut found = Check::new(core, report).all()?;
+        let mut found = Check::new(core, report).all(threads)?;
         let quiet = state()? == before;
         if let (Some(suspects), false) = (&suspects, quiet) {
             found.retain(|finding| suspects.contains(finding));
@@ -68,6 +76,18 @@ struct Check<'a> {
     tally: Tally,
     /// Whether every record so far could be read; what cannot be read cannot be counted.
     countable: bool,
+    /// What must be there, and was found to be.
+    met: Met,
+}
+
+/// Records that are derived from others, each of which leads to another one.
+#[derive(Clone, Copy, Default)]
+struct Met {
+    rows: u64,
+    timers: u64,
+    aliases: u64,
+    standings: u64,
+    work: u64,
 }
 
 impl<'a> Check<'a> {
@@ -78,11 +98,12 @@ impl<'a> Check<'a> {
             findings: Vec::new(),
             tally: Tally::default(),
             countable: true,
+            met: Met::default(),
         }
     }
 
-    fn all(mut self) -> Result<Vec<Finding>> {
-        self.heads()?;
+    fn all(mut self, threads: usize) -> Result<Vec<Finding>> {
+        self.heads(threads)?;
         self.slots()?;
         self.index()?;
         self.timers()?;
@@ -90,7 +111,7 @@ impl<'a> Check<'a> {
         self.segment_histories()?;
         self.tombstones()?;
         self.requests()?;
-        self.bodies()?;
+        self.bodies(threads)?;
         self.standings()?;
         self.work()?;
         self.jobs()?;
@@ -100,6 +121,16 @@ impl<'a> Check<'a> {
         self.counts()?;
         self.log()?;
         Ok(self.findings)
+    }
+}
+
+impl Met {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.timers += other.timers;
+        self.aliases += other.aliases;
+        self.standings += other.standings;
+        self.work += other.work;
     }
 }
 
@@ -120,47 +151,110 @@ impl Check<'_> {
         prefix: &[u8],
         mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let mut records: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut from = prefix.to_vec();
-        loop {
-            let mut bytes = 0;
-            self.core.engine.scan(
-                from.as_slice()..=&keys::above(prefix),
-                Direction::Forward,
-                &mut |key, record| {
-                    records.push((key.to_vec(), record.to_vec()));
-                    bytes += record.len();
-                    if records.len() < AHEAD.0 && bytes < AHEAD.1 {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    }
-                },
-            )?;
-            let Some((last, _)) = records.last() else {
-                return Ok(());
-            };
-            if self
-                .report
-                .blocking_send(Checked::Records(records.len() as u64))
-                .is_err()
-            {
-                return Ok(());
-            }
-            // The next key after the last one.
-            from = [last.as_slice(), &[0]].concat();
-            for (key, record) in records.drain(..) {
-                let opened = envelope::open(&record, || keys::readable(&key));
-                match opened.and_then(|(stamp, payload)| visit(self, &key, stamp, &payload)) {
-                    Ok(()) => {}
-                    Err(StoreError::Corrupt { record, detail }) => {
-                        self.countable = false;
-                        self.report(record, detail);
-                    }
-                    Err(error) => return Err(error),
-                }
+        while let Some(records) = self.read_on(prefix, &mut from, AHEAD.0)? {
+            self.visit(&records, &mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// The same by some threads, where a visit needs to know nothing of the others.
+    fn walk_shared(
+        &mut self,
+        prefix: &[u8],
+        threads: usize,
+        visit: impl Fn(&mut Self, &[u8], Stamp, &[u8]) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let (core, report) = (self.core, self.report);
+        let mut from = prefix.to_vec();
+        while let Some(records) = self.read_on(prefix, &mut from, AHEAD.0 * threads)? {
+            let parts = records.chunks(records.len().div_ceil(threads));
+            let checked: Vec<_> = thread::scope(|scope| {
+                let check = |part| {
+                    let mut check = Check::new(core, report);
+                    check.visit(part, &visit).map(|()| check)
+                };
+                let running: Vec<_> = parts.map(|part| scope.spawn(move || check(part))).collect();
+                running.into_iter().map(thread::ScopedJoinHandle::join).collect()
+            });
+            for part in checked {
+                self.take_in(part.unwrap_or_else(|panic| resume_unwind(panic))?);
             }
         }
+        Ok(())
+    }
+
+    /// The next records of a prefix; `from` goes on behind them. `None`: there are none, or nobody wants to know any more.
+    fn read_on(&self, prefix: &[u8], from: &mut Vec<u8>, limit: usize) -> Result<Option<Vec<Record>>> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        self.core.engine.scan(
+            from.as_slice()..=&keys::above(prefix),
+            Direction::Forward,
+            &mut |key, record| {
+                records.push((key.to_vec(), record.to_vec()));
+                bytes += record.len();
+                if records.len() < limit && bytes < AHEAD.1 {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        let Some((last, _)) = records.last() else {
+            return Ok(None);
+        };
+        // The next key after the last one.
+        *from = [last.as_slice(), &[0]].concat();
+        Ok(self.seen(records.len() as u64).then_some(records))
+    }
+
+    /// Tells how many records were read; answers whether anybody wants to know.
+    fn seen(&self, records: u64) -> bool {
+        self.report.blocking_send(Checked::Records(records)).is_ok()
+    }
+
+    fn visit(
+        &mut self,
+        records: &[Record],
+        mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        for (key, record) in records {
+            let opened = envelope::open(record, || keys::readable(key));
+            match opened.and_then(|(stamp, payload)| visit(self, key, stamp, &payload)) {
+                Ok(()) => {}
+                Err(StoreError::Corrupt { record, detail }) => {
+                    self.countable = false;
+                    self.report(record, detail);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what another thread found.
+    fn take_in(&mut self, part: Self) {
+        for Finding { record, problem } in part.findings {
+            self.report(record, problem);
+        }
+        self.countable &= part.countable;
+        self.tally.add(part.tally);
+        self.met.add(part.met);
+    }
+
+    /// Whether a prefix holds what was met and nothing else. Its records were looked at when they were met.
+    fn is_all(&self, prefix: &[u8], met: u64) -> Result<bool> {
+        if !self.findings.is_empty() {
+            return Ok(false);
+        }
+        let mut count = 0;
+        self.core
+            .engine
+            .scan(prefix..=&keys::above(prefix), Direction::Forward, &mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            })?;
+        Ok(count == met && self.seen(count))
     }
 
     fn head(&self, id: &ArticleId) -> Result<Option<Head>> {
@@ -170,8 +264,8 @@ impl Check<'_> {
         self.core.get(&key)?.map(decode).transpose()
     }
 
-    fn heads(&mut self) -> Result<()> {
-        self.walk(b"h", |check, key, stamp, payload| {
+    fn heads(&mut self, threads: usize) -> Result<()> {
+        self.walk_shared(b"h", threads, |check, key, stamp, payload| {
             let head = codec::decode_head(payload, stamp).map_err(corrupt(key))?;
             check.tally.head(&head, 1);
             let name = keys::readable(key);
@@ -191,15 +285,18 @@ impl Check<'_> {
                 check.report(&name, "it does not show its newest revision");
             }
             for alias in &head.aliases {
-                let holder = holder_of(check.core, &keys::alias(alias))?;
-                if holder.is_none_or(|(_, _, holder)| holder != head.id) {
-                    check.report(&name, format!("{alias} does not lead to it"));
+                match holder_of(check.core, &keys::alias(alias))? {
+                    Some((_, stored, holder)) if (&stored, &holder) == (alias, &head.id) => {
+                        check.met.aliases += 1;
+                    }
+                    _ => check.report(&name, format!("{alias} does not lead to it")),
                 }
             }
-            if let Some(timer) = derived::timer_key(&head)
-                && check.core.get(&timer)?.is_none()
-            {
-                check.report(keys::readable(&timer), "it is missing");
+            if let Some(timer) = derived::timer_key(&head) {
+                match check.core.get(&timer)? {
+                    Some(_) => check.met.timers += 1,
+                    None => check.report(keys::readable(&timer), "it is missing"),
+                }
             }
             Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
         })
@@ -225,7 +322,9 @@ impl Check<'_> {
             None => self.report(keys::readable(&key), "it is missing"),
             Some((_, payload)) => {
                 let stored = codec::decode_index_row(&payload, row.date.instant).map_err(corrupt(&key))?;
-                if stored != row {
+                if stored == row {
+                    self.met.rows += 1;
+                } else {
                     self.report(keys::readable(&key), "it does not agree with its article");
                 }
             }
@@ -235,6 +334,9 @@ impl Check<'_> {
 
     /// No row may stand where its article does not; [`Self::row`] has looked at what it holds.
     fn index(&mut self) -> Result<()> {
+        if self.is_all(b"i", self.met.rows)? {
+            return Ok(());
+        }
         self.walk(b"i", |check, key, _, _| {
             let stands = match keys::index_position(key) {
                 Some((axis, position)) => check
@@ -251,6 +353,9 @@ impl Check<'_> {
 
     /// No timer may stand for an article that is not under that embargo.
     fn timers(&mut self) -> Result<()> {
+        if self.is_all(b"e", self.met.timers)? {
+            return Ok(());
+        }
         self.walk(b"e", |check, key, _, _| {
             let stands = match keys::embargo_of(key) {
                 Some((_, id)) => check
@@ -312,6 +417,9 @@ impl Check<'_> {
     }
 
     fn aliases(&mut self) -> Result<()> {
+        if self.is_all(b"a", self.met.aliases)? {
+            return Ok(());
+        }
         self.walk(b"a", |check, key, _, payload| {
             let (alias, holder) = codec::decode_alias_holder(payload).map_err(corrupt(key))?;
             if keys::alias(&alias) != key {
@@ -364,8 +472,8 @@ impl Check<'_> {
         })
     }
 
-    fn bodies(&mut self) -> Result<()> {
-        self.walk(b"b", |check, key, stamp, payload| {
+    fn bodies(&mut self, threads: usize) -> Result<()> {
+        self.walk_shared(b"b", threads, |check, key, stamp, payload| {
             let body = codec::decode_body(payload, stamp).map_err(corrupt(key))?;
             let newest = body.history().newest;
             let place = BodyRef {
@@ -431,31 +539,36 @@ impl Check<'_> {
 
     /// What a commit changed must still be there, unless the article was purged: then nothing that the commit wrote may.
     fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
-        let tombstone = keys::tombstone(&event.article);
-        if self.core.engine.get(&tombstone)?.is_some() {
+        let head = keys::head(&event.article);
+        let has_head = self.core.engine.get(&head)?.is_some();
+        // An article that is there and has a tombstone was found where tombstones are looked at.
+        if !has_head && self.core.engine.get(&keys::tombstone(&event.article))?.is_some() {
             for body in purge::bodies_in(self.core, seq)? {
                 let name = keys::readable(&keys::body(body));
                 self.report(name, format!("article {:?} was purged", event.article));
             }
             return Ok(());
         }
-        let head = keys::head(&event.article);
-        let slot = match (&event.language, &event.kind) {
+        let missing = |key: &[u8]| {
+            let problem = format!("it is missing, and commit {seq} changed it");
+            (keys::readable(key), problem)
+        };
+        if !has_head {
+            let (record, problem) = missing(&head);
+            self.report(record, problem);
+        }
+        match (&event.language, &event.kind) {
             (Some(language), Kind::Job { kind, number, .. }) => {
                 self.job_event(&event.article, language, *kind, *number, seq)?;
-                None
             }
-            (language, _) => language
-                .as_ref()
-                .map(|language| keys::slot(&event.article, language)),
-        };
-        for key in std::iter::once(head).chain(slot) {
-            if self.core.engine.get(&key)?.is_none() {
-                self.report(
-                    keys::readable(&key),
-                    format!("it is missing, and commit {seq} changed it"),
-                );
+            (Some(language), _) => {
+                let slot = keys::slot(&event.article, language);
+                if self.core.engine.get(&slot)?.is_none() {
+                    let (record, problem) = missing(&slot);
+                    self.report(record, problem);
+                }
             }
+            (None, _) => {}
         }
         Ok(())
     }

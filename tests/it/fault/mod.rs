@@ -14,6 +14,18 @@
 //!
 //! `story`, `writer` and `client` write and compare; `process` runs the server. `shim` records what a server does to its
 //! files, `recording` reads that, `volume` replays it, and `image` opens and compares what a power loss may leave.
+//!
+//! That these tests can fail is shown by taking a rule out of `store::kv::sled` for a moment. Whoever changes the harness
+//! does it again; the short form that runs without variables is enough to see each:
+//!
+//! | rule taken out | what fails | with |
+//! |---|---|---|
+//! | `Opened::sync` syncs nothing | `power_loss`, `sync_error` | an acknowledged write is not there; writes are acknowledged without a sync |
+//! | `chunks::CHUNK_BYTES` is 1 GiB | `power_loss` | sled made a file in `blobs/` |
+//! | the same, blobs allowed and not synced | `power_loss`, of 48 images | a record is damaged: it is missing |
+//! | `recover` leaves `snap.*.generating` | `kill`, while opening; often `power_loss` | sled cannot read its files |
+//!
+//! The last has a proof of its own in `store::kv::sled::tests`, and so have the chunks.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

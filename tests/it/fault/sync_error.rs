@@ -19,6 +19,8 @@ use crate::harness::failure;
 const WRITERS: usize = 8;
 /// Acknowledgements before and after a sync fails.
 const LIFE: u64 = 20;
+/// Acknowledgements by which the syncs that are to fail have failed: there is one for each group of writes.
+const PATIENCE: u64 = 1_000;
 /// Pairs of images behind each loss, and other images.
 const IMAGES_OF_A_FAILURE: usize = 1;
 /// Which syncs fail, one after the other: the server's own of the log; sled's, when it flushes; and the one behind each,
@@ -101,7 +103,13 @@ async fn nothing_is_acknowledged_on_a_disk_that_failed() {
         writers = none_failed(healthy);
         shim.fail(FAILURES[number % FAILURES.len()]);
         let failing = shim.clone();
-        let done = move |acknowledged| acknowledged >= LIFE && failing.has_failed();
+        let done = move |acknowledged| {
+            assert!(
+                acknowledged < PATIENCE,
+                "the server acknowledges writes without the sync that is to fail"
+            );
+            acknowledged >= LIFE && failing.has_failed()
+        };
         let written = write_together(writers, &client, &history, done).await;
         writers = Vec::new();
         for (writer, failed) in written {

@@ -6,10 +6,13 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
+use futures::stream::{self, StreamExt};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-use super::{BackupError, BackupFile, Entity, Loader, Manifest, dump};
+use super::{BackupError, BackupFile, Entity, Loader, Malformed, Manifest, Record, dump};
 use crate::clock::Clock;
 use crate::domain::time::Stamp;
 use crate::store::kv::engine::Engine;
@@ -47,9 +50,14 @@ pub async fn restore(
     let backup = BackupFile::verify(file)?;
     let purged = if replace { tombstones(config)? } else { Vec::new() };
     let mut building = Building::begin(backup.name(), config, replace, clock, progress)?;
-    for entity in backup.entities()? {
-        let (line, entity) = entity?;
-        building.add("restoring", &entity, backup.entities, || format!("line {line}"))?;
+    let cores = available_parallelism().map_or(1, usize::from);
+    // What is read and made ready ahead of what is written; the lines come in order.
+    let mut lots = stream::iter(backup.lots()?)
+        .map(|lot| spawn_blocking(move || lot?.records()))
+        .buffered(2 * cores);
+    while let Some(records) = lots.next().await {
+        let records = records.map_err(|_| lost(&backup.name()))??;
+        building.put("restoring", records, backup.entities)?;
     }
     for tombstone in purged {
         building.loader.bury(tombstone, backup.manifest.seq)?;
@@ -169,21 +177,15 @@ impl Building {
         })
     }
 
-    fn add(
-        &mut self,
-        doing: &'static str,
-        entity: &Entity,
-        total: u64,
-        place: impl FnOnce() -> String,
-    ) -> Result<(), BackupError> {
-        if self.added.is_multiple_of(REPORT_EVERY) {
-            (self.progress)(doing, self.added, total);
+    fn put(&mut self, doing: &'static str, records: Vec<Record>, total: u64) -> Result<(), BackupError> {
+        for record in records {
+            if self.added.is_multiple_of(REPORT_EVERY) {
+                (self.progress)(doing, self.added, total);
+            }
+            self.added += 1;
+            self.loader.put(record)?;
         }
-        self.added += 1;
-        self.loader.add(entity)?.map_err(|detail| BackupError::Altered {
-            file: self.source.clone(),
-            detail: format!("{}: {detail}", place()),
-        })
+        Ok(())
     }
 
     /// Makes a store of what was added, and checks it.
@@ -191,7 +193,7 @@ impl Building {
         (self.progress)("deriving the indexes", 0, 0);
         let store = self.loader.finish(epoch)?;
         (self.progress)("checking", 0, 0);
-        let findings = store.check().await?;
+        let findings = store.check_on_all_cores().await?;
         let status = store.status().await?;
         store.close().await?;
         match findings.first() {
@@ -219,7 +221,11 @@ impl EntitySink for Copying {
         let Some((mut building, done)) = self.0.take() else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        match building.add("copying", &entity, 0, || entity.kind().to_owned()) {
+        let record = entity.record().map_err(|Malformed(detail)| BackupError::Altered {
+            file: building.source.clone(),
+            detail: format!("{}: {detail}", entity.kind()),
+        });
+        match record.and_then(|record| building.put("copying", vec![record], 0)) {
             Ok(()) => {
                 self.0 = Some((building, done));
                 Ok(())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{BackupError, Entity, Manifest};
+use super::{BackupError, Entity, Malformed, Manifest, Record};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::EntitySink;
 use crate::store::kv::records::{self, backup_line::Line};
@@ -22,6 +22,8 @@ const FRAME_BYTES: usize = 4 << 20;
 const LEVEL: i32 = 3;
 /// What a frame of zstd begins with.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+/// Bytes of lines in a lot.
+const LOT_BYTES: usize = 4 << 20;
 /// The longest line that is read. The longest entities are a slot of 100,000 segments and an article's body.
 const MAX_LINE_BYTES: usize = 1 << 30;
 
@@ -200,27 +202,53 @@ impl BackupFile {
         self.path.display().to_string()
     }
 
-    /// Its entities, each with the number of its line.
-    pub fn entities(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<(u64, Entity), BackupError>> + use<>, BackupError> {
-        let name = self.name();
-        let lines = (1_u64..).zip(Lines::open(&self.path)?);
-        let entities = lines.filter_map(move |(number, line)| {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => return Some(Err(error)),
-            };
-            match parse(&line) {
-                Ok(Line::Entity(entity)) => Some(Ok((number, Entity(entity)))),
-                Ok(Line::Header(_) | Line::Manifest(_)) => None,
-                Err(detail) => Some(Err(BackupError::Altered {
-                    file: name.clone(),
-                    detail: format!("line {number}: {detail}"),
-                })),
+    /// Its lines in order, some megabytes at a time.
+    pub(super) fn lots(&self) -> Result<impl Iterator<Item = Result<Lot, BackupError>> + use<>, BackupError> {
+        let file = self.name();
+        let mut lines = (1_u64..).zip(Lines::open(&self.path)?);
+        Ok(std::iter::from_fn(move || {
+            let (mut lot, mut bytes) = (Vec::new(), 0);
+            while bytes < LOT_BYTES {
+                match lines.next() {
+                    Some((number, Ok(line))) => {
+                        bytes += line.len();
+                        lot.push((number, line));
+                    }
+                    Some((_, Err(error))) => return Some(Err(error)),
+                    None => break,
+                }
             }
-        });
-        Ok(entities)
+            (!lot.is_empty()).then(|| {
+                Ok(Lot {
+                    file: file.clone(),
+                    lines: lot,
+                })
+            })
+        }))
+    }
+}
+
+/// Some lines of a backup, each with its number.
+pub(super) struct Lot {
+    file: String,
+    lines: Vec<(u64, Vec<u8>)>,
+}
+
+impl Lot {
+    /// The records of its entities. Takes its time.
+    pub(super) fn records(self) -> Result<Vec<Record>, BackupError> {
+        let record = |(number, line): &(u64, Vec<u8>)| {
+            let record = match parse(line) {
+                Ok(Line::Entity(entity)) => Entity(entity).record().map_err(|Malformed(detail)| detail),
+                Ok(Line::Header(_) | Line::Manifest(_)) => return None,
+                Err(detail) => Err(detail),
+            };
+            Some(record.map_err(|detail| BackupError::Altered {
+                file: self.file.clone(),
+                detail: format!("line {number}: {detail}"),
+            }))
+        };
+        self.lines.iter().filter_map(record).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Entity, Malformed};
+use super::{Entity, Malformed, Record};
 use crate::clock::Clock;
 use crate::domain::time::Seq;
 use crate::store::error::{OpenError, Result, StoreError};
@@ -41,16 +41,20 @@ impl Loader {
 
     /// Adds an entity, or replaces the one that was added before. The inner error says why it is none.
     pub fn add(&mut self, entity: &Entity) -> Result<std::result::Result<(), String>> {
-        let (key, record) = match entity.record() {
-            Ok(record) => record,
-            Err(Malformed(detail)) => return Ok(Err(detail)),
-        };
+        match entity.record() {
+            Ok(record) => self.put(record).map(Ok),
+            Err(Malformed(detail)) => Ok(Err(detail)),
+        }
+    }
+
+    /// Adds the record of an entity.
+    pub(super) fn put(&mut self, (key, record): Record) -> Result<()> {
         self.bytes += key.len() + record.len();
         self.writes.push(Write::Put(key, record));
         if self.bytes >= BATCH_BYTES {
             self.apply()?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Takes in the tombstone of an article that was purged after the entities were handed out: nothing of it may come

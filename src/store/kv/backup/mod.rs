@@ -28,6 +28,9 @@ pub(super) use dump::{Tracker, dump};
 pub use file::{BackupFile, BackupWriter};
 pub use load::Loader;
 
+/// An entity as the engine keeps it: key and value.
+type Record = (Vec<u8>, Vec<u8>);
+
 /// What a backup, or a copy, holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -151,7 +154,7 @@ impl Entity {
     }
 
     /// The record for the engine. Whatever does not make an entity is refused.
-    fn record(&self) -> Result<(Vec<u8>, Vec<u8>), Malformed> {
+    fn record(&self) -> Result<Record, Malformed> {
         let missing = |what: &str| Malformed(format!("its {what} is missing"));
         let stamp = self.0.stamp.as_ref().ok_or_else(|| missing("stamp"))?;
         let time = Timestamp::from_micros(stamp.time).map_err(|_| Malformed("its time cannot be".into()))?;

@@ -52,11 +52,11 @@ impl Model {
     fn claimed(&mut self, job: &pb::ClaimedJob) {
         let of = job.job.as_ref().unwrap();
         assert_eq!(of.state(), JobState::Leased, "{of:?}");
-        assert!(
-            !self.done.contains_key(&of.job_id),
-            "{} is done and was claimed",
-            of.job_id
-        );
+        // An answer may arrive after another worker has claimed the job, too, and done it.
+        if let Some((by, _)) = self.done.get(&of.job_id) {
+            let (_, attempt) = self.tokens[by];
+            assert!(of.attempts < attempt, "{} is done and was claimed", of.job_id);
+        }
         let known = (of.job_id.clone(), of.attempts);
         assert!(
             self.tokens.insert(job.lease_token.clone(), known).is_none(),
@@ -66,6 +66,11 @@ impl Model {
             .entry(of.job_id.clone())
             .or_default()
             .push(job.lease_token.clone());
+    }
+
+    fn sent(&mut self, id: &str, token: &str) {
+        let sent = self.sent.entry(id.to_owned()).or_default();
+        sent.insert(token.to_owned());
     }
 
     fn completed(&mut self, token: &str, answer: pb::CompleteJobResponse) {
@@ -125,8 +130,10 @@ impl Worker {
             for job in jobs {
                 self.act(job).await;
             }
-            if self.late.len() > 4 || !self.late.is_empty() && self.random.below(4) == 0 {
-                let job = self.late.swap_remove(0);
+            // Too late for those that another worker has; the others are still its own.
+            let lost = self.late.iter().position(|job| self.is_fenced_off(job));
+            if let Some(place) = lost.or((self.late.len() > 8).then_some(0)) {
+                let job = self.late.swap_remove(place);
                 self.complete(&job, "late").await;
             }
         }
@@ -135,8 +142,8 @@ impl Worker {
     async fn act(&mut self, job: pb::ClaimedJob) {
         let (job_id, lease_token) = fence(&job);
         match self.random.below(24) {
-            0 => self.late.push(job),
-            1 => {
+            0..3 => self.late.push(job),
+            8..11 => {
                 let mut request = pb::FailJobRequest {
                     job_id,
                     lease_token,
@@ -147,7 +154,7 @@ impl Worker {
                 let failed = self.client.fail_job(request).await;
                 self.note("fail", failed.err());
             }
-            2 => {
+            11..13 => {
                 let released = self
                     .client
                     .release_job(pb::ReleaseJobRequest { job_id, lease_token })
@@ -185,19 +192,23 @@ impl Worker {
     }
 
     async fn complete(&mut self, job: &pb::ClaimedJob, what: &str) {
-        let request = result(job, &format!("{} ", job.lease_token));
-        {
-            let mut model = self.model.lock();
-            model
-                .sent
-                .entry(request.job_id.clone())
-                .or_default()
-                .insert(job.lease_token.clone());
-        }
+        let token = &job.lease_token;
+        let request = result(job, &format!("{token} "));
+        let is_fenced_off = self.is_fenced_off(job);
+        self.model.lock().sent(&request.job_id, token);
         match self.client.complete_job(request).await {
-            Ok(answer) => self.model.lock().completed(&job.lease_token, answer.into_inner()),
+            Ok(answer) => {
+                assert!(!is_fenced_off, "an earlier token was taken: {answer:?}");
+                self.model.lock().completed(token, answer.into_inner());
+            }
             Err(status) => self.note(what, Some(status)),
         }
+    }
+
+    /// Whether another worker is known to have the job.
+    fn is_fenced_off(&self, job: &pb::ClaimedJob) -> bool {
+        let (id, token) = fence(job);
+        self.model.lock().of_job[&id].last() != Some(&token)
     }
 
     fn note(&self, what: &str, status: Option<Status>) {

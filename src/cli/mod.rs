@@ -33,6 +33,7 @@ mod select;
 mod serve;
 mod status;
 mod terminal;
+mod watch;
 mod words;
 
 use std::future::Future;
@@ -100,6 +101,8 @@ enum Sub {
     Provenance(provenance::Provenance),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
+    /// Follow what happens, one line a change.
+    Watch(watch::Watch),
     /// Ask whether the server is serving.
     Health(health::Health),
     /// Say how much there is, what it takes, and whether something should be done.
@@ -189,6 +192,7 @@ pub fn main() -> ExitCode {
         Sub::Ack(ack) => client(ack.run()),
         Sub::Provenance(provenance) => client(provenance.run()),
         Sub::Export(export) => client(export.run()),
+        Sub::Watch(watch) => client(watch.run()),
         Sub::Health(health) => client(health.run()),
         Sub::Status(status) => client(status.run()),
         Sub::Check(check) => client(check.run()),

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 mod reading;
 mod scores;
+mod watch;
 mod workflow;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
@@ -90,15 +91,12 @@ impl Server {
     }
 
     fn start_with(directory: &Path, options: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", directory, options)
+    }
+
+    fn start_at(address: &str, directory: &Path, options: &[&str]) -> Self {
         let mut child = program("")
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--min-free-bytes",
-                "0",
-                "--store",
-            ])
+            .args(["serve", "--listen", address, "--min-free-bytes", "0", "--store"])
             .arg(format!("sled:{}", directory.display()))
             .args(options)
             .stdout(Stdio::piped())

@@ -8,7 +8,9 @@ use std::sync::mpsc;
 
 use article_store::clock::SystemClock;
 use article_store::domain::article::ArticleId;
+use article_store::domain::change::JobStep;
 use article_store::domain::history::{At, Step, VersionRef};
+use article_store::domain::job::{ClaimQuery, JobKind};
 use article_store::domain::retention::Retention;
 use article_store::domain::selection::Decided;
 use article_store::domain::time::{Stamp, Timestamp};
@@ -19,11 +21,13 @@ use article_store::store::{Batch, Body, Entity, EntitySink, Expect, Store, Sweep
 use futures::future::join_all;
 
 use super::bench::{Bench, at, sled_config};
+use super::claims::claim;
 use super::fixtures::*;
 
 on_every_engine! {
     the_content_of_old_revisions_goes_and_nothing_else,
     what_a_translation_was_made_from_stays,
+    what_an_open_job_is_done_from_stays,
     what_was_the_newest_lately_stays,
     a_sweep_is_bounded_and_goes_on_where_it_stopped,
     a_damaged_article_does_not_hold_up_the_others,
@@ -100,6 +104,25 @@ async fn with_content(bench: &Bench, name: &str) -> Vec<u32> {
         assert_eq!(body[0].history().newest, version);
     }
     kept
+}
+
+/// A worker that takes its time must find the text that it was given.
+async fn what_an_open_job_is_done_from_stays(bench: &mut Bench) {
+    revise_to(bench, "a", 3).await;
+    let state = bench.article(&id("a")).await.unwrap();
+    let job = opened(&state, &key("fr", JobKind::Mt), order());
+    let open = put_jobs(&state, vec![(job, JobStep::Opened)]);
+    bench.store.commit(open).await.unwrap();
+    let claimed = bench.store.claim(claim(&ClaimQuery::default(), 1, 3_600)).await;
+    let leased = claimed.unwrap().jobs.remove(0);
+    revise_to(bench, "a", 9).await;
+    sweep(&bench.store, keep(2)).await;
+    assert_eq!(with_content(bench, "a").await, [3, 8, 9]);
+    let state = bench.article(&id("a")).await.unwrap();
+    let end = put_jobs(&state, vec![(leased.canceled(false), JobStep::Canceled)]);
+    bench.store.commit(end).await.unwrap();
+    sweep(&bench.store, keep(2)).await;
+    assert_eq!(with_content(bench, "a").await, [8, 9]);
 }
 
 async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {

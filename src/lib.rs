@@ -12,7 +12,7 @@
 //!
 //! * [`domain`] is a functional core: types and rules without clock, randomness or I/O. Which paragraph is which
 //!   ([`domain::align`]), does a translation still hold ([`domain::freshness`]), who may replace whose text
-//!   ([`domain::attach`]).
+//!   ([`domain::attach`]), what work is wanted and who has it ([`domain::job`]).
 //! * [`service`] reads what a decision needs, asks the domain, and commits the decision as data ([`store::Batch`]). When a
 //!   precondition no longer holds, it decides again.
 //! * [`store`] is the seam: one trait of whole atomic operations. [`store::kv`] implements it over any ordered key-value
@@ -27,6 +27,8 @@
 //! 4. A machine's text never replaces a person's unless told so.
 //! 5. The same request id gives the same answer.
 //! 6. A hidden article is absent with all its translations and revisions, and a purged one leaves no text behind.
+//! 7. At most one job of an article, language and kind is open, and its result is attached in the commit that ends it.
+//! 8. Every commit is in the change log, in order and without gaps, from the oldest that is kept.
 //!
 //! Start reading with [`domain::article`], [`service::articles`] and [`store`].
 

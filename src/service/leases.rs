@@ -11,7 +11,7 @@ use super::jobs::JobSnapshot;
 use super::snapshot::{Snapshot, TranslationSnapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
-use crate::domain::request::{Outcome, RequestRecord};
+use crate::domain::request::RequestRecord;
 use crate::domain::time::Timestamp;
 use crate::store::{ArticleState, Batch, Claim, Conflict, StoreError};
 
@@ -123,7 +123,7 @@ impl Service {
         Claim {
             query: claim.query.clone(),
             grants: std::iter::repeat_with(grant).take(claim.max).collect(),
-            request: call.claim_record(CLAIM),
+            request: call.key(CLAIM).zip(call.request.map(|request| request.digest)),
         }
     }
 
@@ -354,14 +354,6 @@ pub(super) fn lost(id: &JobId, job: &Job) -> Error {
 fn between(now: Timestamp, later: Timestamp) -> Duration {
     let micros = later.as_micros().saturating_sub(now.as_micros());
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
-}
-
-impl Call {
-    /// What to record of a claim; the commit fills in what it leased.
-    fn claim_record(&self, rpc: &str) -> Option<RequestRecord> {
-        let nothing = crate::domain::article::ArticleId::parse("-").ok()?;
-        self.record(rpc, &nothing, None, Outcome::Changed)
-    }
 }
 
 impl ClaimedWork {

@@ -8,7 +8,8 @@ use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::time::Stamp;
 
 impl Call {
-    fn key(&self, rpc: &str) -> Option<RequestKey> {
+    /// Names the call among the recorded requests, if it has a request id.
+    pub(super) fn key(&self, rpc: &str) -> Option<RequestKey> {
         let request = self.request?;
         Some(RequestKey {
             principal: self.actor.principal.clone(),

@@ -225,9 +225,8 @@ pub struct Claim {
     pub query: ClaimQuery,
     /// A lease for each job that may be given, at most.
     pub grants: Vec<Grant>,
-    /// The request to record with the jobs that are given; its article and jobs are filled in by the commit. Nothing is
-    /// recorded where none is given.
-    pub request: Option<RequestRecord>,
+    /// The request to record with the jobs that are given, and its digest. Nothing is recorded where none is given.
+    pub request: Option<(RequestKey, [u8; 32])>,
 }
 
 /// What a claim came to.

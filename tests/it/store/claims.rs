@@ -311,7 +311,7 @@ async fn a_claim_that_finds_nothing_is_no_commit(bench: &mut Bench) {
     };
     let no_lease = claim(&ClaimQuery::default(), 0, 60);
     let mut asked = claim(&other, 1, 60);
-    asked.request = with_request(simple(&id("none")), 1).request;
+    asked.request = Some((request_key(1), [7; 32]));
     for claim in [asked, claim(&other, 5, 60), no_lease] {
         assert_eq!(bench.store.claim(claim).await.unwrap(), Claimed::default());
     }
@@ -324,7 +324,7 @@ async fn a_claim_is_recorded_with_its_request(bench: &mut Bench) {
         open(bench, name, "fr", JobKind::Mt, order()).await;
     }
     let mut two = claim(&ClaimQuery::default(), 2, 60);
-    two.request = with_request(simple(&id("placeholder")), 1).request;
+    two.request = Some((request_key(1), [7; 32]));
     let claimed = bench.store.claim(two.clone()).await.unwrap();
     assert_eq!(named(&claimed), ["a/fr/mt/1", "b/fr/mt/1"]);
     for _ in 0..2 {

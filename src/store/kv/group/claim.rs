@@ -6,7 +6,7 @@ use super::Group;
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState};
-use crate::domain::request::RequestRecord;
+use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::Result;
 use crate::store::kv::engine::Write;
@@ -29,8 +29,8 @@ impl Group<'_> {
         claim: Claim,
         now: Timestamp,
     ) -> Result<(Claimed, Option<Stamp>)> {
-        if let Some(request) = &claim.request {
-            self.check_request(&keys::request(&request.key))?;
+        if let Some((key, _)) = &claim.request {
+            self.check_request(&keys::request(key))?;
         }
         let (changes, is_partial) = self.find_claimable(&claim, now)?;
         if changes.is_empty() {
@@ -102,7 +102,7 @@ impl Group<'_> {
     fn put_claimed(
         &mut self,
         changes: Vec<Change>,
-        request: Option<RequestRecord>,
+        request: Option<(RequestKey, [u8; 32])>,
         stamp: Stamp,
     ) -> Vec<Arc<Job>> {
         let (mut leased, mut events) = (Vec::new(), Vec::new());
@@ -130,11 +130,20 @@ impl Group<'_> {
     }
 
     /// Records the request with the jobs that it leased, if there are any, and answers its key.
-    fn put_request(&mut self, request: RequestRecord, leased: &[Arc<Job>], stamp: Stamp) -> Option<Vec<u8>> {
+    fn put_request(
+        &mut self,
+        (key, digest): (RequestKey, [u8; 32]),
+        leased: &[Arc<Job>],
+        stamp: Stamp,
+    ) -> Option<Vec<u8>> {
         let record = RequestRecord {
+            key,
+            digest,
+            stamp,
             article: leased.first()?.id.article.clone(),
+            translation: None,
             jobs: leased.iter().map(|job| job.id.clone()).collect(),
-            ..request
+            outcome: Outcome::Changed,
         };
         let key = keys::request(&record.key);
         let sealed = Sealed::new(&codec::encode_request(&record));

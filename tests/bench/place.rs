@@ -137,10 +137,22 @@ pub(crate) fn memory() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// Seconds of processor time that this process has taken.
+fn processor() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    // The name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    ticks / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// How long calls took.
 pub(crate) struct Times {
     histogram: Histogram<u64>,
     elapsed: Duration,
+    /// Cores that were busy with them, where that is known.
+    cores: Option<f64>,
 }
 
 impl Times {
@@ -149,6 +161,7 @@ impl Times {
         Self {
             histogram: Histogram::new(3).unwrap(),
             elapsed: Duration::ZERO,
+            cores: None,
         }
     }
 
@@ -185,7 +198,8 @@ impl fmt::Display for Times {
             ms(self.histogram.value_at_quantile(0.5)),
             ms(self.histogram.value_at_quantile(0.99)),
             ms(self.histogram.max())
-        )
+        )?;
+        self.cores.map_or(Ok(()), |cores| write!(f, ", {cores:.1} cores"))
     }
 }
 
@@ -196,7 +210,7 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     work: impl Fn(usize) -> F + Clone + Send + 'static,
 ) -> Times {
     let next = Arc::new(AtomicUsize::new(numbers.start));
-    let begin = Instant::now();
+    let (begin, processor_before) = (Instant::now(), processor());
     let tasks: Vec<_> = (0..tasks)
         .map(|_| {
             let (next, work) = (next.clone(), work.clone());
@@ -217,5 +231,6 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
         all.histogram.add(task.await.unwrap().histogram).unwrap();
     }
     all.elapsed = begin.elapsed();
+    all.cores = Some((processor() - processor_before) / all.elapsed());
     all
 }

@@ -7,20 +7,17 @@
 
 mod jobs;
 mod kept;
+mod walk;
 
-use std::ops::ControlFlow;
-use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
-use std::thread;
 
 use tokio::sync::mpsc;
 
 use super::codec::{self, Group};
 use super::core::{Core, corrupt};
 use super::derived::{self, Tally};
-use super::engine::Direction;
 use super::group::holder_of;
-use super::{envelope, keys, purge, trim};
+use super::{keys, purge, trim};
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
@@ -28,15 +25,10 @@ use crate::domain::history::{BodyRef, VersionRef};
 use crate::domain::query::{Axis, IndexRow};
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::translation::{Disposition, Slot};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::Result;
 use crate::store::{Body, Checked, Finding};
 
-/// Records and bytes that a walk reads ahead at most.
-const AHEAD: (usize, usize) = (256, 4 << 20);
 const MISPLACED: &str = "it is stored in another place than it says";
-
-/// Key and value, as the engine has them.
-type Record = (Vec<u8>, Vec<u8>);
 
 /// Findings that are kept at most; a store with more is beyond repair, and they say why.
 const MAX_FINDINGS: usize = 10_000;
@@ -142,119 +134,6 @@ impl Check<'_> {
                 problem: problem.into(),
             });
         }
-    }
-
-    /// Visits the records of a prefix; one that cannot be opened or read, or a damaged one that the visitor meets on its
-    /// way, is a finding, and the walk goes on.
-    fn walk(
-        &mut self,
-        prefix: &[u8],
-        mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut from = prefix.to_vec();
-        while let Some(records) = self.read_on(prefix, &mut from, AHEAD.0)? {
-            self.visit(&records, &mut visit)?;
-        }
-        Ok(())
-    }
-
-    /// The same by some threads, where a visit needs to know nothing of the others.
-    fn walk_shared(
-        &mut self,
-        prefix: &[u8],
-        threads: usize,
-        visit: impl Fn(&mut Self, &[u8], Stamp, &[u8]) -> Result<()> + Sync,
-    ) -> Result<()> {
-        let (core, report) = (self.core, self.report);
-        let mut from = prefix.to_vec();
-        while let Some(records) = self.read_on(prefix, &mut from, AHEAD.0 * threads)? {
-            let parts = records.chunks(records.len().div_ceil(threads));
-            let checked: Vec<_> = thread::scope(|scope| {
-                let check = |part| {
-                    let mut check = Check::new(core, report);
-                    check.visit(part, &visit).map(|()| check)
-                };
-                let running: Vec<_> = parts.map(|part| scope.spawn(move || check(part))).collect();
-                running.into_iter().map(thread::ScopedJoinHandle::join).collect()
-            });
-            for part in checked {
-                self.take_in(part.unwrap_or_else(|panic| resume_unwind(panic))?);
-            }
-        }
-        Ok(())
-    }
-
-    /// The next records of a prefix; `from` goes on behind them. `None`: there are none, or nobody wants to know any more.
-    fn read_on(&self, prefix: &[u8], from: &mut Vec<u8>, limit: usize) -> Result<Option<Vec<Record>>> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        self.core.engine.scan(
-            from.as_slice()..=&keys::above(prefix),
-            Direction::Forward,
-            &mut |key, record| {
-                records.push((key.to_vec(), record.to_vec()));
-                bytes += record.len();
-                if records.len() < limit && bytes < AHEAD.1 {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        let Some((last, _)) = records.last() else {
-            return Ok(None);
-        };
-        // The next key after the last one.
-        *from = [last.as_slice(), &[0]].concat();
-        Ok(self.seen(records.len() as u64).then_some(records))
-    }
-
-    /// Tells how many records were read; answers whether anybody wants to know.
-    fn seen(&self, records: u64) -> bool {
-        self.report.blocking_send(Checked::Records(records)).is_ok()
-    }
-
-    fn visit(
-        &mut self,
-        records: &[Record],
-        mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        for (key, record) in records {
-            let opened = envelope::open(record, || keys::readable(key));
-            match opened.and_then(|(stamp, payload)| visit(self, key, stamp, &payload)) {
-                Ok(()) => {}
-                Err(StoreError::Corrupt { record, detail }) => {
-                    self.countable = false;
-                    self.report(record, detail);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds what another thread found.
-    fn take_in(&mut self, part: Self) {
-        for Finding { record, problem } in part.findings {
-            self.report(record, problem);
-        }
-        self.countable &= part.countable;
-        self.tally.add(part.tally);
-        self.met.add(part.met);
-    }
-
-    /// Whether a prefix holds what was met and nothing else. Its records were looked at when they were met.
-    fn is_all(&self, prefix: &[u8], met: u64) -> Result<bool> {
-        if !self.findings.is_empty() {
-            return Ok(false);
-        }
-        let mut count = 0;
-        self.core
-            .engine
-            .scan(prefix..=&keys::above(prefix), Direction::Forward, &mut |_, _| {
-                count += 1;
-                ControlFlow::Continue(())
-            })?;
-        Ok(count == met && self.seen(count))
     }
 
     fn head(&self, id: &ArticleId) -> Result<Option<Head>> {

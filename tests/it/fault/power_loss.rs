@@ -3,7 +3,7 @@
 //!
 //! Recordings follow each other: the next one begins with an image of the last, so that the power is also cut while the
 //! server recovers. Every other one is of a server that reopens its database all the time, which the program does only
-//! after a gigabyte of log.
+//! after half a gigabyte of log.
 
 use std::path::Path;
 use std::process::Command;

@@ -137,6 +137,15 @@ pub(crate) fn memory() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// Processor time of this process in seconds, to a hundredth.
+pub(crate) fn processor() -> f64 {
+    let status = fs::read_to_string("/proc/self/stat").unwrap();
+    // The name before may hold anything.
+    let (_, rest) = status.rsplit_once(')').unwrap();
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
 /// How long calls took.
 pub(crate) struct Times {
     histogram: Histogram<u64>,
@@ -159,6 +168,16 @@ impl Times {
         self.histogram.record(begin.elapsed().as_nanos() as u64).unwrap();
         self.elapsed += begin.elapsed();
         answer
+    }
+
+    /// The calls of tasks that went on at once for so long.
+    pub(crate) fn together(tasks: impl IntoIterator<Item = Self>, elapsed: Duration) -> Self {
+        let mut all = Self::new();
+        for times in tasks {
+            all.histogram.add(times.histogram).unwrap();
+        }
+        all.elapsed = elapsed;
+        all
     }
 
     /// Calls per second.
@@ -212,10 +231,9 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
             })
         })
         .collect();
-    let mut all = Times::new();
+    let mut all = Vec::new();
     for task in tasks {
-        all.histogram.add(task.await.unwrap().histogram).unwrap();
+        all.push(task.await.unwrap());
     }
-    all.elapsed = begin.elapsed();
-    all
+    Times::together(all, begin.elapsed())
 }

@@ -138,7 +138,7 @@ pub(crate) fn memory() -> f64 {
 }
 
 /// Seconds of processor time that this process has taken.
-fn processor() -> f64 {
+pub(crate) fn processor() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     // The name, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -172,6 +172,16 @@ impl Times {
         self.histogram.record(begin.elapsed().as_nanos() as u64).unwrap();
         self.elapsed += begin.elapsed();
         answer
+    }
+
+    /// The calls of tasks that went on at once for so long.
+    pub(crate) fn together(tasks: impl IntoIterator<Item = Self>, elapsed: Duration) -> Self {
+        let mut all = Self::new();
+        for times in tasks {
+            all.histogram.add(times.histogram).unwrap();
+        }
+        all.elapsed = elapsed;
+        all
     }
 
     /// Calls per second.
@@ -226,11 +236,11 @@ pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
             })
         })
         .collect();
-    let mut all = Times::new();
+    let mut all = Vec::new();
     for task in tasks {
-        all.histogram.add(task.await.unwrap().histogram).unwrap();
+        all.push(task.await.unwrap());
     }
-    all.elapsed = begin.elapsed();
+    let mut all = Times::together(all, begin.elapsed());
     all.cores = Some((processor() - processor_before) / all.elapsed());
     all
 }

@@ -1,7 +1,7 @@
 //! The storage bench: the service over a store on disk at size, in this process, every write durable.
 //!
 //! `cargo bench --bench storage [-- SECTION [NUMBER…]…]`; all sections by default, each with the numbers below:
-//! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `backup` of
+//! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `claims [JOBS=10000]`, `backup` of
 //! the store of `million`, or of 100,000 articles without it. The stores are made in `ARTICLE_STORE_BENCH_DIR`, else in
 //! the build's directory, and removed. A million articles take some 10 GB on the way. Memory is that of this process:
 //! sections that are run together share it. Machines are noisy.
@@ -12,6 +12,7 @@
     reason = "a bench that cannot go on stops, and prints its figures"
 )]
 
+mod claims;
 mod place;
 mod texts;
 
@@ -71,6 +72,9 @@ fn main() {
         }
         if let Some(numbers) = numbers("absent") {
             absent(&texts, or(&numbers, 0, 100_000)).await;
+        }
+        if let Some(numbers) = numbers("claims") {
+            claims::claims(&texts, or(&numbers, 0, 10_000)).await;
         }
         let filled = match numbers("million") {
             Some(numbers) => Some(million(&texts, or(&numbers, 0, 1_000_000)).await),

@@ -1,8 +1,8 @@
 //! The store over any ordered key-value engine.
 //!
 //! [`engine`] is the small trait, `sled` and [`memory`] implement it. `keys` is the layout, `records.proto` and `codec`
-//! the records, `envelope` the frame around them. A commit goes `prepared` → `writer` → `group` → engine; reads go
-//! through `core`. `recovery` opens, `verify` checks.
+//! the records, `envelope` the frame around them. A commit goes `prepared` → `writer` → `group` → engine; a claim
+//! begins at the writer and reads the queues through `queue`; reads go through `core`. `recovery` opens, `verify` checks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -70,14 +70,26 @@ impl<'a> Queues<'a> {
         Ok(found)
     }
 
-    /// The prefixes of the queues that a query asks for; some of them may be empty.
-    fn matching(&self, query: &ClaimQuery) -> Result<BTreeSet<Vec<u8>>> {
+    /// The first job in a range.
+    fn first(&self, mut from: Vec<u8>, to: &[u8]) -> Result<Option<Queued>> {
+        while let Some(key) = self.page(&from, to, 1)?.into_iter().next() {
+            let queued = keys::queued_of(&key);
+            if queued.is_some() {
+                return Ok(queued);
+            }
+            // The check reports it.
+            from = after(&key);
+        }
+        Ok(None)
+    }
+
+    /// The queues that a query asks for and that have jobs, each with its first.
+    fn matching(&self, query: &ClaimQuery) -> Result<BTreeMap<Vec<u8>, Queued>> {
         let pairs = query.pairs.iter();
         let named: Option<Vec<(&Language, &Language)>> = pairs
             .map(|pair| pair.source.as_ref().zip(pair.target.as_ref()))
             .collect();
-        let named = named.filter(|named| !named.is_empty());
-        let mut queues = BTreeSet::new();
+        let mut queues = BTreeMap::new();
         for is_embargoed in [false, true] {
             if is_embargoed && !query.embargoed {
                 continue;
@@ -86,40 +98,35 @@ impl<'a> Queues<'a> {
                 if !query.kinds.is_empty() && !query.kinds.contains(&kind) {
                     continue;
                 }
-                match &named {
-                    Some(named) => {
-                        let of = |(source, target): &(&Language, &Language)| {
-                            keys::queue(is_embargoed, kind, source, target)
-                        };
-                        queues.extend(named.iter().map(of));
-                    }
-                    None => self.find(is_embargoed, kind, query, &mut queues)?,
+                let Some(named) = named.as_ref().filter(|named| !named.is_empty()) else {
+                    self.find(is_embargoed, kind, query, &mut queues)?;
+                    continue;
+                };
+                for (source, target) in named {
+                    let queue = keys::queue(is_embargoed, kind, source, target);
+                    let first = self.first(queue.clone(), &keys::above(&queue))?;
+                    queues.extend(first.map(|first| (queue, first)));
                 }
             }
         }
         Ok(queues)
     }
 
-    /// Finds the queues of a kind that are there and that a query asks for, going from one to the next.
+    /// Finds the queues of a kind that have jobs and that a query asks for, going from one to the next.
     fn find(
         &self,
         is_embargoed: bool,
         kind: JobKind,
         query: &ClaimQuery,
-        queues: &mut BTreeSet<Vec<u8>>,
+        queues: &mut BTreeMap<Vec<u8>, Queued>,
     ) -> Result<()> {
         let mut from = keys::queues(is_embargoed, kind);
         let to = keys::above(&from);
-        while let Some(first) = self.page(&from, &to, 1)?.into_iter().next() {
-            let Some(Queued { source, key, .. }) = keys::queued_of(&first) else {
-                // The check reports it.
-                from = after(&first);
-                continue;
-            };
-            let queue = keys::queue(is_embargoed, kind, &source, &key.language);
+        while let Some(first) = self.first(from, &to)? {
+            let queue = keys::queue(is_embargoed, kind, &first.source, &first.key.language);
             from = keys::above(&queue);
-            if query.matches(&source, &key) {
-                queues.insert(queue);
+            if query.matches(&first.source, &first.key) {
+                queues.insert(queue, first);
             }
         }
         Ok(())
@@ -128,11 +135,17 @@ impl<'a> Queues<'a> {
     /// The jobs that a query asks for and that may be claimed at a time.
     pub(super) fn candidates(self, query: &ClaimQuery, now: Timestamp) -> Result<Candidates<'a>> {
         let mut streams = Vec::new();
-        for queue in self.matching(query)? {
-            let ready = keys::ready(&queue);
-            streams.push(Stream::new(ready.clone(), keys::above(&ready), READY_PAGE));
-            let due = keys::due(&queue, now);
-            streams.push(Stream::new(keys::waiting(&queue), due, DUE_PAGE));
+        for (queue, first) in self.matching(query)? {
+            let has_due = match first.place {
+                Place::Waiting(from) => from <= now,
+                Place::Ready(_) => {
+                    streams.push(Stream::ready(&queue, first));
+                    true
+                }
+            };
+            if has_due {
+                streams.push(Stream::due(&queue, now));
+            }
         }
         let mut candidates = Candidates {
             queues: self,
@@ -161,11 +174,24 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(from: Vec<u8>, to: Vec<u8>, limit: usize) -> Self {
+    /// The jobs of a queue that may be claimed without waiting, of which the first is known.
+    fn ready(queue: &[u8], first: Queued) -> Self {
+        let key = keys::queued(queue, first.place, first.rank, first.article.as_str());
         Self {
-            from,
-            to,
-            limit,
+            from: after(&key),
+            to: keys::above(&keys::ready(queue)),
+            limit: READY_PAGE,
+            page: vec![first].into_iter(),
+            is_over: false,
+        }
+    }
+
+    /// The jobs of a queue whose time has come.
+    fn due(queue: &[u8], now: Timestamp) -> Self {
+        Self {
+            from: keys::waiting(queue),
+            to: keys::due(queue, now),
+            limit: DUE_PAGE,
             page: Vec::new().into_iter(),
             is_over: false,
         }
@@ -277,18 +303,6 @@ pub(super) fn next_claimable(core: &Core, query: &ClaimQuery) -> Result<Option<T
         let named = named(query, |id| core.read(id))?;
         return Ok(named.into_iter().map(|queued| time(queued.place)).min());
     }
-    let unchanged = BTreeMap::new();
-    let queues = Queues::new(core, &unchanged);
-    let mut earliest = None;
-    for queue in queues.matching(query)? {
-        // The ready ones are before those that wait.
-        let first = queues.page(&queue, &keys::above(&queue), 1)?;
-        let first = first.iter().find_map(|key| keys::queued_of(key));
-        let first = first.map(|queued| time(queued.place));
-        earliest = [earliest, first].into_iter().flatten().min();
-        if earliest == Some(Timestamp::MIN) {
-            break;
-        }
-    }
-    Ok(earliest)
+    let queues = Queues::new(core, &BTreeMap::new()).matching(query)?;
+    Ok(queues.into_values().map(|first| time(first.place)).min())
 }

@@ -350,7 +350,8 @@ async fn policies_are_kept_by_id(bench: &mut Bench) {
     assert_eq!(bench.store.policies().await.unwrap(), [b.clone(), paused]);
     for _ in 0..2 {
         bench.store.delete_policy(&a.id).await.unwrap();
-        assert_eq!(bench.store.policies().await.unwrap(), std::slice::from_ref(&b));
+        let left = bench.store.policies().await.unwrap();
+        assert_eq!(left, std::slice::from_ref(&b));
     }
     bench.reopen().await;
     assert_eq!(bench.store.policies().await.unwrap(), [b]);

@@ -303,7 +303,7 @@ fn change_line(change: &pb::Change, zone: &TimeZone) -> String {
     let details: Vec<_> = details
         .into_iter()
         .filter(|detail| !detail.is_empty())
-        .map(|detail| terminal::line(detail))
+        .map(terminal::line)
         .collect();
     format!(
         "{} {:>8} {:<29} {}  {}",

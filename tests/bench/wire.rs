@@ -1,9 +1,9 @@
 //! The load bench: a real server in its own process, clients over loopback, next to a bare tonic server that answers the
 //! same bytes in the same run.
 //!
-//! `cargo bench --bench wire [-- NAME…]` with names out of `start get list attach import jobs request`; all by default. Rates are the
-//! median of three runs, in turn with the bare server's; `server µs` is the server's CPU time per request, user and
-//! system. Quote ratios: machines are noisy.
+//! `cargo bench --bench wire [-- NAME…]` with names out of `start get list attach feed import jobs request`; all by default.
+//! Rates are the median of three runs, in turn with the bare server's; `server µs` is the server's CPU time per request,
+//! user and system. Quote ratios: machines are noisy.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -12,6 +12,7 @@
 )]
 
 mod bare;
+mod follow;
 mod jobs;
 mod load;
 
@@ -231,6 +232,11 @@ async fn bench(names: &[String]) {
     }
     if wanted("attach") {
         attaches().await;
+    }
+    if wanted("feed") {
+        for followers in [1, 100, 1_000] {
+            follow::bench(followers).await;
+        }
     }
     if wanted("import") {
         import().await;

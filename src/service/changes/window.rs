@@ -213,7 +213,9 @@ impl Hub {
             while self.tail.borrow().seq < head {
                 if let Err(error) = self.advance(head).await {
                     let is_closed = error == StoreError::Closed;
-                    tracing::warn!(%error, "the change log cannot be read; who follows it is told");
+                    if self.tail.borrow().failed.is_none() {
+                        tracing::warn!(%error, "the change log cannot be read; who follows it is told");
+                    }
                     self.tail.send_modify(|tail| tail.failed = Some(error));
                     if is_closed {
                         return;

@@ -39,10 +39,10 @@ const PASSES: usize = 2;
 pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
     let mut suspects: Option<Vec<Finding>> = None;
     for _ in 0..PASSES {
-        let state = || Ok((core.applied.load(Ordering::Acquire), trim::floor(core)?));
-        let before: (Seq, Seq) = state()?;
+        let state = || (core.applied.load(Ordering::Acquire), trim::floor(core).ok());
+        let before = state();
         let mut found = Check::new(core, report).all(threads)?;
-        let quiet = state()? == before;
+        let quiet = state() == before;
         if let (Some(suspects), false) = (&suspects, quiet) {
             found.retain(|finding| suspects.contains(finding));
         }
@@ -374,8 +374,15 @@ impl Check<'_> {
 
     fn log(&mut self) -> Result<()> {
         let durable = self.core.durable.borrow().seq;
+        let floor = match trim::floor(self.core) {
+            Err(StoreError::Corrupt { record, detail }) => {
+                self.report(record, detail);
+                None
+            }
+            floor => Some(floor?),
+        };
         let mut last = Stamp {
-            seq: trim::floor(self.core)?,
+            seq: floor.unwrap_or_default(),
             ..Stamp::PENDING
         };
         let mut is_first = true;
@@ -385,7 +392,8 @@ impl Check<'_> {
             if keys::log_seq(key) != Some(group.first) {
                 check.report(&name, MISPLACED);
             }
-            if group.first != last.seq + 1 {
+            // Without the floor it cannot be said where the log should begin.
+            if group.first != last.seq + 1 && !(is_first && floor.is_none()) {
                 let problem = format!(
                     "commits {} to {} are missing",
                     last.seq + 1,

@@ -297,6 +297,11 @@ async fn a_log_that_lost_its_beginning_is_found(bench: &mut Bench) {
     bench.engine.apply(vec![Write::Remove(key.clone())]).unwrap();
     let findings = bench.store.check().await.unwrap();
     assert_eq!(findings[0].problem, "commits 1 to 4 are missing");
+    let rotten = Write::Put(key.clone(), b"rot".to_vec());
+    bench.engine.apply(vec![rotten]).unwrap();
+    let findings = bench.store.check().await.unwrap();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0].record, "store record floor");
     bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
 }
 

@@ -25,7 +25,7 @@ use crate::domain::history::{BodyRef, VersionRef};
 use crate::domain::query::{Axis, IndexRow};
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::translation::{Disposition, Slot};
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::{Body, Checked, Finding};
 
 const MISPLACED: &str = "it is stored in another place than it says";

@@ -34,10 +34,21 @@ pub(crate) struct AgentArgs {
     names: Names,
 }
 
-/// Who decides something, where that may be left open.
+/// Who decides something, where that may be left open. A name alone does not say what it is the name of.
 #[derive(Debug, Args)]
+#[command(mut_group("Names", |names| names.requires("agent")))]
 pub(crate) struct DeciderArgs {
     /// Who or what decides.
+    #[arg(long, value_enum, value_name = "KIND")]
+    agent: Option<Kind>,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// Who does the work of jobs, which say themselves what kind of agent it takes.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerAgentArgs {
+    /// What does the work; told from --kind if not given.
     #[arg(long, value_enum, value_name = "KIND")]
     agent: Option<Kind>,
     #[command(flatten)]
@@ -47,22 +58,22 @@ pub(crate) struct DeciderArgs {
 #[derive(Debug, Args)]
 struct Names {
     /// The person.
-    #[arg(long, value_name = "NAME", requires = "agent")]
+    #[arg(long, value_name = "NAME")]
     person: Option<String>,
     /// The organisation.
-    #[arg(long, value_name = "NAME", requires = "agent")]
+    #[arg(long, value_name = "NAME")]
     organization: Option<String>,
     /// The tool, such as a CAT tool or a worker.
-    #[arg(long, value_name = "NAME", requires = "agent")]
+    #[arg(long, value_name = "NAME")]
     tool: Option<String>,
     /// The engine inside the tool.
-    #[arg(long, value_name = "NAME", requires = "agent")]
+    #[arg(long, value_name = "NAME")]
     engine: Option<String>,
     /// The model of the engine.
-    #[arg(long, value_name = "NAME", requires = "agent")]
+    #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// The version of the model.
-    #[arg(long, value_name = "VERSION", requires = "agent")]
+    #[arg(long, value_name = "VERSION")]
     model_version: Option<String>,
 }
 
@@ -118,6 +129,12 @@ impl AgentArgs {
 impl DeciderArgs {
     pub(crate) fn message(self) -> Option<pb::Agent> {
         Some(self.names.of(self.agent?))
+    }
+}
+
+impl WorkerAgentArgs {
+    pub(crate) fn message(self, by_default: Kind) -> pb::Agent {
+        self.names.of(self.agent.unwrap_or(by_default))
     }
 }
 

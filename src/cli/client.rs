@@ -16,6 +16,7 @@ use super::{Failure, json, terminal};
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
 use crate::pb::change_service_client::ChangeServiceClient;
+use crate::pb::translation_job_service_client::TranslationJobServiceClient;
 use crate::pb::translation_service_client::TranslationServiceClient;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -44,6 +45,11 @@ impl ServerArgs {
 
     pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Channel>, Failure> {
         let client = TranslationServiceClient::new(self.connect().await?);
+        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    pub(crate) async fn jobs(&self) -> Result<TranslationJobServiceClient<Channel>, Failure> {
+        let client = TranslationJobServiceClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 

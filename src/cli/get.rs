@@ -254,13 +254,13 @@ fn translation_page(translation: &pb::Translation, width: usize) -> String {
 }
 
 /// A page of labels with text beside them.
-struct Page {
-    text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
     width: usize,
 }
 
 impl Page {
-    fn new(width: usize) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Self {
             text: String::new(),
             width: width.saturating_sub(LABEL).max(20),
@@ -276,7 +276,7 @@ impl Page {
     }
 
     /// A text with its label; nothing if there is no text.
-    fn labelled(&mut self, label: &str, text: &str) {
+    pub(crate) fn labelled(&mut self, label: &str, text: &str) {
         if text.is_empty() {
             return;
         }

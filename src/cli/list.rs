@@ -29,6 +29,25 @@ pub(crate) struct List {
     server: ServerArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    query: QueryArgs,
+    /// Deleted articles too.
+    #[arg(long)]
+    deleted: bool,
+    /// How many articles to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// List all of them.
+    #[arg(long)]
+    all: bool,
+    /// How many articles to ask for at a time, up to 500.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..=500))]
+    page_size: i32,
+}
+
+/// Which articles: what lists, and calls for all articles of a list, have in common.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
     /// The first day, or instant.
     #[arg(long, value_name = "DAY|TIME")]
     from: Option<String>,
@@ -61,21 +80,9 @@ pub(crate) struct List {
     /// Only articles whose date is still to come.
     #[arg(long)]
     future: bool,
-    /// Deleted articles too.
-    #[arg(long)]
-    deleted: bool,
     /// Embargoed, withheld and cancelled articles too, as far as the caller may see them.
     #[arg(long)]
     hidden: bool,
-    /// How many articles to list at most.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
-    /// List all of them.
-    #[arg(long)]
-    all: bool,
-    /// How many articles to ask for at a time, up to 500.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..=500))]
-    page_size: i32,
 }
 
 /// See [`pb::DateAxis`].
@@ -102,11 +109,16 @@ enum Order {
 
 impl List {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let zone = words::zone(&self.zone)?;
-        let mut request = self.request()?;
+        let zone = words::zone(&self.query.zone)?;
+        let axis = self.query.axis;
+        let mut request = pb::ListArticlesRequest {
+            show_deleted: self.deleted,
+            view: pb::ArticleView::Basic.into(),
+            ..self.query.message()?
+        };
         let mut client = self.server.articles().await?;
         let mut printer = Printer::new();
-        let mut table = Table::new(&["ID", &self.axis.title(), "LANG", "REV", "TRANSLATIONS", "TITLE"]);
+        let mut table = Table::new(&["ID", &axis.title(), "LANG", "REV", "TRANSLATIONS", "TITLE"]);
         let mut left = if self.all { u64::MAX } else { self.limit };
         while left > 0 {
             request.page_size = self.page_size.min(i32::try_from(left).unwrap_or(i32::MAX));
@@ -115,7 +127,7 @@ impl List {
             for article in &page.articles {
                 match self.output.output {
                     Output::Json => printer.message("Article", article)?,
-                    Output::Table => table.row(self.axis.row(article, &zone)),
+                    Output::Table => table.row(axis.row(article, &zone)),
                 }
             }
             if self.output.output == Output::Table {
@@ -130,8 +142,26 @@ impl List {
         warn("there may be more; list them with --limit or --all");
         Ok(())
     }
+}
 
-    fn request(&self) -> Result<pb::ListArticlesRequest, Failure> {
+impl QueryArgs {
+    /// Whether it leaves articles out.
+    pub(crate) fn narrows(&self) -> bool {
+        let named = [
+            &self.from,
+            &self.to,
+            &self.language,
+            &self.section,
+            &self.publisher,
+        ];
+        self.undated
+            || self.future
+            || self.translation.message().is_some()
+            || named.into_iter().any(Option::is_some)
+    }
+
+    /// The query, of any articles but deleted ones.
+    pub(crate) fn message(&self) -> Result<pb::ListArticlesRequest, Failure> {
         let dating = match (self.undated, self.future) {
             (true, _) => pb::Dating::Undated,
             (_, true) => pb::Dating::Future,
@@ -149,12 +179,9 @@ impl List {
             language: self.language.clone().unwrap_or_default(),
             section: self.section.clone().unwrap_or_default(),
             publisher: self.publisher.clone().unwrap_or_default(),
-            show_deleted: self.deleted,
             show_hidden: self.hidden,
-            view: pb::ArticleView::Basic.into(),
-            page_size: self.page_size,
-            page_token: String::new(),
             translation: self.translation.message(),
+            ..pb::ListArticlesRequest::default()
         })
     }
 }

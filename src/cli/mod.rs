@@ -18,9 +18,11 @@ mod export;
 mod get;
 mod health;
 mod import;
+mod jobs;
 mod json;
 mod list;
 mod operator;
+mod policy;
 mod provenance;
 mod publication;
 mod purge;
@@ -35,6 +37,7 @@ mod status;
 mod terminal;
 mod watch;
 mod words;
+mod work;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -59,11 +62,13 @@ Examples:
   article-store get harbour
   article-store attach harbour --language en --revision 1 --file en.txt --agent human
   article-store scores harbour --language en --measure
+  article-store jobs request --missing es --into es --kind mt
+  article-store work --from en --into es --command 'apertium -u eng-spa'
   article-store backup articles.backup
 
 Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT, \
 options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
-ARTICLE_STORE_LIST_ZONE).
+ARTICLE_STORE_LIST_ZONE, `jobs request --into` is ARTICLE_STORE_JOBS_REQUEST_INTO).
 
 Exit codes: 0 done, 1 failed, 2 usage.";
 
@@ -99,6 +104,14 @@ enum Sub {
     Ack(ack::Ack),
     /// List every step that was taken on the translations into a language.
     Provenance(provenance::Provenance),
+    /// Ask for translations, and see what became of it.
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// Have translations asked for by themselves.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Translate what is asked for with any program.
+    Work(work::Work),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
     /// Follow what happens, one line a change.
@@ -191,6 +204,9 @@ pub fn main() -> ExitCode {
         Sub::Reject(reject) => client(reject.run()),
         Sub::Ack(ack) => client(ack.run()),
         Sub::Provenance(provenance) => client(provenance.run()),
+        Sub::Jobs(jobs) => client(jobs.run()),
+        Sub::Policy(policy) => client(policy.run()),
+        Sub::Work(work) => client(work.run()),
         Sub::Export(export) => client(export.run()),
         Sub::Watch(watch) => client(watch.run()),
         Sub::Health(health) => client(health.run()),
@@ -222,7 +238,16 @@ fn client(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fail
 fn command() -> Command {
     Cli::command().mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        command.mut_args(move |arg| with_variable(&name, arg))
+        with_variables(&name, command)
+    })
+}
+
+/// Gives all options of a command and of what is under it their environment variables.
+fn with_variables(name: &str, command: Command) -> Command {
+    let command = command.mut_args(|arg| with_variable(name, arg));
+    command.mut_subcommands(|sub| {
+        let name = format!("{name}_{}", sub.get_name());
+        with_variables(&name, sub)
     })
 }
 
@@ -254,7 +279,11 @@ mod tests {
         let mut command = command();
         command.build();
         command.clone().debug_assert();
-        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let subs = command.get_subcommands().flat_map(|sub| {
+            let under: Vec<_> = sub.get_subcommands().collect();
+            if under.is_empty() { vec![sub] } else { under }
+        });
+        for sub in subs.filter(|sub| sub.get_name() != "help") {
             let mut variables: Vec<_> = sub
                 .get_arguments()
                 .filter(|arg| arg.get_long().is_some_and(|long| long != "help") && !arg.is_hide_set())

@@ -1,0 +1,354 @@
+//! `jobs`: work that is wanted on translations is asked for, looked at, given up and asked for again.
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::get::{Page, page_width, without_content};
+use super::terminal::{self, Table, terminal_width};
+use super::{Failure, client, warn, words};
+use crate::pb;
+
+mod request;
+
+/// The commands of `jobs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Jobs {
+    /// Ask for translations of articles.
+    Request(Box<request::Request>),
+    /// List jobs by article, language and kind.
+    List(List),
+    /// Show a job.
+    Show(Show),
+    /// Give jobs up.
+    Cancel(Step),
+    /// Open dead or canceled jobs again.
+    Retry(Step),
+}
+
+/// The arguments of `jobs list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The newest job of each article, language and kind; of one article, earlier ones too as long as they are kept.
+
+Examples:
+  article-store jobs list --state dead
+  article-store jobs list --article harbour --into fr
+  article-store jobs list --state dead --all --output json | jq -r .jobId | xargs article-store jobs retry")]
+pub(crate) struct List {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Only jobs of this article.
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    article: String,
+    /// Only jobs into this language.
+    #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
+    into: String,
+    /// Only jobs of this kind.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Only jobs in these states.
+    #[arg(long, value_enum, value_name = "STATE,…", value_delimiter = ',')]
+    state: Vec<State>,
+    /// How many jobs to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// List all of them.
+    #[arg(long)]
+    all: bool,
+    /// The zone to show times in: an IANA name or an offset.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
+}
+
+/// The arguments of `jobs show`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  article-store jobs show harbour/fr/mt/1")]
+pub(crate) struct Show {
+    /// The job's id.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The zone to show times in: an IANA name or an offset.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
+}
+
+/// The arguments of `jobs cancel` and `jobs retry`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A canceled job's lease ends at once, and policies do not ask for the same texts again until `retry` does.
+
+Examples:
+  article-store jobs cancel harbour/fr/mt/1
+  article-store jobs retry harbour/fr/mt/1 quay/fr/mt/2")]
+pub(crate) struct Step {
+    /// The ids of the jobs.
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// See [`pb::JobKind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A translation by an engine.
+    Mt,
+    /// A translation by a large language model.
+    Llm,
+    /// A translation by a person.
+    Human,
+    /// A review of the active translation.
+    Review,
+    /// Quality scores of the active translation.
+    Score,
+}
+
+/// See [`pb::JobState`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    /// It waits for a worker.
+    Pending,
+    /// A worker has it.
+    Leased,
+    /// Its result was taken.
+    Done,
+    /// Its attempts are used up.
+    Dead,
+    /// It was given up.
+    Canceled,
+    /// What it wanted was attached by other means.
+    Superseded,
+}
+
+impl From<Kind> for pb::JobKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Mt => Self::Mt,
+            Kind::Llm => Self::Llm,
+            Kind::Human => Self::Human,
+            Kind::Review => Self::Review,
+            Kind::Score => Self::Score,
+        }
+    }
+}
+
+impl From<State> for pb::JobState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Leased => Self::Leased,
+            State::Done => Self::Done,
+            State::Dead => Self::Dead,
+            State::Canceled => Self::Canceled,
+            State::Superseded => Self::Superseded,
+        }
+    }
+}
+
+impl Jobs {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Request(request) => request.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Cancel(step) => step.run(Change::Cancel).await,
+            Self::Retry(step) => step.run(Change::Retry).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        /// How many jobs to ask for at a time.
+        const PAGE_SIZE: i32 = 500;
+        let zone = words::zone(&self.zone)?;
+        let mut client = self.server.jobs().await?;
+        let states = self.state.into_iter().map(pb::JobState::from);
+        let mut request = pb::ListJobsRequest {
+            article_id: self.article,
+            language: self.into,
+            kind: self
+                .kind
+                .map_or(pb::JobKind::Unspecified, pb::JobKind::from)
+                .into(),
+            states: states.map(i32::from).collect(),
+            ..pb::ListJobsRequest::default()
+        };
+        let mut printer = Printer::new();
+        let mut table = Table::new(&["JOB", "STATE", "REV", "SEGMENTS", "PRIORITY", "TRIES", "NOTE"]);
+        let mut left = if self.all { u64::MAX } else { self.limit };
+        while left > 0 {
+            request.page_size = i32::try_from(left).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
+            let page = client.list_jobs(request.clone()).await?.into_inner();
+            left = left.saturating_sub(page.jobs.len() as u64);
+            for job in &page.jobs {
+                match self.output.output {
+                    Output::Json => printer.message("TranslationJob", job)?,
+                    Output::Table => table.row(row(job, &zone)),
+                }
+            }
+            if self.output.output == Output::Table {
+                printer.text(&table.take(terminal_width()))?;
+            }
+            printer.flush()?;
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(());
+            }
+        }
+        warn("there may be more; list them with --limit or --all");
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let zone = words::zone(&self.zone)?;
+        let mut client = self.server.jobs().await?;
+        let answer = client.get_job(pb::GetJobRequest { job_id: self.id }).await?;
+        let job = answer.into_inner().job.ok_or_else(without_content)?;
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("TranslationJob", &job)?,
+            Output::Table => printer.text(&page(&job, &zone))?,
+        }
+        printer.flush()
+    }
+}
+
+/// What is done with jobs one by one.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Cancel,
+    Retry,
+}
+
+impl Step {
+    async fn run(self, change: Change) -> Result<(), Failure> {
+        let mut client = self.server.jobs().await?;
+        let mut printer = Printer::new();
+        let mut failed = false;
+        for id in self.ids {
+            let job_id = id.clone();
+            let answer = match change {
+                Change::Cancel => client
+                    .cancel_job(pb::CancelJobRequest { job_id })
+                    .await
+                    .map(|answer| answer.into_inner().job),
+                Change::Retry => client
+                    .retry_job(pb::RetryJobRequest { job_id })
+                    .await
+                    .map(|answer| answer.into_inner().job),
+            };
+            match answer {
+                Ok(job) => {
+                    let job = job.ok_or_else(without_content)?;
+                    match self.output.output {
+                        Output::Json => printer.message("TranslationJob", &job)?,
+                        Output::Table => {
+                            printer.line(&terminal::line(&format!("{} {}", state(&job), job.job_id)))?;
+                        }
+                    }
+                }
+                Err(status) => {
+                    failed = true;
+                    warn(&format!("{id}: {}", client::explain(&status)));
+                }
+            }
+        }
+        printer.flush()?;
+        if failed { Err(Failure::Said) } else { Ok(()) }
+    }
+}
+
+/// The state of a job in a word.
+pub(crate) fn state(job: &pb::TranslationJob) -> String {
+    words::word(job.state().as_str_name(), "JOB_STATE_")
+}
+
+/// A kind of work in a word.
+pub(crate) fn kind(kind: pb::JobKind) -> String {
+    words::word(kind.as_str_name(), "JOB_KIND_")
+}
+
+fn row(job: &pb::TranslationJob, zone: &TimeZone) -> [String; 7] {
+    [
+        job.job_id.clone(),
+        state(job),
+        job.source_revision.to_string(),
+        job.segment_ids.len().to_string(),
+        job.priority.to_string(),
+        format!("{}/{}", job.attempts, job.max_attempts),
+        note(job, zone),
+    ]
+}
+
+/// What a job waits for, who has it, or how it ended.
+fn note(job: &pb::TranslationJob, zone: &TimeZone) -> String {
+    let at = |time| words::timestamp_in(time, zone);
+    let mut notes = Vec::new();
+    match job.state() {
+        pb::JobState::Leased => notes.push(format!(
+            "{} until {}",
+            job.worker,
+            at(job.lease_expire_time.as_ref())
+        )),
+        pb::JobState::Pending if job.not_before.is_some() => {
+            notes.push(format!("not before {}", at(job.not_before.as_ref())));
+        }
+        pb::JobState::Done => notes.push(format!("{}/{}", job.language, job.translation_id)),
+        _ => {}
+    }
+    if let (pb::JobState::Pending | pb::JobState::Leased, Some(deadline)) = (job.state(), &job.deadline) {
+        notes.push(format!("due {}", at(Some(deadline))));
+    }
+    if let (pb::JobState::Pending | pb::JobState::Dead, Some(failure)) = (job.state(), &job.last_failure) {
+        notes.push(format!("failed: {}", failure.message));
+    }
+    notes.join("; ")
+}
+
+fn page(job: &pb::TranslationJob, zone: &TimeZone) -> String {
+    let at = |time| words::timestamp_in(time, zone);
+    let mut page = Page::new(page_width());
+    page.labelled("job", &job.job_id);
+    page.labelled("state", &state(job));
+    page.labelled(
+        "article",
+        &format!("{}, revision {}", job.article_id, job.source_revision),
+    );
+    page.labelled("into", &job.language);
+    page.labelled("kind", &kind(job.kind()));
+    page.labelled("segments", &job.segment_ids.join(" "));
+    page.labelled("priority", &job.priority.to_string());
+    page.labelled("tries", &format!("{} of {}", job.attempts, job.max_attempts));
+    page.labelled("not before", &at(job.not_before.as_ref()));
+    page.labelled("deadline", &at(job.deadline.as_ref()));
+    if job.state() == pb::JobState::Leased {
+        let until = at(job.lease_expire_time.as_ref());
+        page.labelled("worker", &format!("{}, until {until}", job.worker));
+    }
+    if let Some(failure) = &job.last_failure {
+        page.labelled("failed", &failure.message);
+        let time = at(failure.time.as_ref());
+        page.labelled("", &format!("{}, {time}", failure.worker));
+    }
+    if !job.translation_id.is_empty() {
+        page.labelled("result", &format!("{}/{}", job.language, job.translation_id));
+    }
+    page.labelled("policy", &job.policy_id);
+    page.labelled("asked by", &job.principal);
+    page.labelled("opened", &at(job.create_time.as_ref()));
+    page.labelled("changed", &at(job.update_time.as_ref()));
+    page.text
+}

@@ -1,0 +1,219 @@
+//! `policy`: rules by which translations are asked for by themselves.
+
+use clap::{Args, Subcommand};
+
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::get::without_content;
+use super::jobs::{self, Kind};
+use super::terminal::{self, Table, terminal_width};
+use super::{Failure, words};
+use crate::pb;
+
+/// The commands of `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Create a policy, or replace it as a whole.
+    Put(Put),
+    /// List the policies.
+    List(List),
+    /// Remove a policy. Jobs that it has opened stay.
+    Delete(Delete),
+}
+
+/// The arguments of `policy put`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A policy opens jobs when an article that it selects arrives, becomes visible or changes, and when its translation goes \
+stale or missing. Articles that are there already are not looked at until they change: `jobs request` asks for them.
+
+Examples:
+  article-store policy put spanish --from en --into es --kind mt
+  article-store policy put front-page --section politics --into fr,en --kind human --priority 1
+  article-store policy put spanish --from en --into es --kind mt --paused")]
+pub(crate) struct Put {
+    /// The policy's id: 1 to 64 characters of `A-Z a-z 0-9 . _ ~ -`.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Only articles in these languages.
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    from: Vec<String>,
+    /// The languages to translate into. An article's own language is passed over.
+    #[arg(long, required = true, value_name = "TAG,…", value_delimiter = ',')]
+    into: Vec<String>,
+    /// The kinds of work.
+    #[arg(
+        long,
+        required = true,
+        value_enum,
+        value_name = "KIND,…",
+        value_delimiter = ','
+    )]
+    kind: Vec<Kind>,
+    /// Only articles of this section; may be repeated.
+    #[arg(long)]
+    section: Vec<String>,
+    /// Only articles of this publisher; may be repeated.
+    #[arg(long)]
+    publisher: Vec<String>,
+    /// How urgent its jobs are, from 1 (at once) to 4 (when there is time).
+    #[arg(long, value_name = "1-4", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=4))]
+    priority: u32,
+    /// How often each of its jobs may be tried.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    max_attempts: u32,
+    /// Let it rest: it opens nothing.
+    #[arg(long)]
+    paused: bool,
+    /// The etag that the policy must have.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+}
+
+/// The arguments of `policy list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The zone to show times in: an IANA name or an offset.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
+}
+
+/// The arguments of `policy delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// The policy's id.
+    id: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The etag that the policy must have.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    etag: String,
+    /// Count a policy that is not there as removed.
+    #[arg(long)]
+    allow_missing: bool,
+}
+
+impl Policy {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Put(put) => put.run().await,
+            Self::List(list) => list.run().await,
+            Self::Delete(delete) => delete.run().await,
+        }
+    }
+}
+
+impl Put {
+    async fn run(self) -> Result<(), Failure> {
+        let kinds = self.kind.iter().map(|kind| pb::JobKind::from(*kind).into());
+        let request = pb::PutTranslationPolicyRequest {
+            policy: Some(pb::TranslationPolicy {
+                policy_id: self.id,
+                source_languages: self.from,
+                sections: self.section,
+                publishers: self.publisher,
+                target_languages: self.into,
+                kinds: kinds.collect(),
+                priority: self.priority,
+                max_attempts: self.max_attempts,
+                paused: self.paused,
+                ..pb::TranslationPolicy::default()
+            }),
+            etag: self.etag,
+        };
+        let mut client = self.server.jobs().await?;
+        let answer = client.put_translation_policy(request).await?.into_inner();
+        let policy = answer.policy.ok_or_else(without_content)?;
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("TranslationPolicy", &policy)?,
+            Output::Table => {
+                let text = format!(
+                    "{}: {}, etag {}",
+                    policy.policy_id,
+                    articles(&policy),
+                    policy.etag
+                );
+                printer.line(&terminal::line(&text))?;
+            }
+        }
+        printer.flush()
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let zone = words::zone(&self.zone)?;
+        let mut client = self.server.jobs().await?;
+        let answer = client
+            .list_translation_policies(pb::ListTranslationPoliciesRequest {})
+            .await?;
+        let mut printer = Printer::new();
+        let mut table = Table::new(&["ID", "STATE", "PRIORITY", "TRIES", "CHANGED", "ETAG", "ARTICLES"]);
+        for policy in &answer.into_inner().policies {
+            match self.output.output {
+                Output::Json => printer.message("TranslationPolicy", policy)?,
+                Output::Table => table.row([
+                    policy.policy_id.clone(),
+                    if policy.paused { "paused" } else { "active" }.to_owned(),
+                    policy.priority.to_string(),
+                    policy.max_attempts.to_string(),
+                    words::timestamp_in(policy.update_time.as_ref(), &zone),
+                    policy.etag.clone(),
+                    articles(policy),
+                ]),
+            }
+        }
+        if self.output.output == Output::Table {
+            printer.text(&table.take(terminal_width()))?;
+        }
+        printer.flush()
+    }
+}
+
+impl Delete {
+    async fn run(self) -> Result<(), Failure> {
+        let text = format!("deleted {}", self.id);
+        let request = pb::DeleteTranslationPolicyRequest {
+            policy_id: self.id,
+            etag: self.etag,
+            allow_missing: self.allow_missing,
+        };
+        let mut client = self.server.jobs().await?;
+        let answer = client.delete_translation_policy(request).await?.into_inner();
+        let mut printer = Printer::new();
+        match self.output.output {
+            Output::Json => printer.message("DeleteTranslationPolicyResponse", &answer)?,
+            Output::Table => printer.line(&terminal::line(&text))?,
+        }
+        printer.flush()
+    }
+}
+
+/// Which articles a policy has translated into what: `en to es by mt; section politics`.
+fn articles(policy: &pb::TranslationPolicy) -> String {
+    let from = match policy.source_languages.as_slice() {
+        [] => "any language".to_owned(),
+        languages => languages.join(", "),
+    };
+    let kinds: Vec<_> = policy.kinds().map(jobs::kind).collect();
+    let mut text = format!(
+        "{from} to {} by {}",
+        policy.target_languages.join(", "),
+        kinds.join(", ")
+    );
+    for (word, values) in [("section", &policy.sections), ("publisher", &policy.publishers)] {
+        if !values.is_empty() {
+            text.push_str(&format!("; {word} {}", values.join(" or ")));
+        }
+    }
+    text
+}

@@ -1,0 +1,538 @@
+//! Jobs, policies and workers from the command line: real programs translate, and are killed, lost and given back.
+#![expect(clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Server, program, server};
+
+/// Nothing here takes as long.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Shorter leases than in life, so that the heartbeats of one can be seen.
+const SHORT_LEASES: [&str; 2] = ["--shortest-lease-ms", "100"];
+const PAGE: &str =
+    "The harbour opens\n\nThe harbour opened on Tuesday.\n\nThe ships came back in the evening.\n";
+
+impl Server {
+    fn import(&self, id: &str) {
+        self.feed(&["import", "-", "--id", id, "--language", "en"], PAGE)
+            .ok();
+    }
+
+    /// Imports an article and asks for its translation into Spanish.
+    fn order(&self, id: &str) {
+        self.import(id);
+        self.run(&["jobs", "request", id, "--into", "es", "--kind", "mt"])
+            .ok();
+    }
+
+    fn job(&self, id: &str) -> Value {
+        let shown = self.run(&["jobs", "show", id, "--output", "json"]);
+        shown.json().remove(0)
+    }
+
+    /// Runs a worker until there is nothing left.
+    fn work(&self, command: &str, options: &[&str]) -> super::Done {
+        let fixed = ["work", "--into", "es", "--once", "--command", command];
+        self.run(&[&fixed[..], options].concat())
+    }
+
+    fn spanish(&self, id: &str) -> Vec<String> {
+        let read = self.run(&["get", id, "--translation", "es", "--output", "json"]);
+        let translation = read.json().remove(0);
+        let body = translation["body"].as_array().unwrap().iter();
+        std::iter::once(&translation["title"])
+            .chain(body)
+            .map(|segment| segment["text"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+/// A worker that runs until it is ended.
+struct Worker {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Worker {
+    fn start(server: &Server, command: &str, options: &[&str]) -> Self {
+        let mut child = program(server.address())
+            .args(["work", "--into", "es", "--command", command])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stderr: BufReader::new(child.stderr.take().unwrap()).lines(),
+            child,
+        }
+    }
+
+    fn line(&mut self) -> String {
+        self.stdout.next().expect("the worker goes on").unwrap()
+    }
+
+    fn said(&mut self) -> String {
+        self.stderr.next().expect("the worker goes on").unwrap()
+    }
+
+    fn end(&mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What `look` sees as soon as it sees something.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(started.elapsed() < LIMIT, "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// The number in a file once it is written.
+fn number(path: &Path) -> i32 {
+    until(|| fs::read_to_string(path).ok()?.strip_suffix('\n')?.parse().ok())
+}
+
+/// A program that says in `started` which process it is, and translates when there is a file `go`.
+fn waiting(directory: &TempDir) -> String {
+    let directory = directory.path().display();
+    format!("echo $$ > {directory}/started; until [ -e {directory}/go ]; do sleep 0.02; done; tr a-z A-Z")
+}
+
+fn is_running(id: i32) -> bool {
+    // A killed process is there until its parent has looked at it.
+    fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn translations_are_asked_for_looked_at_given_up_and_asked_for_again() {
+    let (server, _directory) = server();
+    server.import("harbour");
+    server.import("quay");
+    let request = |options: &[&str]| server.run(&[&["jobs", "request"], options].concat());
+    let asked = request(&["harbour", "--into", "es,fr", "--kind", "mt", "--priority", "2"]).ok();
+    assert_eq!(
+        asked,
+        "INTO  KIND  OPENED  ALREADY OPEN  NOTHING WANTED  WITHHELD  NOT FOUND\n\
+         es    mt    1       0             0               0         0\n\
+         fr    mt    1       0             0               0         0\n"
+    );
+    let times = [
+        "--deadline",
+        "2099-01-02T03:04:05Z",
+        "--not-before",
+        "2098-01-02T03:04:05Z",
+    ];
+    let by_query = [
+        &["--todo", "es", "--into", "es", "--kind", "mt,human"],
+        &times[..],
+        &["--output", "json"],
+    ];
+    let mut answers = request(&by_query.concat()).json();
+    answers.sort_by_key(|answer| answer["jobId"].as_str().unwrap().to_owned());
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| {
+            let outcome = answer["outcome"].as_str().unwrap();
+            format!("{} {}", answer["jobId"].as_str().unwrap(), outcome)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "harbour/es/human/1 REQUEST_OUTCOME_OPENED",
+            "harbour/es/mt/1 REQUEST_OUTCOME_ALREADY_OPEN",
+            "quay/es/human/1 REQUEST_OUTCOME_OPENED",
+            "quay/es/mt/1 REQUEST_OUTCOME_OPENED",
+        ]
+    );
+    let missing = request(&["quay", "nowhere", "--into", "es", "--kind", "mt"]);
+    assert_eq!(missing.code, Some(1));
+    assert_eq!(missing.stderr, "there is no article nowhere\n");
+    assert!(
+        missing.stdout.contains("es    mt    0       1"),
+        "{}",
+        missing.stdout
+    );
+
+    let listed = server.run(&["jobs", "list"]).ok();
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.len(), 6, "{listed}");
+    assert!(lines[0].starts_with("JOB                 STATE    REV  SEGMENTS  PRIORITY  TRIES  NOTE"));
+    assert_eq!(
+        lines[1],
+        "harbour/es/mt/1     pending  1    3         2         0/5    due 2099-01-02 03:04:05"
+    );
+    assert!(
+        lines[5].ends_with("0/5    not before 2098-01-02 03:04:05; due 2099-01-02 03:04:05"),
+        "{listed}"
+    );
+    let some = ["--article", "quay", "--into", "es", "--kind", "human", "--all"];
+    let some = server.run(&[&["jobs", "list", "--output", "json"], &some[..]].concat());
+    assert_eq!(some.json().remove(0)["jobId"], "quay/es/human/1");
+    let first = server.run(&["jobs", "list", "--limit", "1"]);
+    assert!(first.stderr.starts_with("there may be more"), "{}", first.stderr);
+    assert_eq!(first.ok().lines().count(), 2);
+
+    let canceled = server.run(&["jobs", "cancel", "harbour/es/mt/1", "harbour/es/mt/7"]);
+    assert_eq!(canceled.code, Some(1));
+    assert_eq!(canceled.stdout, "canceled harbour/es/mt/1\n");
+    assert!(
+        canceled.stderr.starts_with("harbour/es/mt/7: ") && canceled.stderr.contains("JOB_NOT_FOUND"),
+        "{}",
+        canceled.stderr
+    );
+    let states = ["jobs", "list", "--state", "canceled,dead", "--output", "json"];
+    assert_eq!(server.run(&states).json().len(), 1);
+    assert_eq!(
+        server.run(&["jobs", "retry", "harbour/es/mt/1"]).ok(),
+        "pending harbour/es/mt/1\n"
+    );
+    let page = server.run(&["jobs", "show", "quay/es/mt/1"]).ok();
+    for line in [
+        "job         quay/es/mt/1\n",
+        "article     quay, revision 1\n",
+        "segments    title s1 s2\n",
+        "not before  2098-01-02 03:04:05\n",
+    ] {
+        assert!(page.contains(line), "{page}");
+    }
+}
+
+#[test]
+fn a_request_goes_over_all_pages_of_its_query() {
+    let (server, _directory) = server();
+    let lines: String = (0..1_200)
+        .map(|n| {
+            json!({"id": format!("a{n}"), "title": "T", "body": "One.", "language": "en"}).to_string() + "\n"
+        })
+        .collect();
+    server.feed(&["import", "-", "--format", "jsonl"], &lines).ok();
+    let request = ["jobs", "request", "--all", "--into", "es", "--kind", "mt"];
+    let opened = server.run(&[&request[..], &["--output", "json"]].concat()).json();
+    let mut ids: Vec<_> = opened.iter().map(|job| job["jobId"].to_string()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((opened.len(), ids.len()), (1_200, 1_200));
+    let again = server.run(&request).ok();
+    assert!(again.contains("es    mt    0       1200"), "{again}");
+    let listed = server.run(&["jobs", "list", "--all", "--output", "json"]);
+    assert_eq!(listed.json().len(), 1_200);
+}
+
+#[test]
+fn any_program_translates() {
+    let (server, directory) = server();
+    server.order("harbour");
+    let told = directory.path().join("told");
+    let command = format!(
+        "echo $SOURCE_LANGUAGE $TARGET_LANGUAGE $ARTICLE_ID $SEGMENT_ID $ROLE $JOB_ID >> {}; tr a-z A-Z",
+        told.display()
+    );
+    let engine = [
+        "--from",
+        "en",
+        "--engine",
+        "caps",
+        "--model",
+        "en-es",
+        "--model-version",
+        "7",
+    ];
+    let done = server.work(&command, &engine).ok();
+    assert_eq!(
+        done,
+        "done harbour/es/mt/1: created es/t1 current; made from revision 1; active, translated, machine unreviewed\n"
+    );
+    assert_eq!(
+        fs::read_to_string(told).unwrap(),
+        "en es harbour title title harbour/es/mt/1\n\
+         en es harbour s1 paragraph harbour/es/mt/1\n\
+         en es harbour s2 paragraph harbour/es/mt/1\n"
+    );
+    assert_eq!(
+        server.spanish("harbour"),
+        [
+            "THE HARBOUR OPENS",
+            "THE HARBOUR OPENED ON TUESDAY.",
+            "THE SHIPS CAME BACK IN THE EVENING."
+        ]
+    );
+    let history = ["provenance", "harbour", "--language", "es", "--output", "json"];
+    let step = server.run(&history).json().remove(0);
+    assert_eq!(
+        step["agent"],
+        json!({"kind": "AGENT_KIND_MT", "tool": "article-store work", "engine": "caps", "model": "en-es", "modelVersion": "7"})
+    );
+    assert_eq!(
+        (&step["jobId"], &step["effort"]["characters"]),
+        (&json!("harbour/es/mt/1"), &json!("82"))
+    );
+
+    // Only what has changed is asked for again, and a program need not be an engine.
+    let corrected = PAGE.replace("Tuesday", "Monday");
+    server
+        .feed(
+            &["import", "-", "--id", "harbour", "--language", "en"],
+            &corrected,
+        )
+        .ok();
+    server
+        .run(&["jobs", "request", "--stale", "es", "--into", "es", "--kind", "mt"])
+        .ok();
+    assert!(
+        server.work("cat", &["--from", "fr"]).ok().is_empty(),
+        "no job is from French"
+    );
+    let rule = server.work("echo lunes", &["--agent", "rule", "--output", "json"]);
+    let job = rule.json().remove(0);
+    assert_eq!(
+        (&job["state"], &job["segmentIds"]),
+        (&json!("JOB_STATE_DONE"), &json!(["s1"]))
+    );
+    assert_eq!(server.spanish("harbour")[1], "lunes");
+    assert!(server.work("false", &[]).ok().is_empty(), "nothing is left");
+}
+
+#[test]
+fn a_program_that_fails_says_why_and_one_that_is_not_there_costs_no_attempt() {
+    let (server, _directory) = server();
+    server.order("harbour");
+    let failed = server.work(
+        "printf 'loading\\nno \\033[31mmodel\\n' >&2; exit 3",
+        &["--output", "json"],
+    );
+    assert_eq!(failed.code, Some(1));
+    let message = "title: the program failed: exit code 3: no [31mmodel";
+    assert_eq!(
+        failed.stderr,
+        format!("failed harbour/es/mt/1, now pending: {message}\n")
+    );
+    let job: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!(
+        (&job["attempts"], &job["lastFailure"]["message"]),
+        (&json!(1), &json!(message))
+    );
+    let listed = server.run(&["jobs", "list"]).ok();
+    assert!(listed.contains("; failed: title: the program failed"), "{listed}");
+    assert!(
+        server.work("cat", &[]).ok().is_empty(),
+        "it waits for its next attempt"
+    );
+
+    server.order("quay");
+    let absent = server.work("no-such-engine", &[]);
+    assert_eq!(absent.code, Some(1));
+    assert!(
+        absent
+            .stderr
+            .starts_with("released quay/es/mt/1\nerror: the program failed: exit code 127: "),
+        "{}",
+        absent.stderr
+    );
+    assert_eq!(server.job("quay/es/mt/1").get("attempts"), None);
+    // What the store refuses is a failure too: control characters have no place in a text.
+    let refused = server.work("printf 'a\\033b'", &[]);
+    assert_eq!(refused.code, Some(1));
+    let failure = &server.job("quay/es/mt/1")["lastFailure"]["message"];
+    assert!(failure.as_str().unwrap().contains("U+001B"), "{failure}");
+    assert!(!refused.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn a_worker_that_is_stopped_gives_its_job_back() {
+    let (server, directory) = server();
+    server.order("harbour");
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut worker = Worker::start(&server, &waiting(&directory), &["--worker", "mill 2"]);
+        let started = directory.path().join("started");
+        let program = number(&started);
+        let job = server.job("harbour/es/mt/1");
+        assert_eq!(
+            (&job["state"], &job["worker"]),
+            (&json!("JOB_STATE_LEASED"), &json!("mill 2"))
+        );
+        assert_eq!(worker.end(signal), Some(0));
+        assert_eq!(worker.said(), "released harbour/es/mt/1");
+        until(|| (!is_running(program)).then_some(()));
+        let job = server.job("harbour/es/mt/1");
+        assert_eq!(
+            (&job["state"], job.get("attempts")),
+            (&json!("JOB_STATE_PENDING"), None)
+        );
+        fs::remove_file(started).unwrap();
+    }
+}
+
+#[test]
+fn a_lease_is_kept_as_long_as_the_work_goes_on_and_the_work_dropped_when_it_is_lost() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start_with(&directory.path().join("store"), &SHORT_LEASES);
+    server.order("harbour");
+    let mut worker = Worker::start(&server, &waiting(&directory), &["--lease", "1s"]);
+    let started = directory.path().join("started");
+    let program = number(&started);
+    // The end of the lease, as long as it is held.
+    let lease = || {
+        server.job("harbour/es/mt/1")["leaseExpireTime"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let ends = lease().expect("it is leased");
+    until(|| lease().filter(|later| *later != ends));
+
+    server.run(&["jobs", "cancel", "harbour/es/mt/1"]).ok();
+    assert_eq!(worker.said(), "dropped harbour/es/mt/1: its lease was lost");
+    until(|| (!is_running(program)).then_some(()));
+    // And it goes on with the next one.
+    fs::write(directory.path().join("go"), "").unwrap();
+    server.order("quay");
+    assert!(worker.line().starts_with("done quay/es/mt/1: "));
+    assert_eq!(worker.end(Signal::TERM), Some(0));
+    assert_eq!(server.job("harbour/es/mt/1")["state"], "JOB_STATE_CANCELED");
+}
+
+#[test]
+fn a_server_that_goes_away_is_waited_for() {
+    let (server, directory) = server();
+    server.order("harbour");
+    let mut worker = Worker::start(&server, &waiting(&directory), &[]);
+    number(&directory.path().join("started"));
+    let address = server.address().to_owned();
+    assert_eq!(server.stop().0, Some(0));
+    fs::write(directory.path().join("go"), "").unwrap();
+    let away = worker.said();
+    assert!(away.starts_with("the server cannot help now: "), "{away}");
+    let server = Server::start_at(&address, &directory.path().join("store"), &[]);
+    assert!(
+        worker
+            .line()
+            .starts_with("done harbour/es/mt/1: created es/t1 current")
+    );
+    assert_eq!(server.job("harbour/es/mt/1")["attempts"], 1);
+    server.order("quay");
+    assert!(worker.line().starts_with("done quay/es/mt/1: "));
+    assert_eq!(worker.end(Signal::INT), Some(0));
+}
+
+#[test]
+fn a_worker_has_as_many_jobs_as_it_may() {
+    let (server, directory) = server();
+    server.order("harbour");
+    server.order("quay");
+    // Each waits for the other.
+    let here = directory.path().display();
+    let command = format!(
+        "touch {here}/$ARTICLE_ID; until [ -e {here}/harbour ] && [ -e {here}/quay ]; do sleep 0.02; done; cat"
+    );
+    let done = server.work(&command, &["--max", "2"]).ok();
+    assert_eq!(done.lines().count(), 2, "{done}");
+}
+
+#[test]
+fn policies_open_jobs_and_are_put_listed_and_deleted() {
+    let (server, _directory) = server();
+    let put = |options: &[&str]| {
+        let fixed = [
+            "policy",
+            "put",
+            "spanish",
+            "--from",
+            "en",
+            "--into",
+            "es",
+            "--kind",
+            "mt,review",
+        ];
+        server.run(&[&fixed[..], options].concat())
+    };
+    let first = put(&["--output", "json"]).json().remove(0);
+    assert_eq!(
+        (&first["priority"], &first["maxAttempts"]),
+        (&json!(3), &json!(5))
+    );
+    let etag = first["etag"].as_str().unwrap();
+    server.import("harbour");
+    assert_eq!(server.job("harbour/es/mt/1")["policyId"], "spanish");
+    assert_eq!(server.work("cat", &[]).ok().lines().count(), 1);
+    assert_eq!(server.job("harbour/es/review/1")["state"], "JOB_STATE_PENDING");
+
+    let changed = put(&["--section", "port", "--priority", "1", "--paused", "--etag", etag]).ok();
+    assert!(
+        changed.starts_with("spanish: en to es by mt, review; section port, etag "),
+        "{changed}"
+    );
+    let lost = put(&["--etag", etag]);
+    assert_eq!(lost.code, Some(1));
+    assert!(lost.stderr.contains("ETAG_MISMATCH"), "{}", lost.stderr);
+    let listed = server.run(&["policy", "list"]).ok();
+    assert!(
+        listed
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("spanish  paused  1         5      "),
+        "{listed}"
+    );
+    let delete = ["policy", "delete", "spanish"];
+    assert_eq!(server.run(&delete).ok(), "deleted spanish\n");
+    assert_eq!(server.run(&delete).code, Some(1));
+    let again = [&delete[..], &["--allow-missing", "--output", "json"]].concat();
+    assert_eq!(server.run(&again).ok(), "{}\n");
+    assert_eq!(server.run(&["policy", "list", "--output", "json"]).ok(), "");
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_usage_error() {
+    let (server, _directory) = server();
+    let mt =
+        |options: &[&'static str]| [&["jobs", "request", "--into", "es", "--kind", "mt"], options].concat();
+    for usage in [
+        mt(&[]),
+        mt(&["--zone", "UTC"]),
+        mt(&["a1", "--section", "port"]),
+        mt(&["a1", "--missing", "es"]),
+        mt(&["a1", "--all"]),
+        mt(&["a1", "--priority", "5"]),
+        mt(&["a1", "--deadline", "tomorrow"]),
+        vec!["jobs"],
+        vec!["jobs", "request", "a1", "--into", "es"],
+        vec!["jobs", "request", "a1", "--into", "es", "--kind", "magic"],
+        vec!["jobs", "cancel"],
+        vec!["jobs", "list", "--state", "tired"],
+        vec!["policy", "put", "p1", "--kind", "mt"],
+        vec!["work"],
+        vec!["work", "--command", "cat", "--kind", "review"],
+        vec!["work", "--command", "cat", "--lease", "5"],
+        vec!["work", "--command", "cat", "--max", "0"],
+    ] {
+        let done = server.run(&usage);
+        assert_eq!(done.code, Some(2), "{usage:?} {}", done.stderr);
+    }
+    let wrong = server.work("cat", &["--lease", "13h"]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.stderr.contains("lease: "), "{}", wrong.stderr);
+}

@@ -13,8 +13,8 @@
 //! m  name                                              what is known of the store itself
 //! n  policy-id                                         a translation policy
 //! p  article-id                                        the segment history of an article
-//! q  embargoed:1 kind:1 source 00 target 00 class:1 [from:8] rank:8 article-id    an open job that may be claimed; class 0
-//!                                                      now, 1 from an instant on
+//! q  embargoed:1 kind:1 source 00 target 00 class:1 [from:8] rank:8 article-id    an open job to claim, class 0
+//!                                                      at any time, class 1 from an instant on
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
 //! t  language 00 article-id                            how the active translation stands at the head

@@ -3,7 +3,8 @@
 //! A [`Job`] asks for the work of one kind on the translation of one article into one language, at one source revision.
 //! It names what it wants by segment and hash and holds no text. At most one job of an article, language and kind is
 //! open. Every call of a worker is fenced: it names the job and the token of its lease, and the job decides whether that
-//! token still counts. [`wanted`] says what work there is, [`follow`] what a change of the article does to its jobs.
+//! token still counts. [`wanted`] says what work there is, [`Article::follow`] what a change of the article does to its
+//! jobs.
 //!
 //! Only the server's clock counts; it and randomness arrive as arguments.
 

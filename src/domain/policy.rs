@@ -1,7 +1,7 @@
 //! Translation policies: which articles are to be translated into which languages, and by whom.
 //!
 //! A policy opens jobs by itself when an article that it selects arrives, becomes visible or changes, or when its
-//! translation is found wanting. The rules are in [`super::job::follow`].
+//! translation is found wanting. The rules are in [`super::job::Article::follow`].
 
 use std::fmt;
 use std::sync::Arc;

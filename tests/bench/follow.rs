@@ -131,7 +131,7 @@ async fn write(channel: &Channel, number: usize) {
 
 /// Fan-out to so many followers.
 pub(crate) async fn bench(followers: usize) {
-    let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());
     create_all(&server, ARTICLES).await;
     let channels = server.channels().await;

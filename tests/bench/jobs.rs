@@ -82,7 +82,7 @@ fn completion(job: &pb::ClaimedJob) -> pb::CompleteJobRequest {
 
 /// Sixteen workers claim one job at a time, or eight, and complete each by itself; all of it durable.
 pub(super) async fn claims() {
-    let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());
     create_all(&server, JOBS).await;
     for (at_once, language) in [(1, "fr"), (8, "es")] {
@@ -142,7 +142,7 @@ async fn work(channel: Channel, at_once: u32) -> (Histogram<u64>, Histogram<u64>
 
 /// Attaches before, during and after a request about many articles.
 pub(super) async fn requests() {
-    let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());
     let begin = Instant::now();
     create_all(&server, REQUESTED).await;

@@ -406,7 +406,7 @@ async fn compare<F: Future<Output = ()> + Send + 'static>(
 /// Durable attaches: each is a new version of one of many translations.
 async fn attaches() {
     const LANGUAGES: [&str; 8] = ["en", "fr", "es", "de", "ru", "tr", "fa", "ur"];
-    let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());
     create_all(&server, ARTICLES).await;
     for (clients, time) in [(1, RUN), (64, LONG_RUN)] {
@@ -435,7 +435,7 @@ async fn import() {
         println!("import: skipped, ../shared/data/ant-news-ar.jsonl.xz is not there");
         return;
     };
-    let directory = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());
     let mut client = ArticleServiceClient::new(server.channels().await.remove(0));
     for round in ["first", "again"] {

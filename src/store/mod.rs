@@ -466,3 +466,31 @@ async fn findings(mut reports: mpsc::Receiver<Checked>) -> Vec<Finding> {
     }
     findings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_bloated_above_four_times_its_records() {
+        let is_bloated = |live_bytes, disk_bytes| {
+            StoreStatus {
+                engine: "sled",
+                epoch: [0; 16],
+                seq: 0,
+                counts: BTreeMap::new(),
+                live_bytes,
+                disk_bytes,
+                available_bytes: 0,
+                floor_bytes: 0,
+                compaction: None,
+            }
+            .is_bloated()
+        };
+        let gib = 1 << 30;
+        assert!(!is_bloated(gib, 4 * gib));
+        assert!(is_bloated(gib, 4 * gib + 1));
+        assert!(!is_bloated(1, BLOATED_BYTES), "it is as small as a store can be");
+        assert!(is_bloated(1, BLOATED_BYTES + 1));
+    }
+}

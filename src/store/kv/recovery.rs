@@ -218,9 +218,19 @@ fn write_sorted(core: &Core, mut entries: Vec<Write>) -> Result<()> {
     entries.sort_by(|a, b| a.key().cmp(b.key()));
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
-        core.engine
-            .apply(entries.by_ref().take(DERIVED_AT_ONCE).collect())?;
-        core.engine.flush()?;
+        write_part(&*core.engine, entries.by_ref().take(DERIVED_AT_ONCE).collect())?;
+    }
+    Ok(())
+}
+
+/// Writes a part of much, by the only thread that writes. The engine is reopened in time, so that the next open reads no
+/// more log than after any other writes.
+pub(super) fn write_part(engine: &dyn Engine, part: Vec<Write>) -> Result<()> {
+    engine.apply(part)?;
+    engine.flush()?;
+    if engine.wants_reopen() {
+        engine.sync()?;
+        engine.reopen()?;
     }
     Ok(())
 }

@@ -300,13 +300,13 @@ impl Engine for SledEngine {
         self.admit()?;
         let mut compaction = self.compaction.lock();
         let stepped = match compaction.take() {
-            Some(mut going) => self.compaction_step(&mut going).map(|()| going),
+            Some(going) => self.compaction_step(going),
             None => {
                 let live_bytes = self.ledger.lock().live_bytes;
                 self.space
                     .admit_more(self.log_len()?, live_bytes.saturating_mul(COPY_FACTOR))
                     .map_err(|error| volume_error(&error))??;
-                Compaction::begin(&self.config.directory, self.config.cache_bytes, live_bytes)
+                Compaction::begin(&self.config, live_bytes)
             }
         };
         match stepped {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tonic::{Code, Streaming};
 
 use super::{article, attach, create, full_article, get, rewrite, small_form};
-use crate::harness::{LIMIT, Server, failure};
+use crate::harness::{LIMIT, Server, failure, noise};
 
 const OPTIONS: StoreOptions = StoreOptions {
     cache_bytes: 1 << 20,
@@ -245,20 +245,6 @@ async fn patiently<T>(attempt: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(LIMIT, tries)
         .await
         .expect("it comes true in time")
-}
-
-/// A text that does not become small by compression.
-fn noise(seed: u64, bytes: usize) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut state = seed + 1;
-    let mut text = String::with_capacity(bytes + 8);
-    while text.len() < bytes {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        text.extend((4..10).map(|place| char::from(LETTERS[(state >> (6 * place) & 63) as usize])));
-    }
-    text
 }
 
 /// Takes a whole backup: the file and what it says that it holds.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use article_store::pb;
+use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
 use tonic::transport::Channel;
@@ -14,6 +15,7 @@ use super::story::{Answer, Known, Request, State, Story, basic};
 pub(super) struct Client {
     articles: ArticleServiceClient<Channel>,
     translations: TranslationServiceClient<Channel>,
+    admin: AdminServiceClient<Channel>,
 }
 
 impl Client {
@@ -21,8 +23,17 @@ impl Client {
         let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
         Self {
             articles: ArticleServiceClient::new(channel.clone()),
-            translations: TranslationServiceClient::new(channel),
+            translations: TranslationServiceClient::new(channel.clone()),
+            admin: AdminServiceClient::new(channel),
         }
+    }
+
+    /// Compacts the store, and waits for the end of it.
+    pub(super) async fn compact(&mut self) -> Result<(), Status> {
+        let steps = self.admin.compact_store(pb::CompactStoreRequest {}).await?;
+        let mut steps = steps.into_inner();
+        while steps.message().await?.is_some() {}
+        Ok(())
     }
 
     pub(super) async fn send(&mut self, request: &Request) -> Result<Answer, Status> {

@@ -1,4 +1,5 @@
-//! Full disks: the store is on a small volume of its own, an ext4 file system in a file, which takes root to mount.
+//! Full disks: the store is on a small volume of its own, an ext4 file system in a file, which takes root to mount, or a
+//! `sudo` that does not ask.
 //!
 //! Below the floor of free space writes are refused, reads go on, and writes go on as soon as there is space, all without
 //! a restart. When something else takes the last byte from under the database, nothing that was acknowledged is lost, and
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::statvfs;
+use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tonic::{Code, Status};
@@ -42,11 +44,13 @@ impl Volume {
         File::create(&image).unwrap().set_len(bytes).unwrap();
         std::fs::create_dir(volume.root()).unwrap();
         // No blocks for root alone, or a server that runs as root would have space where there is none.
-        let make: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"mkfs.ext4", &"-q", &"-m", &"0", &image];
-        let mount: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"mount", &"-o", &"loop", &image, &volume.root()];
-        for command in [make, mount] {
-            let ran = Command::new(command[0]).args(&command[1..]).output();
-            match ran {
+        let mut make = Command::new("mkfs.ext4");
+        let owner = format!("root_owner={}:{}", geteuid().as_raw(), getegid().as_raw());
+        make.args(["-q", "-m", "0", "-E", &owner]).arg(&image);
+        let mut mount = as_root("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(volume.root());
+        for mut command in [make, mount] {
+            match command.output() {
                 Ok(output) if output.status.success() => {}
                 refused => {
                     eprintln!("SKIPPED: no volume can be made and mounted here: {refused:?}");
@@ -73,8 +77,17 @@ impl Volume {
 impl Drop for Volume {
     fn drop(&mut self) {
         // It may not be mounted, and a process that is about to end may still use it.
-        drop(Command::new("umount").arg("-l").arg(self.root()).output());
+        drop(as_root("umount").arg("-l").arg(self.root()).output());
     }
+}
+
+fn as_root(program: &str) -> Command {
+    if geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
 }
 
 fn available_bytes(root: &Path) -> u64 {

@@ -3,11 +3,12 @@
 //!
 //! Recordings follow each other: the next one begins with an image of the last, so that the power is also cut while the
 //! server recovers. Every other one is of a server that reopens its database all the time, which the program does only
-//! after half a gigabyte of log.
+//! after half a gigabyte of log, and that compacts it over and over.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use article_store::api::Limits;
@@ -27,7 +28,7 @@ use super::recording::{Event, History};
 use super::shim::Shim;
 use super::volume::Volume;
 use super::writer::{Writer, none_failed, write_together};
-use super::{Random, random, times};
+use super::{Random, random, times, within_limit};
 
 const WRITERS: usize = 8;
 /// Acknowledgements in the life of a server; a recording has two lives.
@@ -90,16 +91,17 @@ fn reopening_program(store: &Path) -> Command {
     command
 }
 
-/// Records the lives of two servers.
+/// Records the lives of two servers. Answers also how many compactions there were.
 async fn record(
     shim: &Shim,
     reopening: bool,
     commits: u64,
     mut writers: Vec<Writer>,
-) -> (Recording, Vec<Writer>) {
+) -> (Recording, Vec<Writer>, u32) {
     let store = shim.root.join(STORE);
     let begin = Volume::of(&shim.root);
     let history = History::new(&shim.record, writers.iter().flat_map(|writer| &writer.stories));
+    let mut compactions = 0;
     for _ in 0..2 {
         let command = if reopening {
             reopening_program(&store)
@@ -108,8 +110,14 @@ async fn record(
         };
         let mut server = Process::start(shim.below(command), &shim.root.with_file_name("log"));
         let client = Client::connect(server.address().await.expect("the server starts")).await;
-        let written = write_together(writers, &client, &history, |acknowledged| acknowledged >= LIFE).await;
-        writers = none_failed(written);
+        let written = Arc::new(AtomicBool::new(false));
+        let compacting = reopening.then(|| tokio::spawn(compact_until(written.clone(), client.clone())));
+        let together = write_together(writers, &client, &history, |acknowledged| acknowledged >= LIFE).await;
+        writers = none_failed(together);
+        written.store(true, Ordering::Release);
+        if let Some(compacting) = compacting {
+            compactions += within_limit(compacting).await.unwrap();
+        }
         drop(client);
         server.stop().await;
     }
@@ -120,7 +128,17 @@ async fn record(
         commits,
         writers: WRITERS,
     };
-    (recording, writers)
+    (recording, writers, compactions)
+}
+
+/// Compacts again and again, and answers how often.
+async fn compact_until(done: Arc<AtomicBool>, mut client: Client) -> u32 {
+    let mut compactions = 0;
+    while !done.load(Ordering::Acquire) {
+        client.compact().await.unwrap();
+        compactions += 1;
+    }
+    compactions
 }
 
 /// No value may be so long that sled makes a file of its own of it.
@@ -140,7 +158,7 @@ async fn acknowledged_writes_survive_power_loss() {
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let (mut writers, mut directory, mut commits) = (Vec::new(), tempfile::tempdir().unwrap(), 0);
-    let (mut tally, mut events) = (Tally::default(), 0);
+    let (mut tally, mut events, mut compactions) = (Tally::default(), 0, 0);
     for number in 0..recordings {
         if number % RECORDINGS_OF_A_STORE == 0 {
             writers = (0..WRITERS).map(Writer::new).collect();
@@ -150,8 +168,9 @@ async fn acknowledged_writes_survive_power_loss() {
             commits = 0;
         }
         let shim = Shim::new(directory.path(), "volume", false);
-        let (recording, written) = record(&shim, number % 2 == 1, commits, writers).await;
+        let (recording, written, compacted) = record(&shim, number % 2 == 1, commits, writers).await;
         writers = written;
+        compactions += compacted;
         assert_no_blobs(&recording.events);
         events += recording.events.len();
         let cuts = recording.cuts(images.div_ceil(recordings), &mut random);
@@ -165,10 +184,10 @@ async fn acknowledged_writes_survive_power_loss() {
             .for_each(|writer| writer.restore(&left.found.stories));
         directory = left.directory;
     }
-    assert!(tally.images >= images && tally.acknowledged > 0 && tally.lossy > 0);
+    assert!(tally.images >= images && tally.acknowledged > 0 && tally.lossy > 0 && compactions > 0);
     println!(
-        "{} images of {recordings} recordings with {events} events, {} of which lost something; nothing acknowledged is missing, {} writes \
-         compared; the check finds nothing",
+        "{} images of {recordings} recordings with {events} events and {compactions} compactions, {} of which lost something; nothing \
+         acknowledged is missing, {} writes compared; the check finds nothing",
         tally.images, tally.lossy, tally.acknowledged
     );
 }

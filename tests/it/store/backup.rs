@@ -24,6 +24,7 @@ use super::bench::{Bench, Kind, at, within_limit};
 use super::claims::claim;
 use super::fixtures::*;
 use super::purge::purge;
+use crate::harness::noise;
 
 on_every_engine! {
     a_backup_restores_to_the_same_store,
@@ -456,6 +457,72 @@ fn a_restore_replaces_a_store_only_when_told() {
             .collect();
         left.sort();
         assert_eq!(left, ["db", "lock"]);
+    });
+}
+
+#[test]
+fn a_backup_can_be_read_from_any_frame_on() {
+    within_limit(async {
+        let bench = Bench::new(Kind::Memory);
+        for number in 0..4 {
+            let text = noise(number, 4 << 20);
+            let new = create(&id(&format!("a{number}")), metadata(), content("t", &[&text]));
+            bench.store.commit(new).await.unwrap();
+        }
+        let file = bench.directory.path().join("backup");
+        back_up(&bench.store, &file).await;
+        let whole = fs::read(&file).unwrap();
+        let (mut rest, mut frames) = (whole.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let bytes = zstd::zstd_safe::find_frame_compressed_size(rest).unwrap();
+            let (frame, behind) = rest.split_at(bytes);
+            frames.push(zstd::decode_all(frame).unwrap());
+            rest = behind;
+        }
+        assert!(frames.len() >= 4, "{}", frames.len());
+        let is_of_lines = |frame: &Vec<u8>| frame.starts_with(b"{") && frame.ends_with(b"}\n");
+        assert!(frames.iter().all(is_of_lines));
+        assert!(frames.concat() == zstd::decode_all(whole.as_slice()).unwrap());
+    });
+}
+
+/// What the next open of a closed store reads: sled's log from its newest snapshot to where it ended.
+fn log_to_read(directory: &Path) -> u64 {
+    let db = directory.join("db");
+    let end = fs::read_to_string(db.join("end")).unwrap();
+    let end: u64 = end.split(' ').next().unwrap().parse().unwrap();
+    let names = fs::read_dir(&db)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let snapshots = names.filter_map(|name| u64::from_str_radix(name.strip_prefix("snap.")?, 16).ok());
+    end - snapshots.max().unwrap()
+}
+
+#[test]
+fn a_restored_store_has_little_log_to_read() {
+    within_limit(async {
+        let bench = Bench::new(Kind::Memory);
+        for number in 0..40 {
+            let text = noise(number, 1 << 20);
+            let article = id(&format!("a{number}"));
+            let new = create(&article, metadata(), content("t", &[&text]));
+            bench.store.commit(new).await.unwrap();
+        }
+        let (file, target) = (
+            bench.directory.path().join("backup"),
+            tempfile::tempdir().unwrap(),
+        );
+        back_up(&bench.store, &file).await;
+        let config = SledConfig {
+            reopen_after_bytes: 8 << 20,
+            ..config(target.path())
+        };
+        let clock = Arc::new(SystemClock);
+        let done = restore(&file, &config, false, clock, Box::new(|_, _, _| {})).await;
+        let live_bytes = done.unwrap().status.live_bytes;
+        assert!(live_bytes > 28 << 20, "{live_bytes}");
+        let log_bytes = log_to_read(target.path());
+        assert!(log_bytes < 20 << 20, "{log_bytes} of {live_bytes}");
     });
 }
 

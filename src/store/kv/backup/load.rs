@@ -82,9 +82,8 @@ impl Loader {
 
     fn apply(&mut self) -> Result<()> {
         self.core.engine.admit()?;
-        self.core.engine.apply(std::mem::take(&mut self.writes))?;
         self.bytes = 0;
-        self.core.engine.flush()
+        recovery::write_part(&*self.core.engine, std::mem::take(&mut self.writes))
     }
 
     /// Derives what is derived, and makes a store of it. `epoch`: `None` for one whose past is its own.

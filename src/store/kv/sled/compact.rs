@@ -4,20 +4,21 @@
 //! The copy is made in small steps by the thread that writes, between two groups: what was copied is kept equal by
 //! mirroring every batch into it, what was not yet is met by a later step. So the copy needs no lock and no second look
 //! at what changed. When all is copied, it is compared entry by entry in the same way, and then the next reopening of
-//! the engine takes it up. Until then the old database is the only one that counts: whatever fails here, and a process
+//! the engine takes it up. On its way the copy is closed and opened whenever that much of its log was written, so that this
+//! reopening, which everything waits for, reads as little log as any other. Until then the old database is the only one that counts: whatever fails here, and a process
 //! that ends, costs nothing but the copy.
 
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::sled::{Db, IVec};
 
 use super::chunks::{self, Staged};
 use super::fault::{Fault, Outcome, contain};
 use super::open::{Cached, Opened};
-use super::{Phase as EnginePhase, SledEngine, open, replace};
+use super::{Phase as EnginePhase, SledConfig, SledEngine, open, replace};
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Direction, Progress};
 
@@ -34,6 +35,8 @@ pub(super) struct Compaction {
     /// The last key that was copied, or compared; before all if there is none.
     cursor: Bound<IVec>,
     unflushed_bytes: usize,
+    /// Where its log ended when it was opened.
+    opened_at: u64,
     progress: Progress,
 }
 
@@ -46,13 +49,13 @@ enum Phase {
 }
 
 impl Compaction {
-    /// Begins a copy of a database with so many bytes alive, in a directory without one.
-    pub(super) fn begin(directory: &Path, cache_bytes: u64, live_bytes: u64) -> Outcome<Self> {
-        replace::discard(directory)?;
-        let place = replace::place(directory);
-        fs::create_dir(&place)?;
-        let db = contain(|| open::config(&place.join("db"), cache_bytes).open())?;
+    /// Begins a copy of a database with so many bytes alive.
+    pub(super) fn begin(config: &SledConfig, live_bytes: u64) -> Outcome<Self> {
+        replace::discard(&config.directory)?;
+        fs::create_dir(replace::place(&config.directory))?;
+        let db = open_copy(config)?;
         Ok(Self {
+            opened_at: open::written_bytes(&db),
             db,
             phase: Phase::Copying,
             cursor: Bound::Unbounded,
@@ -69,8 +72,33 @@ impl Compaction {
         self.progress
     }
 
+    /// Bytes of the copy's log that whoever opens it next has to read.
+    pub(super) fn log_bytes(&self) -> u64 {
+        open::written_bytes(&self.db).saturating_sub(self.opened_at)
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
+    }
+
+    /// Closes and opens the copy if enough of its log was written since it was opened.
+    pub(super) fn reopened_in_time(self, config: &SledConfig) -> Outcome<Self> {
+        if self.log_bytes() < config.reopen_after_bytes {
+            return Ok(self);
+        }
+        contain(|| self.db.flush())?;
+        contain::<_, Fault>(|| {
+            drop(self.db);
+            Ok(())
+        })?;
+        open::wait_until_released(&File::open(log_of_copy(&config.directory))?)?;
+        let db = open_copy(config)?;
+        Ok(Self {
+            opened_at: open::written_bytes(&db),
+            db,
+            unflushed_bytes: 0,
+            ..self
+        })
     }
 
     /// Copies or compares the next entries of the database.
@@ -133,12 +161,11 @@ impl Compaction {
     /// Makes all of the copy durable and closes it.
     pub(super) fn close(self, directory: &Path) -> Outcome<()> {
         contain(|| self.db.flush())?;
-        let path = replace::place(directory).join("db").join("db");
         contain::<_, Fault>(|| {
             drop(self.db);
             Ok(())
         })?;
-        Ok(File::open(path)?.sync_all()?)
+        Ok(File::open(log_of_copy(directory))?.sync_all()?)
     }
 
     fn apply(&mut self, staged: &Staged) -> Outcome<()> {
@@ -172,13 +199,24 @@ impl Compaction {
     }
 }
 
+fn open_copy(config: &SledConfig) -> Outcome<Db> {
+    let directory = replace::place(&config.directory).join("db");
+    contain(|| open::config(&directory, config.cache_bytes).open())
+}
+
+fn log_of_copy(directory: &Path) -> PathBuf {
+    replace::place(directory).join("db").join("db")
+}
+
 /// What the engine does with a copy.
 impl SledEngine {
-    pub(super) fn compaction_step(&self, compaction: &mut Compaction) -> Outcome<()> {
+    pub(super) fn compaction_step(&self, compaction: Compaction) -> Outcome<Compaction> {
+        let mut compaction = compaction.reopened_in_time(&self.config)?;
         match &*self.phase.read() {
-            EnginePhase::Open(opened) if !self.failed() => compaction.step(&opened.db),
-            _ => Err(Fault::Io(io::Error::other("the database failed meanwhile"))),
+            EnginePhase::Open(opened) if !self.failed() => compaction.step(&opened.db)?,
+            _ => return Err(Fault::Io(io::Error::other("the database failed meanwhile"))),
         }
+        Ok(compaction)
     }
 
     pub(super) fn mirror(&self, staged: &Staged) {

@@ -153,6 +153,8 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
         // writes. Without its clean pages in the cache, it reads the disk.
         fadvise(&log, 0, None, Advice::DontNeed).map_err(io::Error::from)?;
     }
+    let started = Instant::now();
+    let snapshot_bytes = newest_snapshot(db_directory)?;
     let db = contain(|| {
         let db = config(db_directory, cache_bytes).open()?;
         // Both ends of the tree come from disk here, where damage is still an error of opening.
@@ -175,6 +177,11 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
         )));
     }
     let recovered_bytes = written_bytes(&db);
+    tracing::info!(
+        log_bytes = recovered_bytes.saturating_sub(snapshot_bytes),
+        seconds = started.elapsed().as_secs_f64(),
+        "sled has read the end of its log"
+    );
     let end = End::of(db_directory);
     end.check(recovered_bytes)?;
     // Opening replaces the snapshot file, by a rename that sled does not sync. The database itself may be new, or made by
@@ -202,7 +209,7 @@ pub(super) fn config(db_directory: &Path, cache_bytes: u64) -> ::sled::Config {
 }
 
 /// A position in sled's log that only grows; sled numbers the bytes that it wrote, from -1.
-fn written_bytes(db: &::sled::Db) -> u64 {
+pub(super) fn written_bytes(db: &::sled::Db) -> u64 {
     u64::try_from(db.context.pagecache.log.stable_offset()).unwrap_or(0)
 }
 
@@ -216,6 +223,19 @@ fn remove_unfinished_snapshots(db_directory: &Path) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// The position in sled's log that the newest snapshot is of, which its name says; 0 without one. Opening reads the log
+/// from there on.
+pub(super) fn newest_snapshot(db_directory: &Path) -> io::Result<u64> {
+    let mut newest = 0;
+    for entry in fs::read_dir(db_directory)? {
+        let name = entry?.file_name();
+        let position = name.to_str().and_then(|name| name.strip_prefix("snap."));
+        let position = position.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        newest = newest.max(position.unwrap_or_default());
+    }
+    Ok(newest)
 }
 
 /// sled would create a missing file, and start empty.
@@ -232,7 +252,7 @@ fn check_present(file: &Path) -> Outcome<()> {
 
 /// The directory is ours, so a lock on sled's log is the previous instance's: its I/O threads may hold the file
 /// for a moment after the database was dropped.
-fn wait_until_released(log: &File) -> Outcome<()> {
+pub(super) fn wait_until_released(log: &File) -> Outcome<()> {
     let deadline = Instant::now() + RELEASE_LIMIT;
     loop {
         match log.try_lock() {

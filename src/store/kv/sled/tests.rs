@@ -254,6 +254,25 @@ fn a_reopen_is_wanted_after_the_configured_length_of_log() {
 }
 
 #[test]
+fn a_compaction_leaves_no_more_log_to_read_than_any_other_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SledConfig {
+        reopen_after_bytes: 8 << 20,
+        ..SledConfig::new(directory.path())
+    };
+    let engine = SledEngine::open(config).unwrap();
+    for n in 0..800_u32 {
+        commit(&engine, vec![put(n.to_be_bytes(), bytes(60_000))]);
+    }
+    let before = scan(&engine, EVERYTHING, Direction::Forward);
+    while engine.compact().unwrap() != Compacting::Ready {}
+    let log_bytes = engine.compaction.lock().as_ref().unwrap().log_bytes();
+    assert!(log_bytes < 12 << 20, "{log_bytes} of 48 MB");
+    engine.reopen().unwrap();
+    assert!(scan(&engine, EVERYTHING, Direction::Forward) == before);
+}
+
+#[test]
 fn a_missing_or_emptied_file_is_named() {
     for name in ["db", "conf"] {
         let directory = filled();

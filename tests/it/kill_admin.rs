@@ -85,22 +85,22 @@ impl Killer {
     }
 }
 
-fn command(args: &[&str]) -> Command {
+pub(super) fn command(args: &[&str]) -> Command {
     let mut command = program("http://127.0.0.1:1");
     command.args(args);
     command
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn store(directory: &Path) -> String {
+pub(super) fn store(directory: &Path) -> String {
     format!("sled:{}", directory.display())
 }
 
 /// What the store in a directory holds; it must be sound.
-async fn states(directory: &Path) -> Vec<Arc<ArticleState>> {
+pub(super) async fn states(directory: &Path) -> Vec<Arc<ArticleState>> {
     let store = location::open_existing(directory, OPTIONS, Arc::new(SystemClock)).unwrap();
     assert_eq!(store.check().await.unwrap(), []);
     let states = store.scan(None, usize::MAX).await.unwrap();
@@ -153,7 +153,7 @@ fn article(id: &str, bytes: usize) -> pb::CreateArticleRequest {
 }
 
 /// Makes a store of articles whose ids begin with a name.
-async fn make(directory: &Path, name: &str, articles: u32) {
+pub(super) async fn make(directory: &Path, name: &str, articles: u32) {
     let server = Server::start(directory);
     let mut client = Client::of(&server).await;
     for number in 0..articles {

@@ -8,9 +8,12 @@
 //! | `kill` | `kill -9` under load, and three times in a row while opening | `ARTICLE_STORE_TEST_KILLS` |
 //! | `feed` | `kill -9` under load and followers of the changes that break off | `ARTICLE_STORE_TEST_FEED_KILLS` |
 //! | `power_loss` | the volume as it may be after the power was cut at any point | `ARTICLE_STORE_TEST_IMAGES` |
+//! | `restore` | the same while a backup is restored in the place of a store | `ARTICLE_STORE_TEST_IMAGES` |
 //! | `sync_error` | the disk fails a sync and forgets what was to be synced | `ARTICLE_STORE_TEST_SYNC_ERRORS` |
 //! | `disk_full` | the volume fills up | |
 //! | `rot` | bytes, ends of files and files get lost while the server is stopped | `ARTICLE_STORE_TEST_ROTS` |
+//!
+//! Kills while compacting, restoring and backing up are in `kill_admin`, with the variable of `kill`.
 //!
 //! `story`, `writer` and `client` write and compare; `process` runs the server. `shim` records what a server does to its
 //! files, `recording` reads that, `volume` replays it, and `image` opens and compares what a power loss may leave.
@@ -53,6 +56,7 @@ mod kill;
 mod power_loss;
 mod process;
 mod recording;
+mod restore;
 mod rot;
 mod shim;
 mod story;

@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::within_limit;
 
@@ -32,7 +34,7 @@ pub(super) fn program(store: &Path, min_free_bytes: u64) -> Command {
 pub(super) struct Process {
     child: Child,
     log: PathBuf,
-    address: JoinHandle<Option<String>>,
+    address: oneshot::Receiver<String>,
 }
 
 impl Process {
@@ -40,9 +42,19 @@ impl Process {
     pub(super) fn start(mut command: Command, log: &Path) -> Self {
         let appended = File::options().create(true).append(true).open(log).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(appended).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = spawn_blocking(move || {
-            lines.find_map(|line| Some(format!("http://{}", line.ok()?.strip_prefix("listening on ")?)))
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (say, address) = oneshot::channel();
+        // To the end, or the process would fail with what it says later.
+        thread::spawn(move || {
+            let mut say = Some(say);
+            for line in lines.map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("listening on ")
+                    && let Some(say) = say.take()
+                {
+                    // Whoever killed it does not ask.
+                    drop(say.send(format!("http://{address}")));
+                }
+            }
         });
         Self {
             child,
@@ -53,7 +65,7 @@ impl Process {
 
     /// Where it serves, as soon as it does; `None` if it ends before.
     pub(super) async fn address(&mut self) -> Option<String> {
-        within_limit(&mut self.address).await.unwrap()
+        within_limit(&mut self.address).await.ok()
     }
 
     /// How it ended by itself.

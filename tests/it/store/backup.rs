@@ -558,25 +558,26 @@ fn a_restore_of_an_older_backup_does_not_bring_back_what_was_purged() {
             .unwrap();
         store.commit(purge(&purged, state.head.version())).await.unwrap();
         store.close().await.unwrap();
-        restore(
-            &file,
-            &config(target.path()),
-            true,
-            Arc::new(SystemClock),
-            Box::new(|_, _, _| {}),
-        )
-        .await
-        .unwrap();
-        let store = open(target.path());
-        assert_eq!(store.check().await.unwrap(), []);
-        assert_eq!(states(&store).await.len(), 39);
-        let tombstone = store.tombstone(&purged).await.unwrap().unwrap();
-        assert_eq!(tombstone.article, purged);
-        assert_eq!(store.lookup(&state.head.aliases).await.unwrap(), [None]);
-        let refused = store.commit(simple(&purged)).await;
-        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
-        let untouched = bench.article(&id("a8")).await;
-        assert_eq!(store.articles(&[id("a8")]).await.unwrap(), [untouched]);
-        store.close().await.unwrap();
+        for killed_between_the_renames in [false, true] {
+            if killed_between_the_renames {
+                fs::rename(target.path().join("db"), target.path().join("db.old")).unwrap();
+            }
+            let config = config(target.path());
+            let clock = Arc::new(SystemClock);
+            restore(&file, &config, true, clock, Box::new(|_, _, _| {}))
+                .await
+                .unwrap();
+            let store = open(target.path());
+            assert_eq!(store.check().await.unwrap(), []);
+            assert_eq!(states(&store).await.len(), 39);
+            let tombstone = store.tombstone(&purged).await.unwrap().unwrap();
+            assert_eq!(tombstone.article, purged);
+            assert_eq!(store.lookup(&state.head.aliases).await.unwrap(), [None]);
+            let refused = store.commit(simple(&purged)).await;
+            assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+            let untouched = bench.article(&id("a8")).await;
+            assert_eq!(store.articles(&[id("a8")]).await.unwrap(), [untouched]);
+            store.close().await.unwrap();
+        }
     });
 }

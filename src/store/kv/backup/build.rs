@@ -116,16 +116,14 @@ pub async fn copy(
 
 /// The tombstones of the store that is to be replaced, if it can still be read.
 fn tombstones(config: &SledConfig) -> Result<Vec<Entity>, BackupError> {
-    if !config.directory.join("db").exists() {
-        return Ok(Vec::new());
-    }
-    let read = SledEngine::open(config.clone()).and_then(|engine| {
+    let read = SledEngine::open_existing(config.clone()).and_then(|engine| {
         let found = dump::read_all(&engine, b'x')?;
         engine.close()?;
         Ok(found)
     });
     match read {
         Ok(found) => Ok(found),
+        Err(StoreError::Open(OpenError::Missing { .. })) => Ok(Vec::new()),
         Err(error @ StoreError::Open(OpenError::InUse { .. } | OpenError::Io { .. })) => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "the old store cannot be read: what was purged from it may come back with the backup");

@@ -56,8 +56,8 @@ pub(super) fn switch(directory: &Path) -> io::Result<()> {
         fs::rename(&db, &old)?;
     }
     fs::rename(&new, &db)?;
-    // Nothing may be acknowledged by the new one before it is sure to be found.
-    sync(directory)
+    // Nothing may be acknowledged by the new one, and nothing of the old one removed, before it is sure to be found.
+    sync_names(directory)
 }
 
 /// Takes the switch back: the new database cannot be opened.
@@ -65,6 +65,13 @@ pub(super) fn switch_back(directory: &Path) -> io::Result<()> {
     let (db, old) = (directory.join("db"), directory.join(OLD));
     fs::rename(&db, place(directory).join("db"))?;
     fs::rename(&old, &db)?;
+    sync_names(directory)
+}
+
+/// Makes the renames durable. Both directories are synced: that one is enough for a name that moves between them is only
+/// what some file systems do.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    sync(&place(directory))?;
     sync(directory)
 }
 

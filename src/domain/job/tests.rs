@@ -119,6 +119,7 @@ fn translation(
         id: SegmentId::Body(*number),
         source_revision: 1,
         source_hash: hash(source),
+        translate: true,
         target_hash: hash(&format!("target of {source}")),
         state: *state,
         sub_state: String::new(),

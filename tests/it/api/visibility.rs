@@ -33,6 +33,15 @@ async fn reads(server: &Server, id: &str, show_hidden: bool) -> BTreeMap<String,
         let answer = articles.get_article(pb::GetArticleRequest { at, ..get() }).await;
         say(name, answer.map(|answer| format!("{:?}", answer.into_inner())));
     }
+    let in_french = pb::GetArticleRequest {
+        languages: vec!["fr".into()],
+        ..get()
+    };
+    let answer = articles.get_article(in_french).await;
+    say(
+        "get in French",
+        answer.map(|answer| format!("{:?}", answer.into_inner())),
+    );
     let batch = pb::BatchGetArticlesRequest {
         article_ids: vec![id.into()],
         show_hidden,
@@ -74,6 +83,36 @@ async fn reads(server: &Server, id: &str, show_hidden: bool) -> BTreeMap<String,
         });
         say(&format!("list {axis:?}"), of_it);
     }
+    for (language, presence) in [
+        ("fr", pb::TranslationPresence::Any),
+        ("sw", pb::TranslationPresence::Absent),
+        ("sw", pb::TranslationPresence::NotCurrent),
+    ] {
+        let list = pb::ListArticlesRequest {
+            translation: Some(pb::TranslationFilter {
+                language: language.into(),
+                presence: presence.into(),
+                ..Default::default()
+            }),
+            show_hidden,
+            ..Default::default()
+        };
+        let answer = articles.list_articles(list).await;
+        let of_it = answer.and_then(|answer| {
+            let mut found = answer.into_inner().articles;
+            found.retain(|article| article.article_id == id);
+            one_of(&found)
+        });
+        say(&format!("list {presence:?} {language}"), of_it);
+    }
+    let diff = pb::DiffRevisionsRequest {
+        article_id: id.into(),
+        from_revision: 1,
+        show_hidden,
+        ..Default::default()
+    };
+    let answer = articles.diff_revisions(diff).await;
+    say("diff", answer.map(|answer| format!("{:?}", answer.into_inner())));
     let revisions = pb::ListRevisionsRequest {
         article_id: id.into(),
         show_hidden,
@@ -131,6 +170,28 @@ async fn reads(server: &Server, id: &str, show_hidden: bool) -> BTreeMap<String,
         "translations",
         answer.map(|answer| format!("{:?}", answer.into_inner())),
     );
+    let request = pb::ListProvenanceRequest {
+        article_id: id.into(),
+        language: "fr".into(),
+        show_hidden,
+        ..Default::default()
+    };
+    let answer = translations.list_provenance(request).await;
+    say(
+        "provenance",
+        answer.map(|answer| format!("{:?}", answer.into_inner())),
+    );
+    let request = pb::MeasureTranslationRequest {
+        article_id: id.into(),
+        language: "fr".into(),
+        show_hidden,
+        ..Default::default()
+    };
+    let answer = translations.measure_translation(request).await;
+    say(
+        "measure",
+        answer.map(|answer| format!("{:?}", answer.into_inner())),
+    );
     all
 }
 
@@ -154,7 +215,7 @@ fn one_of<T: std::fmt::Debug>(found: &[T]) -> Result<String, Status> {
 /// Asserts that every read finds the article, and answers what they say.
 async fn present(server: &Server, id: &str, show_hidden: bool) -> Vec<String> {
     let reads = reads(server, id, show_hidden).await;
-    assert_eq!(reads.len(), 15);
+    assert_eq!(reads.len(), 22);
     let mut said = Vec::new();
     for (name, read) in reads {
         said.push(read.unwrap_or_else(|status| panic!("{name}: {status}")));

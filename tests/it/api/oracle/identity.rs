@@ -16,7 +16,8 @@ pub(super) fn identify(past: &[&[Paragraph]], texts: &[String], next: &mut u32) 
         return same.to_vec();
     }
     let bodies: Vec<_> = past.iter().map(|revision| &revision[1..]).collect();
-    let (head, earlier) = bodies.split_last().unwrap_or((&&[][..], &[]));
+    let head = bodies.last().copied().unwrap_or_default();
+    let earlier = bodies.iter().rev().skip(1).copied().flatten();
     let new = &texts[1..];
     let mut ids: Vec<Option<&String>> = vec![None; new.len()];
     let anchors = common(head, new);
@@ -24,7 +25,7 @@ pub(super) fn identify(past: &[&[Paragraph]], texts: &[String], next: &mut u32) 
         ids[*place] = Some(&head[*old].0);
     }
     // Moved within the head, then returned, from the newest revision on.
-    for (id, text) in head.iter().chain(earlier.iter().rev().copied().flatten()) {
+    for (id, text) in head.iter().chain(earlier) {
         let wanting = (0..new.len()).find(|place| ids[*place].is_none() && new[*place] == *text);
         if let Some(place) = wanting.filter(|_| !ids.contains(&Some(id))) {
             ids[place] = Some(id);

@@ -241,6 +241,22 @@ fn a_request_goes_over_all_pages_of_its_query() {
     assert!(again.contains("es    mt    0       1200"), "{again}");
     let listed = server.run(&["jobs", "list", "--all", "--output", "json"]);
     assert_eq!(listed.json().len(), 1_200);
+    // More by their ids than one call takes.
+    let ids: Vec<_> = (0..1_000).map(|n| format!("a{n}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let many = ["--into", "de,fr,it,pt,ru,uk", "--kind", "review,score"];
+    let request = [&["jobs", "request"][..], &ids, &many].concat();
+    let nothing = server.run(&request).ok();
+    let rows: Vec<Vec<_>> = nothing
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 12);
+    assert!(
+        rows.iter().all(|row| row[2..] == ["0", "0", "1000", "0", "0"]),
+        "{nothing}"
+    );
 }
 
 #[test]

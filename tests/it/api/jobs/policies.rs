@@ -22,9 +22,59 @@ async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationP
 }
 
 async fn policies(server: &Server) -> Vec<pb::TranslationPolicy> {
-    let request = pb::ListTranslationPoliciesRequest {};
+    let request = pb::ListTranslationPoliciesRequest::default();
     let answer = server.jobs().list_translation_policies(request).await.unwrap();
     answer.into_inner().policies
+}
+
+#[tokio::test]
+async fn policies_are_listed_in_pages_that_clients_can_read() {
+    let server = Server::memory().await;
+    let names: Vec<_> = (0..100).map(|number| format!("{number:0>1024}")).collect();
+    for number in 0..30 {
+        let long = pb::TranslationPolicy {
+            sections: names.clone(),
+            publishers: names.clone(),
+            ..policy(&format!("p{number:02}"), &[JobKind::Mt])
+        };
+        put(&server, long).await;
+    }
+    let mut request = pb::ListTranslationPoliciesRequest {
+        page_size: 20,
+        ..Default::default()
+    };
+    let (mut listed, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = server.jobs().list_translation_policies(request.clone()).await;
+        let page = page.unwrap().into_inner();
+        pages.push(page.policies.len());
+        listed.extend(page.policies.into_iter().map(|policy| policy.policy_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let all: Vec<_> = (0..30).map(|number| format!("p{number:02}")).collect();
+    assert_eq!(listed, all);
+    assert_eq!(pages, [16, 14]);
+    let wrong = pb::ListTranslationPoliciesRequest {
+        page_size: -1,
+        ..Default::default()
+    };
+    blames(
+        server.jobs().list_translation_policies(wrong).await,
+        &["page_size"],
+    );
+    let foreign = pb::ListTranslationPoliciesRequest {
+        page_token: "AAAA".into(),
+        ..Default::default()
+    };
+    fails(
+        server.jobs().list_translation_policies(foreign).await,
+        Code::InvalidArgument,
+        "BAD_TOKEN",
+    );
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod claims;
 mod completions;
 mod input;
 mod policies;
+mod policy_histories;
 mod workers;
 
 const TEXTS: [&str; 3] = ["الفقرة الأولى", "الفقرة الثانية", "الفقرة الثالثة"];

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
+pub(super) fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
     pb::TranslationPolicy {
         policy_id: id.into(),
         source_languages: vec!["ar".into()],
@@ -12,7 +12,7 @@ fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
     }
 }
 
-async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationPolicy {
+pub(super) async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationPolicy {
     let request = pb::PutTranslationPolicyRequest {
         policy: Some(policy),
         ..Default::default()
@@ -176,17 +176,20 @@ async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
     };
     server.articles().undelete_article(undelete).await.unwrap();
     assert_eq!(state(&server, "a/fr/mt/4").await, JobState::Pending);
-    // A translation that is detached is missing.
-    let claimed = claim_one(&server).await;
-    complete(&server, result(&claimed, "fr:")).await;
-    let detach = pb::DetachTranslationRequest {
-        article_id: "a".into(),
-        language: "fr".into(),
-        translation_id: "t1".into(),
-        ..Default::default()
-    };
-    server.translations().detach_translation(detach).await.unwrap();
-    assert_eq!(job(&server, "a/fr/mt/5").await.segment_ids.len(), 4);
+    // A translation that is detached is missing, each time.
+    for number in 5..=6 {
+        let claimed = claim_one(&server).await;
+        let brought = complete(&server, result(&claimed, "fr:")).await;
+        let detach = pb::DetachTranslationRequest {
+            article_id: "a".into(),
+            language: "fr".into(),
+            translation_id: brought.translation.unwrap().translation_id,
+            ..Default::default()
+        };
+        server.translations().detach_translation(detach).await.unwrap();
+        let next = job(&server, &format!("a/fr/mt/{number}")).await;
+        assert_eq!(next.segment_ids.len(), 4);
+    }
     // Purged: nothing of it is left.
     let purge = pb::PurgeArticleRequest {
         article_id: "a".into(),
@@ -194,7 +197,7 @@ async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
         ..Default::default()
     };
     server.articles().purge_article(purge).await.unwrap();
-    for number in 1..=5 {
+    for number in 1..=6 {
         let id = format!("a/fr/mt/{number}");
         let gone = server.jobs().get_job(pb::GetJobRequest { job_id: id }).await;
         fails(gone, Code::NotFound, "JOB_NOT_FOUND");

@@ -178,16 +178,17 @@ impl History<'_> {
     /// A candidate or what is served is rejected.
     async fn turn_down(&mut self) {
         let state = self.state().await;
-        let of_machines = state
-            .slots
-            .values()
-            .flat_map(|slot| &slot.translations)
-            .filter(|translation| match translation.disposition {
-                Disposition::Candidate => true,
-                Disposition::Active => translation.bindings.iter().all(|b| b.writer.is_machine()),
-                _ => false,
-            });
-        if let Some(translation) = of_machines.last() {
+        let mut of_machines =
+            state
+                .slots
+                .values()
+                .flat_map(|slot| &slot.translations)
+                .filter(|translation| match translation.disposition {
+                    Disposition::Candidate => true,
+                    Disposition::Active => translation.bindings.iter().all(|b| b.writer.is_machine()),
+                    _ => false,
+                });
+        if let Some(translation) = of_machines.next_back() {
             let request = pb::RejectTranslationRequest {
                 article_id: self.id.clone(),
                 language: "fr".into(),

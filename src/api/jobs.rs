@@ -17,6 +17,9 @@ use crate::service::jobs::JobFilter;
 use crate::service::leases::{FailedAttempt, Fence};
 use crate::service::{Call, Service};
 
+/// The query that tokens of the list of policies belong to; it has no fields.
+const POLICIES: &str = "policies";
+
 /// The handlers.
 pub struct Jobs {
     service: Service,
@@ -79,7 +82,8 @@ impl TranslationJobService for Jobs {
                 if !token.is_empty() {
                     fields.wrong("page_token", "goes together with a query only");
                 }
-                let ids = convert::article_ids(&selection, &mut fields);
+                let keys = wanted.as_ref().map_or(0, |wanted| wanted.keys.len());
+                let ids = convert::article_ids(&selection, keys, &mut fields);
                 let wanted = fields.status(wanted)?;
                 let requested = self.service.request_translations(&call, ids, &wanted).await;
                 (requested.map_err(error::status)?, None)
@@ -335,11 +339,20 @@ impl TranslationJobService for Jobs {
 
     async fn list_translation_policies(
         &self,
-        _: Request<pb::ListTranslationPoliciesRequest>,
+        request: Request<pb::ListTranslationPoliciesRequest>,
     ) -> Result<Response<pb::ListTranslationPoliciesResponse>, Status> {
-        let policies = self.service.list_policies().await.map_err(error::status)?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let page_size = fields.status(Some(page_size))?;
+        let after = page_token::decode("page_token", &request.page_token, &POLICIES)?;
+        let listed = self.service.list_policies(after.as_ref(), page_size).await;
+        let (policies, next) = listed.map_err(error::status)?;
         Ok(Response::new(pb::ListTranslationPoliciesResponse {
             policies: policies.iter().map(render::policy).collect(),
+            next_page_token: next
+                .map(|next| page_token::encode(&POLICIES, &next))
+                .unwrap_or_default(),
         }))
     }
 

@@ -15,6 +15,7 @@ use crate::domain::etag;
 use crate::domain::ids::TranslationId;
 use crate::domain::job::JobId;
 use crate::domain::language::Language;
+use crate::domain::policy::PolicyId;
 use crate::domain::query::Position;
 use crate::domain::time::Timestamp;
 use crate::service::export::ExportPosition;
@@ -99,6 +100,16 @@ impl Place for Position {
             instant,
             id: ArticleId::parse(id).ok()?,
         })
+    }
+}
+
+impl Place for PolicyId {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
     }
 }
 

@@ -153,6 +153,7 @@ fn table<'a>(buckets: impl Iterator<Item = &'a pb::CoverageBucket>, period: Peri
         "INCOMPLETE",
         "STALE",
         "OTHER",
+        "STATE",
         "ORIGIN",
     ]);
     for bucket in buckets {
@@ -173,14 +174,14 @@ fn table<'a>(buckets: impl Iterator<Item = &'a pb::CoverageBucket>, period: Peri
                 number.to_string()
             }
         };
-        let origins: Vec<_> = bucket
-            .by_origin
-            .iter()
-            .map(|of| {
-                let origin = words::word(of.origin_class().as_str_name(), "ORIGIN_CLASS_");
-                format!("{} {origin}", of.articles)
-            })
-            .collect();
+        let states = bucket.by_state.iter().map(|of| {
+            let state = words::word(of.state().as_str_name(), "TRANSLATION_STATE_");
+            format!("{} {state}", of.articles)
+        });
+        let origins = bucket.by_origin.iter().map(|of| {
+            let origin = words::word(of.origin_class().as_str_name(), "ORIGIN_CLASS_");
+            format!("{} {origin}", of.articles)
+        });
         table.row([
             from,
             &bucket.language,
@@ -191,7 +192,8 @@ fn table<'a>(buckets: impl Iterator<Item = &'a pb::CoverageBucket>, period: Peri
             &number(bucket.incomplete),
             &number(bucket.stale),
             &number(bucket.orphaned + bucket.moved),
-            &origins.join(", "),
+            &states.collect::<Vec<_>>().join(", "),
+            &origins.collect::<Vec<_>>().join(", "),
         ]);
     }
     table

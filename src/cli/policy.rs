@@ -153,12 +153,22 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let zone = words::zone(&self.zone)?;
         let mut client = self.server.jobs().await?;
-        let answer = client
-            .list_translation_policies(pb::ListTranslationPoliciesRequest {})
-            .await?;
+        let mut policies = Vec::new();
+        let mut request = pb::ListTranslationPoliciesRequest::default();
+        loop {
+            let page = client
+                .list_translation_policies(request.clone())
+                .await?
+                .into_inner();
+            policies.extend(page.policies);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
         let mut printer = Printer::new();
         let mut table = Table::new(&["ID", "STATE", "PRIORITY", "TRIES", "CHANGED", "ETAG", "ARTICLES"]);
-        for policy in &answer.into_inner().policies {
+        for policy in &policies {
             match self.output.output {
                 Output::Json => printer.message("TranslationPolicy", policy)?,
                 Output::Table => table.row([

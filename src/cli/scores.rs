@@ -165,7 +165,10 @@ impl Scores {
         let mut request = match &self.add {
             Some(path) => json::parse("AddQualityScoresRequest", &read(path)?)?,
             None => pb::AddQualityScoresRequest {
-                quality_scores: vec![self.score.message()],
+                quality_scores: vec![pb::QualityScore {
+                    scorer: self.tool.clone().or(self.person.clone()).unwrap_or_default(),
+                    ..self.score.message()
+                }],
                 ..pb::AddQualityScoresRequest::default()
             },
         };

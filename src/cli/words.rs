@@ -84,7 +84,7 @@ pub(crate) fn timestamp_in(time: Option<&Timestamp>, zone: &TimeZone) -> String 
 }
 
 /// What is known of a translation, in one line:
-/// `fr/t1 stale: s3 since revision 2; made from revision 1; active, translated, human`.
+/// `fr/t1 stale: s3 since revision 2 (major); made from revision 1; active, translated, human`.
 pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
     let freshness = freshness(summary.freshness());
     let mut text = format!("{}/{} {freshness}", summary.language, summary.translation_id);
@@ -95,15 +95,19 @@ pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
         ("moved", &summary.moved_segment_ids),
     ];
     let mut separator = ": ";
-    for (word, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+    for (what, ids) in parts.into_iter().filter(|(_, ids)| !ids.is_empty()) {
         text.push_str(separator);
-        if word != freshness {
-            text.push_str(word);
+        if what != freshness {
+            text.push_str(what);
             text.push(' ');
         }
         text.push_str(&ids.join(" "));
-        if word == "stale" && summary.stale_since_revision > 0 {
+        if what == "stale" && summary.stale_since_revision > 0 {
             text.push_str(&format!(" since revision {}", summary.stale_since_revision));
+            if summary.stale_significance() != pb::Significance::Unspecified {
+                let significance = word(summary.stale_significance().as_str_name(), "SIGNIFICANCE_");
+                text.push_str(&format!(" ({significance})"));
+            }
         }
         separator = ", ";
     }
@@ -145,7 +149,7 @@ pub(crate) fn agent(agent: &pb::Agent) -> String {
     names.join(", ")
 }
 
-/// The translations of an article at a glance: the active ones with their freshness, and how many others there are.
+/// The translations of an article at a glance: the active ones with their freshness, and how many others can be selected.
 pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
     let is_active = |summary: &&pb::TranslationSummary| summary.disposition() == pb::Disposition::Active;
     let mut words: Vec<_> = translations
@@ -153,7 +157,13 @@ pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
         .filter(is_active)
         .map(|summary| format!("{} {}", summary.language, freshness(summary.freshness())))
         .collect();
-    let others = translations.len() - words.len();
+    let may_be_selected = |summary: &&pb::TranslationSummary| {
+        matches!(
+            summary.disposition(),
+            pb::Disposition::Candidate | pb::Disposition::Superseded
+        )
+    };
+    let others = translations.iter().filter(may_be_selected).count();
     if others > 0 {
         words.push(format!("+{others}"));
     }
@@ -212,6 +222,7 @@ mod tests {
             freshness: pb::Freshness::Stale.into(),
             stale_segment_ids: vec!["s3".into(), "s5".into()],
             stale_since_revision: 2,
+            stale_significance: pb::Significance::Correction.into(),
             moved_segment_ids: vec!["s1".into()],
             disposition: pb::Disposition::Active.into(),
             origin_class: pb::OriginClass::MachineUnreviewed.into(),
@@ -219,11 +230,13 @@ mod tests {
         };
         assert_eq!(
             translation(&summary),
-            "fr/t1 stale: s3 s5 since revision 2, moved s1; made from revision 1; active, machine unreviewed"
+            "fr/t1 stale: s3 s5 since revision 2 (correction), moved s1; made from revision 1; active, machine unreviewed"
         );
         assert_eq!(glance(&[summary.clone()]), "fr stale");
         summary.disposition = pb::Disposition::Candidate.into();
-        assert_eq!(glance(&[summary]), "+1");
+        assert_eq!(glance(&[summary.clone()]), "+1");
+        summary.disposition = pb::Disposition::Rejected.into();
+        assert_eq!(glance(&[summary]), "");
     }
 
     #[test]

@@ -454,7 +454,7 @@ impl Worker {
         let job = match ended {
             Ended::Done(answer) => {
                 if self.output == Output::Table {
-                    printer.line(&terminal::line(&done(&claimed.job_id, answer)?))?;
+                    printer.line(&terminal::line(&done(&claimed.job_id, answer)))?;
                 }
                 answer.job.as_ref()
             }
@@ -476,17 +476,17 @@ impl Worker {
     }
 }
 
-fn done(job_id: &str, answer: &pb::CompleteJobResponse) -> Result<String, Failure> {
-    let outcome = words::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
-    let translation = answer.translation.as_ref().ok_or_else(without_content)?;
+fn done(job_id: &str, answer: &pb::CompleteJobResponse) -> String {
     let next = match answer.next_job_id.as_str() {
         "" => String::new(),
         next => format!("; more is wanted: {next}"),
     };
-    Ok(format!(
-        "done {job_id}: {outcome} {}{next}",
-        words::translation(translation)
-    ))
+    let outcome = words::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
+    let result = match &answer.translation {
+        Some(translation) => format!("{outcome} {}", words::translation(translation)),
+        None => "nothing of it was wanted any more".to_owned(),
+    };
+    format!("done {job_id}: {result}{next}")
 }
 
 /// The name of a role for programs: `SEGMENT_ROLE_LIST_ITEM` is `list_item`.

@@ -8,6 +8,7 @@
 //!
 //! Only the server's clock counts; it and randomness arrive as arguments.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use super::Invalid;
@@ -18,6 +19,7 @@ use super::provenance::AgentKind;
 use super::request::Outcome;
 use super::segment::TextHash;
 use super::time::{Stamp, Timestamp};
+use super::translation::{Disposition, Slot};
 
 mod follow;
 #[cfg(test)]
@@ -672,13 +674,33 @@ impl Job {
         }
     }
 
-    /// Whether a policy has asked for all of this before, by this job or one that was given up.
-    pub fn has_asked_for(&self, wanted: &[Wanted]) -> bool {
-        let asked = |wanted: &Wanted| {
-            let own = !self.hidden && self.wanted.contains(wanted);
-            own || self.given_up.contains(wanted)
-        };
-        wanted.iter().all(asked)
+    /// Whether a policy is not to ask for this: each text was asked for before, by this job or one that was given up, or
+    /// what an agent of this kind made of it was turned down. Others brought what a superseded job asked for, and a result
+    /// may have been detached since: those jobs count for nothing.
+    pub fn has_asked_for(&self, wanted: &[Wanted], slot: Option<&Slot>) -> bool {
+        let is_superseded = self.state == JobState::Superseded;
+        let is_own = !self.hidden && !is_superseded && !self.result_is_detached(slot);
+        let own = self.wanted.iter().filter(|_| is_own);
+        let asked = own.chain(&self.given_up).map(|text| (&text.segment, text.hash));
+        let kind = self.id.key.kind;
+        let turned_down = slot
+            .into_iter()
+            .flat_map(|slot| &slot.translations)
+            .filter(|translation| translation.disposition == Disposition::Rejected)
+            .flat_map(|translation| &translation.bindings)
+            .filter(|binding| kind.is_done_by(binding.writer))
+            .map(|binding| (&binding.id, binding.source_hash));
+        let known: HashSet<_> = asked.chain(turned_down).collect();
+        wanted
+            .iter()
+            .all(|text| known.contains(&(&text.segment, text.hash)))
+    }
+
+    /// Whether the translation that the result went to was detached.
+    fn result_is_detached(&self, slot: Option<&Slot>) -> bool {
+        let result = self.settled.as_ref().and_then(|settled| settled.result);
+        let translation = result.and_then(|result| slot?.translation(result.translation));
+        translation.is_some_and(|translation| translation.disposition == Disposition::Withdrawn)
     }
 
     /// What was given up by the end of this job.

@@ -10,7 +10,7 @@ use super::Invalid;
 use super::article::Metadata;
 use super::etag::Etag;
 use super::job::{JobKey, JobKind, Order, Priority};
-use super::language::Language;
+use super::language::{Language, MAX_TAG};
 use super::time::Timestamp;
 
 /// The longest policy id, in characters.
@@ -120,6 +120,15 @@ impl PolicyRule {
             })
         };
         self.target_languages.iter().flat_map(of)
+    }
+
+    /// About the most that it takes in an answer, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        const FIXED_BYTES: usize = 256;
+        const LANGUAGE_BYTES: usize = MAX_TAG + 2;
+        let languages = self.source_languages.len() + self.target_languages.len();
+        let texts = self.sections.iter().chain(&self.publishers);
+        FIXED_BYTES + LANGUAGE_BYTES * languages + texts.map(|text| text.len() + 3).sum::<usize>()
     }
 
     /// Whether it is about an article with this metadata.

@@ -136,6 +136,7 @@ pub fn acknowledge(
         bindings.push(Binding {
             source_revision,
             source_hash: entry.hash,
+            translate: entry.translate,
             ..binding.clone()
         });
     }

@@ -228,6 +228,7 @@ fn binding(id: &SegmentId, source_revision: u32, source_hash: TextHash) -> Bindi
         id: id.clone(),
         source_revision,
         source_hash,
+        translate: true,
         target_hash: TextHash([0; 16]),
         state: State::Translated,
         sub_state: String::new(),

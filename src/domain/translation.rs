@@ -71,6 +71,8 @@ pub struct Binding {
     pub source_revision: u32,
     /// The hash of the source text in that revision.
     pub source_hash: TextHash,
+    /// Whether the source was to be translated in that revision. If not, the state does not count in that of the whole.
+    pub translate: bool,
     /// The hash of the target text.
     pub target_hash: TextHash,
     /// How far the work got.
@@ -123,13 +125,12 @@ pub struct TranslationHead {
 }
 
 impl TranslationHead {
-    /// The least state of its segments; an address has one of its own.
+    /// The least state of its segments that are to be translated, of all if none is; an address has one of its own.
     pub fn state(&self) -> State {
-        self.bindings
-            .iter()
-            .map(|binding| binding.state)
-            .min()
-            .unwrap_or(self.external_state)
+        let translatable = self.bindings.iter().filter(|binding| binding.translate);
+        let least = translatable.map(|binding| binding.state).min();
+        let states = || self.bindings.iter().map(|binding| binding.state);
+        least.or_else(|| states().min()).unwrap_or(self.external_state)
     }
 
     /// Whether it is only an address.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::articles::PAGE_BYTES;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::{Scopes, Shown, Visibility};
 use crate::domain::article::ArticleId;
@@ -15,6 +16,9 @@ use crate::store::{ArticleState, Batch, Budget, Expect, StoreError};
 
 /// Articles that one call with a query is about, at most.
 const ARTICLES_A_CALL: usize = 1_000;
+/// Answers of one call, articles by languages and kinds, at most: each takes up to 400 bytes, so that default clients can
+/// read all of them.
+pub const ANSWERS_A_CALL: usize = 10_000;
 /// Index rows that one call with a query looks at.
 const ROWS_A_CALL: usize = 2_000;
 /// Articles whose jobs are opened side by side: enough to share commits, few enough to leave room for other writers.
@@ -23,6 +27,9 @@ const SIDE_BY_SIDE: usize = 16;
 const PAGE_ROWS: usize = 2_000;
 /// Jobs that are read at once for a list.
 const STEP: usize = 256;
+/// The most that a job takes in an answer in bytes, without its segments, and each of these.
+const JOB_BYTES: usize = 2_560;
+const SEGMENT_BYTES: usize = 16;
 
 /// What is asked of each article.
 #[derive(Debug, Clone)]
@@ -92,6 +99,13 @@ pub struct JobSnapshot {
     pub state: JobState,
 }
 
+impl JobSnapshot {
+    /// The most that it takes in an answer, in bytes.
+    fn max_bytes(&self) -> usize {
+        JOB_BYTES + SEGMENT_BYTES * self.job.wanted.len()
+    }
+}
+
 /// The jobs of an article as the domain sees them.
 pub(super) fn article(state: &ArticleState) -> Article<'_> {
     Article {
@@ -126,7 +140,9 @@ impl Service {
         request: &JobRequest,
     ) -> Result<(Vec<Requested>, Option<Position>)> {
         let budget = Budget {
-            articles: ARTICLES_A_CALL,
+            articles: ARTICLES_A_CALL
+                .min(ANSWERS_A_CALL / request.keys.len().max(1))
+                .max(1),
             rows: ROWS_A_CALL,
         };
         let page = self.store.list(query, after, budget).await?;
@@ -246,7 +262,7 @@ impl Service {
         if let Some(article) = &filter.article {
             return self.list_jobs_of(scopes, article, filter, after, page_size).await;
         }
-        let (mut listed, mut rows) = (Vec::new(), 0);
+        let (mut listed, mut rows, mut bytes) = (Vec::new(), 0, 0);
         let mut last = after.map(|after| (after.article.clone(), after.key.clone()));
         loop {
             let jobs = self.store.jobs(last.as_ref(), STEP).await?;
@@ -255,8 +271,9 @@ impl Service {
                 let (id, found) = job;
                 rows += 1;
                 last = Some((id.article.clone(), id.key.clone()));
+                bytes += found.as_ref().map_or(0, JobSnapshot::max_bytes);
                 listed.extend(found);
-                if listed.len() >= page_size || rows >= PAGE_ROWS {
+                if listed.len() >= page_size || rows >= PAGE_ROWS || bytes > PAGE_BYTES {
                     return Ok((listed, Some(id)));
                 }
             }
@@ -322,11 +339,17 @@ impl Service {
             .filter(|job| after.is_none_or(|after| job.id > *after))
             .map(|job| self.job_snapshot(job))
             .filter(|snapshot| filter.matches(&snapshot.job, snapshot.state));
-        let mut listed: Vec<_> = listed.take(page_size + 1).collect();
-        let more = listed.len() > page_size;
-        listed.truncate(page_size);
-        let next = listed.last().filter(|_| more).map(|last| last.job.id.clone());
-        Ok((listed, next))
+        let mut listed = listed.peekable();
+        let (mut page, mut bytes): (Vec<JobSnapshot>, _) = (Vec::new(), 0);
+        while page.len() < page_size
+            && bytes <= PAGE_BYTES
+            && let Some(snapshot) = listed.next()
+        {
+            bytes += snapshot.max_bytes();
+            page.push(snapshot);
+        }
+        let next = listed.peek().and(page.last()).map(|last| last.job.id.clone());
+        Ok((page, next))
     }
 
     /// Gives a job up.

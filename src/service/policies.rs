@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
+use super::articles::PAGE_BYTES;
 use super::{Error, Result, Service};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::policy::{MAX_POLICIES, PolicyId, PolicyRule, TranslationPolicy};
@@ -73,9 +74,27 @@ impl Service {
         Ok(policy)
     }
 
-    /// All policies by id.
-    pub async fn list_policies(&self) -> Result<Arc<[TranslationPolicy]>> {
-        Ok(self.policies.all(&*self.store).await?)
+    /// The policies by id, after one of them, and the last one if more follow. So many at most.
+    pub async fn list_policies(
+        &self,
+        after: Option<&PolicyId>,
+        page_size: usize,
+    ) -> Result<(Vec<TranslationPolicy>, Option<PolicyId>)> {
+        let all = self.policies.all(&*self.store).await?;
+        let rest = all
+            .iter()
+            .filter(|policy| after.is_none_or(|after| policy.id > *after));
+        let mut rest = rest.peekable();
+        let (mut page, mut bytes): (Vec<TranslationPolicy>, _) = (Vec::new(), 0);
+        while page.len() < page_size
+            && bytes <= PAGE_BYTES
+            && let Some(policy) = rest.next()
+        {
+            bytes += policy.rule.max_bytes();
+            page.push(policy.clone());
+        }
+        let next = rest.peek().and(page.last()).map(|last| last.id.clone());
+        Ok((page, next))
     }
 
     /// Removes a policy; with `allow_missing` there may be none.

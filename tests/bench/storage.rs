@@ -1,10 +1,10 @@
 //! The storage bench: the service over a store on disk at size, in this process, every write durable.
 //!
 //! `cargo bench --bench storage [-- SECTION [NUMBER…]…]`; all sections by default, each with the numbers below:
-//! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `claims [JOBS=10000]`, `backup` of
-//! the store of `million`, or of 100,000 articles without it. The stores are made in `ARTICLE_STORE_BENCH_DIR`, else in
-//! the build's directory, and removed. A million articles take some 10 GB on the way. Memory is that of this process:
-//! sections that are run together share it. Machines are noisy.
+//! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `claims [JOBS=10000]`,
+//! `embargoes [ARTICLES=1000]`, `backup` of the store of `million`, or of 100,000 articles without it. The stores are made
+//! in `ARTICLE_STORE_BENCH_DIR`, else in the build's directory, and removed. A million articles take some 10 GB on the
+//! way. Memory is that of this process: sections that are run together share it. Machines are noisy.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -19,18 +19,21 @@ mod texts;
 use std::fs::File;
 use std::io::BufWriter;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use article_store::clock::{Clock, SystemClock};
 use article_store::domain::access::Shown;
+use article_store::domain::coverage::Period;
 use article_store::domain::query::{Axis, Order, Presence, Query, Range, TranslationFilter};
 use article_store::domain::reading::Reading;
 use article_store::domain::time::Timestamp;
 use article_store::server::{location, runtime};
 use article_store::service::articles::Moment;
+use article_store::service::coverage::CoverageQuery;
 use article_store::service::snapshot::View;
 use article_store::service::{Call, Service};
 use article_store::store::BackupWriter;
+use jiff::tz::TimeZone;
 
 use place::{OPTIONS, Place, Times, each, memory, mib};
 use texts::{Random, Texts, french, id, instant};
@@ -48,6 +51,8 @@ const SMALL: usize = 1;
 const PAGE: usize = 50;
 /// Articles that lack a translation, or have a stale one.
 const FEW: usize = 3;
+/// How often a server looks for embargoes that have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Parts of the overwrites that are measured one by one; a multiple of 4 and of 10.
 const PARTS: usize = 20;
 
@@ -75,6 +80,9 @@ fn main() {
         }
         if let Some(numbers) = numbers("claims") {
             claims::claims(&texts, or(&numbers, 0, 10_000)).await;
+        }
+        if let Some(numbers) = numbers("embargoes") {
+            embargoes(&texts, or(&numbers, 0, 1_000)).await;
         }
         let filled = match numbers("million") {
             Some(numbers) => Some(million(&texts, or(&numbers, 0, 1_000_000)).await),
@@ -278,7 +286,7 @@ fn all() -> Query {
     }
 }
 
-/// Looks for the few articles that lack a translation, and for the few whose translation is stale.
+/// Looks for the few articles that lack a translation, and for the few whose translation is stale, and counts all.
 async fn absent(texts: &Arc<Texts>, articles: usize) {
     let place = Place::new();
     let service = place.service();
@@ -353,6 +361,67 @@ async fn absent(texts: &Arc<Texts>, articles: usize) {
             first[1..].iter().copied().fold(f64::INFINITY, f64::min)
         );
     }
+    let query = CoverageQuery {
+        articles: all(),
+        languages: vec![french()],
+        period: Period::Month,
+        zone: TimeZone::UTC,
+    };
+    let (mut times, mut after, mut counted) = (Times::new(), None, 0);
+    loop {
+        let (coverage, next) = times
+            .take(service.get_coverage(&query, after.as_ref()))
+            .await
+            .unwrap();
+        counted += coverage.tallies.values().map(|tally| tally.articles).sum::<u64>();
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(counted, articles as u64);
+    println!(
+        "absent: coverage of {articles} by month: {:.2} s, a call {times}",
+        times.elapsed()
+    );
+    place.end().await;
+}
+
+/// Lifts embargoes that end at one instant, as a server does.
+async fn embargoes(texts: &Arc<Texts>, articles: usize) {
+    let place = Place::new();
+    let service = place.service();
+    // So late that all are stored by then.
+    let patience = 5_000_000 + articles as i64 * 10_000;
+    let end = SystemClock.now().saturating_add_micros(patience);
+    {
+        let (service, texts) = (service.clone(), texts.clone());
+        each(TASKS, 0..articles, move |number| {
+            let (service, texts) = (service.clone(), texts.clone());
+            async move {
+                let mut draft = texts.article(number, WHOLE);
+                draft.metadata.embargo_time = Some(end);
+                service
+                    .import_article(&Call::default(), &draft, None)
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+    }
+    assert!(SystemClock.now() < end, "all are stored before the end");
+    let stored = service.store().status().await.unwrap().seq;
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    // A commit lifts one.
+    while service.store().status().await.unwrap().seq < stored + articles as u64 {
+        looks.tick().await;
+        while service.lift_embargoes().await.unwrap() {}
+    }
+    let late = SystemClock.now().as_micros() - end.as_micros();
+    println!(
+        "embargoes: {articles} that ended together were all lifted {} ms later",
+        late / 1_000
+    );
     place.end().await;
 }
 

@@ -18,7 +18,7 @@ use crate::domain::provenance::{Actor, Agent, Provenance, Step};
 use crate::domain::segment::check_text;
 use crate::pb;
 use crate::service::completion::Work;
-use crate::service::jobs::JobRequest;
+use crate::service::jobs::{ANSWERS_A_CALL, JobRequest};
 use crate::service::leases::JobClaim;
 
 /// The most languages of a request.
@@ -229,8 +229,12 @@ pub(in crate::api) fn job_request(
     })
 }
 
-/// The articles of a request by their ids, each once.
-pub(in crate::api) fn article_ids(selection: &pb::ArticleSelection, fields: &mut Fields) -> Vec<ArticleId> {
+/// The articles of a request by their ids, each once; `keys` is how many jobs each is asked for.
+pub(in crate::api) fn article_ids(
+    selection: &pb::ArticleSelection,
+    keys: usize,
+    fields: &mut Fields,
+) -> Vec<ArticleId> {
     let ids = &selection.article_ids;
     if ids.is_empty() {
         fields.wrong("articles.article_ids", "is required");
@@ -238,10 +242,19 @@ pub(in crate::api) fn article_ids(selection: &pb::ArticleSelection, fields: &mut
     fields.limited("articles.article_ids", ids.len(), MAX_ARTICLES);
     let mut seen = HashSet::new();
     let named = ids.iter().take(MAX_ARTICLES).enumerate();
-    named
+    let ids: Vec<_> = named
         .filter(|(_, id)| seen.insert(id.as_str()))
         .filter_map(|(index, id)| fields.article_id(&format!("articles.article_ids[{index}]"), id))
-        .collect()
+        .collect();
+    let answers = ids.len() * keys;
+    if answers > ANSWERS_A_CALL {
+        let description = format!(
+            "{} articles by {keys} languages and kinds are {answers} jobs, more than {ANSWERS_A_CALL} a call",
+            ids.len()
+        );
+        fields.wrong("articles.article_ids", description);
+    }
+    ids
 }
 
 /// A claim.

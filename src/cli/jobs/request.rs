@@ -13,8 +13,9 @@ use crate::cli::{Failure, warn, words};
 use crate::pb;
 use crate::pb::request_translations_request::Selection;
 
-/// How many ids a call takes.
+/// How many ids a call takes, and how many jobs it is about.
 const MAX_IDS: usize = 1_000;
+const MAX_JOBS: usize = 10_000;
 
 /// The arguments of `jobs request`.
 #[derive(Debug, Args)]
@@ -103,7 +104,9 @@ impl Request {
         let selections = if self.ids.is_empty() {
             vec![Selection::Query(self.query.message()?)]
         } else {
-            let ids = self.ids.chunks(MAX_IDS).map(<[String]>::to_vec);
+            let keys = request.languages.len() * request.kinds.len();
+            let at_once = (MAX_JOBS / keys.max(1)).clamp(1, MAX_IDS);
+            let ids = self.ids.chunks(at_once).map(<[String]>::to_vec);
             ids.map(|article_ids| Selection::Articles(pb::ArticleSelection { article_ids }))
                 .collect()
         };

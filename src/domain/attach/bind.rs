@@ -101,6 +101,7 @@ impl Attach<'_> {
             id: entry.id.clone(),
             source_revision,
             source_hash,
+            translate: entry.translate,
             target_hash,
             state: standing.state,
             sub_state: text.sub_state.clone(),

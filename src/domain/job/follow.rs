@@ -102,7 +102,8 @@ impl Article<'_> {
             return None;
         }
         let wanted = self.wanted(key);
-        if wanted.is_empty() || last.is_some_and(|last| last.has_asked_for(&wanted)) {
+        let slot = self.slots.get(&key.language).map(|slot| &**slot);
+        if wanted.is_empty() || last.is_some_and(|last| last.has_asked_for(&wanted, slot)) {
             return None;
         }
         let revision = self.head.revision();

@@ -119,6 +119,7 @@ fn translation(
         id: SegmentId::Body(*number),
         source_revision: 1,
         source_hash: hash(source),
+        translate: true,
         target_hash: hash(&format!("target of {source}")),
         state: *state,
         sub_state: String::new(),
@@ -490,6 +491,74 @@ fn policies_open_one_job_and_do_not_ask_twice() {
     world.policies[0].rule.sections = vec!["sports".into()];
     world.revise(&["new"]);
     assert_eq!(world.follow(), []);
+}
+
+#[test]
+fn what_was_detached_is_asked_for_again_and_what_was_rejected_is_not() {
+    use Disposition::{Active, Candidate, Rejected, Withdrawn};
+    let (mt, t) = (JobKind::Mt, State::Translated);
+    let texts = [(1, "one", AgentKind::Mt, t), (2, "two", AgentKind::Mt, t)];
+    let done = |disposition| {
+        let mut world = World::new(&["one", "two"], vec![policy("p", 3, &[mt])]);
+        world.follow();
+        let result = JobResult {
+            translation: TranslationId(1),
+            outcome: Outcome::Created,
+        };
+        let job = world.mt().leased(grant(1), at(0)).done(Settled {
+            result: Some(result),
+            ..settled(1)
+        });
+        world.take(vec![job]);
+        let brought = slot(vec![translation(1, disposition, &texts)]);
+        world.slots.insert(language("fr"), Arc::new(brought));
+        world
+    };
+    for there in [Active, Candidate, Rejected] {
+        assert_eq!(done(there).follow(), [], "{there:?}");
+    }
+    assert_eq!(done(Withdrawn).follow(), [(mt, JobState::Pending, 2)]);
+    // Not even after other texts were asked for in between.
+    let mut world = done(Rejected);
+    let job = Job::open(
+        &world.head.id,
+        key(mt),
+        Some(world.mt()),
+        2,
+        vec![Wanted {
+            segment: SegmentId::Body(9),
+            hash: hash("between"),
+        }],
+        order(3),
+    );
+    world.take(vec![job.superseded()]);
+    assert_eq!(world.follow(), []);
+    // Another kind of agent may do better.
+    world.policies = vec![policy("p", 3, &[JobKind::Llm])];
+    assert_eq!(world.follow(), [(JobKind::Llm, JobState::Pending, 1)]);
+}
+
+#[test]
+fn what_others_brought_is_asked_for_when_it_is_gone() {
+    let t = State::Translated;
+    let mut world = World::new(&["one"], vec![policy("p", 3, &[JobKind::Mt])]);
+    world.follow();
+    let by = |disposition| {
+        slot(vec![translation(
+            1,
+            disposition,
+            &[(1, "one", AgentKind::Llm, t)],
+        )])
+    };
+    world
+        .slots
+        .insert(language("fr"), Arc::new(by(Disposition::Active)));
+    assert_eq!(world.follow(), [(JobKind::Mt, JobState::Superseded, 1)]);
+    assert_eq!(world.follow(), []);
+    world
+        .slots
+        .insert(language("fr"), Arc::new(by(Disposition::Rejected)));
+    assert_eq!(world.follow(), [(JobKind::Mt, JobState::Pending, 2)]);
 }
 
 #[test]

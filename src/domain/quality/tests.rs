@@ -66,6 +66,7 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
         id: segment.id.clone(),
         source_revision: source.history.newest.number,
         source_hash: segment.source_hash(),
+        translate: true,
         target_hash: TextHash::of_target(&text(target)),
         state: State::Translated,
         sub_state: String::new(),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use article_store::pb;
 use pb::{AgentKind, CoveragePeriod, OriginClass, TranslationState};
+use tonic::Code;
 
 use super::{agent, article, attach, by_id, create, rewrite, small_form};
-use crate::harness::{Server, blames};
+use crate::harness::{Server, blames, fails};
 
 fn published(id: &str, instant: &str) -> pb::Article {
     let instant: jiff::Timestamp = instant.parse().unwrap();
@@ -126,6 +127,35 @@ async fn articles_are_counted_by_day_month_and_language() {
         counts(&coverage(&server, german).await),
         [of("2022-05-11", [1, 1, 0, 0, 0])]
     );
+    // What is hidden does not count.
+    let hide = |publication_status: pb::PublicationStatus| pb::SetPublicationStatusRequest {
+        article_id: "done".into(),
+        publication_status: publication_status.into(),
+        ..pb::SetPublicationStatusRequest::default()
+    };
+    let mut articles = server.articles();
+    articles
+        .set_publication_status(hide(pb::PublicationStatus::Withheld))
+        .await
+        .unwrap();
+    assert_eq!(
+        counts(&coverage(&server, day("")).await)[1],
+        of("2022-05-10", [1, 1, 0, 0, 0])
+    );
+    let hidden = pb::GetCoverageRequest {
+        show_hidden: true,
+        ..day("")
+    };
+    fails(
+        server.admin().get_coverage(hidden).await,
+        Code::PermissionDenied,
+        "MISSING_SCOPE",
+    );
+    articles
+        .set_publication_status(hide(pb::PublicationStatus::Usable))
+        .await
+        .unwrap();
+    assert_eq!(coverage(&server, day("")).await, in_utc);
     let wrong = pb::GetCoverageRequest {
         axis: 7,
         period: 9,
@@ -204,6 +234,6 @@ async fn pages_of_coverage_add_up() {
     };
     assert_eq!(
         server.admin().get_coverage(other).await.unwrap_err().code(),
-        tonic::Code::InvalidArgument
+        Code::InvalidArgument
     );
 }

@@ -1,5 +1,6 @@
-//! Random edits of real news against an oracle that knows no hashes: it keeps every revision as texts, and of every target
-//! the text that it was made from, and looks at all of it each time.
+//! Random edits of real news against an oracle that knows no hashes and none of the store's answers: it keeps every
+//! revision as texts, names their paragraphs by itself, keeps of every target the text that it was made from, and looks at
+//! all of it each time.
 //!
 //! `ARTICLE_STORE_ORACLE=all` walks all histories instead of a part.
 
@@ -14,6 +15,7 @@ use super::workflow::acknowledge;
 use super::{agent, body, create, segment, target, target_of, translation};
 use crate::harness::{Random, Server};
 
+mod identity;
 mod pure;
 
 /// A source segment: its id and its text.
@@ -22,9 +24,10 @@ type Paragraph = (String, String);
 /// A target: its source segment, the text that it was made from, and the revision.
 type Target = (String, String, u32);
 
-#[derive(Default)]
 struct Oracle {
     revisions: Vec<(Vec<Paragraph>, Significance)>,
+    /// The number of the next new paragraph.
+    next: u32,
     /// In the order of the revision that was last written at.
     targets: Vec<Target>,
 }
@@ -44,12 +47,28 @@ struct Verdict {
 }
 
 impl Oracle {
-    /// Takes in the next revision.
-    fn revise(&mut self, paragraphs: Vec<Paragraph>, significance: Significance) {
+    fn new() -> Self {
+        Self {
+            revisions: Vec::new(),
+            next: 1,
+            targets: Vec::new(),
+        }
+    }
+
+    /// Takes in the texts of the next revision, the headline first, and answers the ids of its paragraphs.
+    fn revise(&mut self, texts: &[String], significance: Significance) -> Vec<String> {
         // White space is nothing to a translator.
-        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let paragraphs = paragraphs.into_iter().map(|(id, text)| (id, plain(&text)));
-        self.revisions.push((paragraphs.collect(), significance));
+        let plain = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let texts: Vec<_> = texts.iter().map(plain).collect();
+        let past: Vec<_> = self
+            .revisions
+            .iter()
+            .map(|(revision, _)| revision.as_slice())
+            .collect();
+        let paragraphs = identity::identify(&past, &texts, &mut self.next);
+        let ids = paragraphs.iter().map(|(id, _)| id.clone()).collect();
+        self.revisions.push((paragraphs, significance));
+        ids
     }
 
     /// Takes in that these segments were translated from, or declared to hold for, a revision.
@@ -239,17 +258,10 @@ struct Served<'a> {
 
 impl Served<'_> {
     fn taken(&mut self, article: &pb::Article, texts: Vec<String>, significance: Significance) {
-        let title = article
-            .title
-            .iter()
-            .map(|title| ("title".to_owned(), title.text.clone()));
-        let body = article
-            .body
-            .iter()
-            .map(|s| (s.segment_id.clone(), s.text.clone()));
-        let paragraphs: Vec<_> = title.chain(body).collect();
-        assert!(paragraphs.iter().map(|(_, text)| text).eq(&texts));
-        self.oracle.revise(paragraphs, significance);
+        let segments = || article.title.iter().chain(&article.body);
+        assert!(segments().map(|segment| &segment.text).eq(&texts));
+        let ids = self.oracle.revise(&texts, significance);
+        assert!(segments().map(|segment| &segment.segment_id).eq(&ids));
         self.past.push(texts);
     }
 
@@ -352,7 +364,7 @@ async fn a_server_agrees_with_the_oracle() {
             server: &server,
             language,
             past: Vec::new(),
-            oracle: Oracle::default(),
+            oracle: Oracle::new(),
         };
         let article = pb::Article {
             article_id: "a".into(),

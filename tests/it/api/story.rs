@@ -56,6 +56,17 @@ async fn served(server: &Server) -> (pb::Translation, pb::TranslationSummary) {
     (read, summary)
 }
 
+/// What a reader who asks for English is told of the text that is served.
+async fn reader_is_told(server: &Server) -> pb::ServedText {
+    let request = pb::GetArticleRequest {
+        article_id: "a".into(),
+        languages: vec!["en".into()],
+        ..Default::default()
+    };
+    let answer = server.articles().get_article(request).await.unwrap();
+    answer.into_inner().served.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_translated_page_goes_stale_and_is_mended() {
     let server = Server::sled().await;
@@ -100,6 +111,20 @@ async fn a_translated_page_goes_stale_and_is_mended() {
     assert_eq!(stale.state(), TranslationState::Reviewed);
     assert_eq!(stale.etag, approved.etag);
     assert!(read.body[2].text.contains("79"), "the old text stays readable");
+    assert_eq!(
+        reader_is_told(&server).await,
+        pb::ServedText {
+            served_language: "en".into(),
+            is_fallback: false,
+            translation_id: "t1".into(),
+            state: TranslationState::Reviewed.into(),
+            freshness: Freshness::Stale.into(),
+            origin_class: OriginClass::MachineReviewed.into(),
+            stale_segment_ids: vec!["s3".into()],
+            stale_since_revision: 2,
+            stale_significance: Significance::Correction.into(),
+        }
+    );
 
     // The machine translates the paragraph again, and what was approved stays.
     let again = "Ministers from 85 countries take part in the conference.";
@@ -189,5 +214,11 @@ async fn a_translated_page_goes_stale_and_is_mended() {
     let server = server.restart().await;
     assert_eq!(provenance(&server, "", 2).await, records);
     assert_eq!(served(&server).await.1, published);
+    let told = reader_is_told(&server).await;
+    assert_eq!(
+        (told.freshness(), told.state()),
+        (Freshness::Current, TranslationState::Final)
+    );
+    assert_eq!(told.origin_class(), OriginClass::Mixed);
     server.check().await;
 }

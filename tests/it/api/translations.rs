@@ -6,6 +6,7 @@ use pb::attach_translation_request::Content;
 use pb::{AgentKind, AttachOutcome, Disposition, Freshness, OriginClass, TranslationState};
 use tonic::Code;
 
+use super::workflow::{review, reviewed};
 use super::{
     agent, article, attach, body, by_id, create, rewrite, segment, small_form, target, target_of,
     translation, update, update_request,
@@ -848,6 +849,26 @@ async fn untranslatable_segments_need_no_target() {
     let read = translation(&server, "a", "en", "").await;
     assert_eq!(texts(&read), ["text"]);
     assert_eq!(read.summary.unwrap().freshness(), Freshness::Current);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn untranslatable_segments_do_not_hold_back_the_state() {
+    let server = Server::sled().await;
+    let mut source = article("a", &["نص", "1234"]);
+    source.body[1].translate = Some(false);
+    create(&server, source).await;
+    let (attached, _) = attach(&server, small_form("a", "en", 1, &["text", "1234"])).await;
+    let what_is_to_be_read = pb::ReviewTranslationRequest {
+        segment_ids: vec!["title".into(), "s1".into()],
+        ..review("Omar", &attached.etag)
+    };
+    let reviewed = reviewed(&server, what_is_to_be_read).await;
+    assert_eq!(reviewed.state(), TranslationState::Reviewed);
+    let server = server.restart().await;
+    let read = translation(&server, "a", "en", "").await;
+    assert_eq!(read.body[1].state(), TranslationState::Translated);
+    assert_eq!(read.summary.unwrap().state(), TranslationState::Reviewed);
+    server.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

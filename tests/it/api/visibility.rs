@@ -1,8 +1,6 @@
 //! Withheld, cancelled and embargoed articles: absent from every read with all their translations, shown to those who hold
 //! the scope and ask, and back as they were.
 
-use std::collections::BTreeMap;
-
 use article_store::clock::ManualClock;
 use article_store::domain::access::Scope;
 use article_store::domain::change::Kind;
@@ -11,181 +9,13 @@ use article_store::pb;
 use futures::stream;
 use tonic::{Code, Status};
 
+use super::workflow::{acknowledge, person, reject, review, select};
 use super::*;
 use crate::harness::{LIMIT, blames, fails, failure};
 
-/// What every read answers about an article with a translation into French, by the name of the read.
-async fn reads(server: &Server, id: &str, show_hidden: bool) -> BTreeMap<String, Result<String, Status>> {
-    let mut all = BTreeMap::new();
-    let (mut articles, mut translations) = (server.articles(), server.translations());
-    let mut say = |name: &str, answer: Result<String, Status>| drop(all.insert(name.to_owned(), answer));
-    let get = || pb::GetArticleRequest {
-        article_id: id.into(),
-        show_hidden,
-        ..Default::default()
-    };
-    let as_of = time(server.newest_commit().await);
-    for (name, at) in [
-        ("get", None),
-        ("get revision", Some(pb::get_article_request::At::Revision(1))),
-        ("get as of", Some(pb::get_article_request::At::AsOfTime(as_of))),
-    ] {
-        let answer = articles.get_article(pb::GetArticleRequest { at, ..get() }).await;
-        say(name, answer.map(|answer| format!("{:?}", answer.into_inner())));
-    }
-    let batch = pb::BatchGetArticlesRequest {
-        article_ids: vec![id.into()],
-        show_hidden,
-        ..Default::default()
-    };
-    let answer = articles.batch_get_articles(batch).await;
-    say(
-        "batch",
-        answer.and_then(|answer| one_of(&answer.into_inner().articles)),
-    );
-    let lookup = pb::LookupArticleRequest {
-        alias: Some(pb::lookup_article_request::Alias::CanonicalUrl(format!(
-            "https://example.com/{id}"
-        ))),
-        show_hidden,
-        ..Default::default()
-    };
-    let answer = articles.lookup_article(lookup).await;
-    say(
-        "lookup",
-        answer.map(|answer| format!("{:?}", answer.into_inner())),
-    );
-    for axis in [
-        pb::DateAxis::Published,
-        pb::DateAxis::Updated,
-        pb::DateAxis::Ingested,
-        pb::DateAxis::Revised,
-    ] {
-        let list = pb::ListArticlesRequest {
-            axis: axis.into(),
-            show_hidden,
-            ..Default::default()
-        };
-        let answer = articles.list_articles(list).await;
-        let of_it = answer.and_then(|answer| {
-            let mut found = answer.into_inner().articles;
-            found.retain(|article| article.article_id == id);
-            one_of(&found)
-        });
-        say(&format!("list {axis:?}"), of_it);
-    }
-    let revisions = pb::ListRevisionsRequest {
-        article_id: id.into(),
-        show_hidden,
-        ..Default::default()
-    };
-    let answer = articles.list_revisions(revisions).await;
-    say(
-        "revisions",
-        answer.map(|answer| format!("{:?}", answer.into_inner())),
-    );
-    let export = pb::ExportArticlesRequest {
-        include_translations: true,
-        show_hidden,
-        ..Default::default()
-    };
-    let answer = match articles.export_articles(export).await {
-        Ok(answer) => {
-            let mut items: Vec<_> = futures::TryStreamExt::try_collect(answer.into_inner())
-                .await
-                .unwrap();
-            items.retain(|item| is_about(item, id));
-            one_of(&items)
-        }
-        Err(status) => Err(status),
-    };
-    say("export", answer);
-    for (name, at) in [
-        ("translation", None),
-        (
-            "translation at",
-            Some(pb::get_translation_request::At::Revision(1)),
-        ),
-        (
-            "translation as of",
-            Some(pb::get_translation_request::At::AsOfTime(as_of)),
-        ),
-    ] {
-        let request = pb::GetTranslationRequest {
-            article_id: id.into(),
-            language: "fr".into(),
-            translation_id: String::new(),
-            show_hidden,
-            at,
-        };
-        let answer = translations.get_translation(request).await;
-        say(name, answer.map(|answer| format!("{:?}", answer.into_inner())));
-    }
-    let request = pb::ListTranslationsRequest {
-        article_id: id.into(),
-        show_hidden,
-        ..Default::default()
-    };
-    let answer = translations.list_translations(request).await;
-    say(
-        "translations",
-        answer.map(|answer| format!("{:?}", answer.into_inner())),
-    );
-    all
-}
+mod reads;
 
-fn is_about(item: &pb::ExportArticlesResponse, id: &str) -> bool {
-    use pb::export_articles_response::Item;
-    match item.item.as_ref().unwrap() {
-        Item::Article(article) => article.article_id == id,
-        Item::Translation(translation) => translation.article_id == id,
-    }
-}
-
-/// What a read of many answers about one; nothing is absence.
-fn one_of<T: std::fmt::Debug>(found: &[T]) -> Result<String, Status> {
-    if found.is_empty() {
-        Err(Status::not_found(""))
-    } else {
-        Ok(format!("{found:?}"))
-    }
-}
-
-/// Asserts that every read finds the article, and answers what they say.
-async fn present(server: &Server, id: &str, show_hidden: bool) -> Vec<String> {
-    let reads = reads(server, id, show_hidden).await;
-    assert_eq!(reads.len(), 15);
-    let mut said = Vec::new();
-    for (name, read) in reads {
-        said.push(read.unwrap_or_else(|status| panic!("{name}: {status}")));
-    }
-    said
-}
-
-/// Asserts that no read finds the article.
-async fn absent(server: &Server, id: &str, show_hidden: bool) {
-    for (name, read) in reads(server, id, show_hidden).await {
-        let status = read.expect_err(&name);
-        assert_eq!(status.code(), Code::NotFound, "{name}: {status}");
-        if !status.message().is_empty() {
-            assert_eq!(failure(&status).reason, "ARTICLE_NOT_FOUND", "{name}");
-        }
-    }
-}
-
-async fn refused_without_scope(server: &Server, id: &str) {
-    for (name, read) in reads(server, id, true).await {
-        let status = read.expect_err(&name);
-        let failure = failure(&status);
-        assert_eq!(
-            (failure.code, failure.reason.as_str()),
-            (Code::PermissionDenied, "MISSING_SCOPE"),
-            "{name}"
-        );
-        assert_eq!(failure.metadata["scopes"], "embargoed,editorial");
-        assert!(failure.message.contains("embargoed"), "{}", failure.message);
-    }
-}
+use reads::{absent, present, refused_without_scope};
 
 fn status_request(id: &str, status: pb::PublicationStatus) -> pb::SetPublicationStatusRequest {
     pb::SetPublicationStatusRequest {
@@ -270,6 +100,60 @@ async fn a_withheld_article_disappears_with_all_its_translations_and_comes_back_
     server.check().await;
 }
 
+/// Asserts that no call changes the translations of an article.
+async fn every_step_fails(server: &Server, id: &str, code: Code, reason: &str) {
+    let mut client = server.translations();
+    let (article_id, language, translation_id) = (id.to_owned(), "en".to_owned(), "t1".to_owned());
+    let check = |status: Status| {
+        let failure = failure(&status);
+        assert_eq!((failure.code, failure.reason.as_str()), (code, reason));
+        assert_eq!(failure.metadata["article_id"], id);
+    };
+    let attach = small_form(id, "de", 1, &["one", "two", ""]);
+    check(client.attach_translation(attach).await.unwrap_err());
+    let review = pb::ReviewTranslationRequest {
+        article_id: article_id.clone(),
+        ..review("Omar", "1-0")
+    };
+    check(client.review_translation(review).await.unwrap_err());
+    let select = pb::SelectTranslationRequest {
+        article_id: article_id.clone(),
+        ..select("t1", "")
+    };
+    check(client.select_translation(select).await.unwrap_err());
+    let reject = pb::RejectTranslationRequest {
+        article_id: article_id.clone(),
+        ..reject("t1", "no")
+    };
+    check(client.reject_translation(reject).await.unwrap_err());
+    let acknowledge = pb::AcknowledgeSourceRequest {
+        article_id: article_id.clone(),
+        ..acknowledge("Omar", "1-0", 1)
+    };
+    check(client.acknowledge_source(acknowledge).await.unwrap_err());
+    let issue = pb::QualityIssue {
+        dimension: "Style".into(),
+        severity: pb::IssueSeverity::Minor.into(),
+        ..Default::default()
+    };
+    let scores = pb::AddQualityScoresRequest {
+        article_id: article_id.clone(),
+        language: language.clone(),
+        translation_id: translation_id.clone(),
+        quality_issues: vec![issue],
+        agent: person("Omar"),
+        ..Default::default()
+    };
+    check(client.add_quality_scores(scores).await.unwrap_err());
+    let detach = pb::DetachTranslationRequest {
+        article_id,
+        language,
+        translation_id,
+        ..Default::default()
+    };
+    check(client.detach_translation(detach).await.unwrap_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hidden_articles_take_writes_and_stay_hidden() {
     let server = Server::memory().await;
@@ -303,24 +187,7 @@ async fn hidden_articles_take_writes_and_stay_hidden() {
         "{answer:?}"
     );
     absent(&server, "a", false).await;
-    let attach = small_form("a", "de", 4, &["one", "two", ""]);
-    let refusal = fails(
-        server.translations().attach_translation(attach).await,
-        Code::FailedPrecondition,
-        "SOURCE_WITHHELD",
-    );
-    assert_eq!(refusal.metadata["article_id"], "a");
-    let detach = pb::DetachTranslationRequest {
-        article_id: "a".into(),
-        language: "fr".into(),
-        translation_id: "t1".into(),
-        ..Default::default()
-    };
-    fails(
-        server.translations().detach_translation(detach).await,
-        Code::FailedPrecondition,
-        "SOURCE_WITHHELD",
-    );
+    every_step_fails(&server, "a", Code::FailedPrecondition, "SOURCE_WITHHELD").await;
     let delete = pb::DeleteArticleRequest {
         article_id: "a".into(),
         ..Default::default()
@@ -459,14 +326,7 @@ async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
     let server = server
         .restart_with(|setup| setup.scopes(&[Scope::Editorial]))
         .await;
-    fails(
-        server
-            .translations()
-            .attach_translation(small_form("b", "en", 1, &["one", "two", ""]))
-            .await,
-        Code::NotFound,
-        "ARTICLE_NOT_FOUND",
-    );
+    every_step_fails(&server, "b", Code::NotFound, "ARTICLE_NOT_FOUND").await;
     // Withheld meanwhile, it does not appear; released after its end, it does at once.
     set_status(&server, status_request("c", pb::PublicationStatus::Withheld)).await;
     server.check().await;

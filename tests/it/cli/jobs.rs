@@ -241,6 +241,50 @@ fn a_request_goes_over_all_pages_of_its_query() {
     assert!(again.contains("es    mt    0       1200"), "{again}");
     let listed = server.run(&["jobs", "list", "--all", "--output", "json"]);
     assert_eq!(listed.json().len(), 1_200);
+    // More by their ids than one call takes.
+    let ids: Vec<_> = (0..1_000).map(|n| format!("a{n}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let many = ["--into", "de,fr,it,pt,ru,uk", "--kind", "review,score"];
+    let request = [&["jobs", "request"][..], &ids, &many].concat();
+    let nothing = server.run(&request).ok();
+    let rows: Vec<Vec<_>> = nothing
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 12);
+    assert!(
+        rows.iter().all(|row| row[2..] == ["0", "0", "1000", "0", "0"]),
+        "{nothing}"
+    );
+}
+
+#[test]
+fn a_worker_whose_work_others_did_meanwhile_goes_on() {
+    let (server, directory) = server();
+    server.order("harbour");
+    let mut worker = Worker::start(&server, &waiting(&directory), &[]);
+    number(&directory.path().join("started"));
+    let mut attach = vec!["attach", "harbour", "--language", "es", "--revision", "1"];
+    attach.extend(["--agent", "human", "--person", "Inés"]);
+    let wanted = server.job("harbour/es/mt/1")["segmentIds"].clone();
+    let texts: Vec<_> = wanted
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| format!("{}=de Inés", id.as_str().unwrap()))
+        .collect();
+    attach.extend(texts.iter().flat_map(|text| ["--segment", text]));
+    server.run(&attach).ok();
+    fs::write(directory.path().join("go"), "").unwrap();
+    assert_eq!(
+        worker.line(),
+        "done harbour/es/mt/1: nothing of it was wanted any more"
+    );
+    server.order("quay");
+    assert!(worker.line().starts_with("done quay/es/mt/1: "));
+    assert_eq!(worker.end(Signal::TERM), Some(0));
+    assert_eq!(server.spanish("harbour")[0], "de Inés");
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn lists_and_coverage_say_what_is_missing() {
     assert_eq!(rows[0][..4], ["FROM", "LANG", "ARTICLES", "COVERED"]);
     assert_eq!(rows[1], ["2024-06", "fr", "1", "0", "%", "-", "1", "-", "-", "-"]);
     assert_eq!(rows[2][..6], ["2024-09", "en", "1", "100", "%", "1"]);
+    assert_eq!(rows[2][10..], ["1", "translated", "1", "machine", "unreviewed"]);
     let counted = server
         .run(&["coverage", "--languages", "fr", "--output", "json"])
         .json();

@@ -67,6 +67,7 @@ fn evidence_is_added_listed_and_outdated() {
         (&ter["value"], &ter["min"], ter.get("higherIsBetter")),
         (&json!(-0.5), &json!(-1.0), None)
     );
+    assert_eq!(ter["scorer"], "scorer");
     assert_eq!((&omission["start"], &omission["end"]), (&json!(0), &json!(5)));
     assert_eq!(omission["side"], "ISSUE_SIDE_SOURCE");
     assert_eq!((style.get("segmentId"), style.get("outdated")), (None, None));

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `kill` | `kill -9` under load, and three times in a row while opening | `ARTICLE_STORE_TEST_KILLS` |
 //! | `feed` | `kill -9` under load and followers of the changes that break off | `ARTICLE_STORE_TEST_FEED_KILLS` |
+//! | `workers` | `kill -9` of workers with jobs in their hands, and of the server | `ARTICLE_STORE_TEST_WORKER_JOBS` |
 //! | `power_loss` | the volume as it may be after the power was cut at any point | `ARTICLE_STORE_TEST_IMAGES` |
 //! | `restore` | the same while a backup is restored in the place of a store | `ARTICLE_STORE_TEST_IMAGES` |
 //! | `sync_error` | the disk fails a sync and forgets what was to be synced | `ARTICLE_STORE_TEST_SYNC_ERRORS` |
@@ -62,6 +63,7 @@ mod shim;
 mod story;
 mod sync_error;
 mod volume;
+mod workers;
 mod writer;
 
 /// How long anything may take before the test fails; reading the whole store of a long run takes a while.

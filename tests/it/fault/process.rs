@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::within_limit;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
 
 /// The largest article that the servers take. One that nearly is, and that compression makes little smaller, is more than a
 /// page of sled takes.
@@ -21,9 +21,14 @@ pub(super) const ARTICLE_BYTES: u32 = 4 << 20;
 
 /// The real program, to serve a directory.
 pub(super) fn program(store: &Path, min_free_bytes: u64) -> Command {
+    program_at("127.0.0.1:0", store, min_free_bytes)
+}
+
+/// The same at an address.
+pub(super) fn program_at(listen: &str, store: &Path, min_free_bytes: u64) -> Command {
     let mut command = Command::new(PROGRAM);
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+        .args(["serve", "--listen", listen, "--log", "warn"])
         .args(["--max-article-bytes", &ARTICLE_BYTES.to_string()])
         .args(["--min-free-bytes", &min_free_bytes.to_string(), "--store"])
         .arg(format!("sled:{}", store.display()));

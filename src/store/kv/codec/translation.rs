@@ -52,6 +52,7 @@ fn binding_record(binding: &Binding) -> rec::Binding {
         reviewed: binding.reviewed,
         author: binding.author.map(|author| author.0),
         copied: binding.copied,
+        untranslatable: !binding.translate,
     }
 }
 
@@ -60,6 +61,7 @@ fn binding(record: rec::Binding) -> Result<Binding> {
         id: segment_id(record.number),
         source_revision: record.source_revision,
         source_hash: hash(&record.source_hash)?,
+        translate: !record.untranslatable,
         target_hash: hash(&record.target_hash)?,
         state: state(record.state)?,
         sub_state: record.sub_state,

@@ -75,12 +75,17 @@ async fn requests_and_claims_name_every_wrong_field() {
     let seq = server.seq().await;
     let many: Vec<String> = (0..1_001).map(|number| format!("a{number}")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let requests: [(pb::RequestTranslationsRequest, &[&str]); 5] = [
+    let too_many = pb::RequestTranslationsRequest {
+        languages: (0..11).map(|number| format!("fr-x-{number}")).collect(),
+        ..request(&many[..1_000])
+    };
+    let requests: [(pb::RequestTranslationsRequest, &[&str]); 6] = [
         (
             pb::RequestTranslationsRequest::default(),
             &["languages", "kinds", "selection"],
         ),
         (request(&many), &["articles.article_ids"]),
+        (too_many, &["articles.article_ids"]),
         (request(&["a b"]), &["articles.article_ids[0]"]),
         (
             pb::RequestTranslationsRequest {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
+pub(super) fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
     pb::TranslationPolicy {
         policy_id: id.into(),
         source_languages: vec!["ar".into()],
@@ -12,7 +12,7 @@ fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
     }
 }
 
-async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationPolicy {
+pub(super) async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationPolicy {
     let request = pb::PutTranslationPolicyRequest {
         policy: Some(policy),
         ..Default::default()
@@ -22,9 +22,59 @@ async fn put(server: &Server, policy: pb::TranslationPolicy) -> pb::TranslationP
 }
 
 async fn policies(server: &Server) -> Vec<pb::TranslationPolicy> {
-    let request = pb::ListTranslationPoliciesRequest {};
+    let request = pb::ListTranslationPoliciesRequest::default();
     let answer = server.jobs().list_translation_policies(request).await.unwrap();
     answer.into_inner().policies
+}
+
+#[tokio::test]
+async fn policies_are_listed_in_pages_that_clients_can_read() {
+    let server = Server::memory().await;
+    let names: Vec<_> = (0..100).map(|number| format!("{number:0>1024}")).collect();
+    for number in 0..30 {
+        let long = pb::TranslationPolicy {
+            sections: names.clone(),
+            publishers: names.clone(),
+            ..policy(&format!("p{number:02}"), &[JobKind::Mt])
+        };
+        put(&server, long).await;
+    }
+    let mut request = pb::ListTranslationPoliciesRequest {
+        page_size: 20,
+        ..Default::default()
+    };
+    let (mut listed, mut pages) = (Vec::new(), Vec::new());
+    loop {
+        let page = server.jobs().list_translation_policies(request.clone()).await;
+        let page = page.unwrap().into_inner();
+        pages.push(page.policies.len());
+        listed.extend(page.policies.into_iter().map(|policy| policy.policy_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    let all: Vec<_> = (0..30).map(|number| format!("p{number:02}")).collect();
+    assert_eq!(listed, all);
+    assert_eq!(pages, [16, 14]);
+    let wrong = pb::ListTranslationPoliciesRequest {
+        page_size: -1,
+        ..Default::default()
+    };
+    blames(
+        server.jobs().list_translation_policies(wrong).await,
+        &["page_size"],
+    );
+    let foreign = pb::ListTranslationPoliciesRequest {
+        page_token: "AAAA".into(),
+        ..Default::default()
+    };
+    fails(
+        server.jobs().list_translation_policies(foreign).await,
+        Code::InvalidArgument,
+        "BAD_TOKEN",
+    );
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -126,17 +176,20 @@ async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
     };
     server.articles().undelete_article(undelete).await.unwrap();
     assert_eq!(state(&server, "a/fr/mt/4").await, JobState::Pending);
-    // A translation that is detached is missing.
-    let claimed = claim_one(&server).await;
-    complete(&server, result(&claimed, "fr:")).await;
-    let detach = pb::DetachTranslationRequest {
-        article_id: "a".into(),
-        language: "fr".into(),
-        translation_id: "t1".into(),
-        ..Default::default()
-    };
-    server.translations().detach_translation(detach).await.unwrap();
-    assert_eq!(job(&server, "a/fr/mt/5").await.segment_ids.len(), 4);
+    // A translation that is detached is missing, each time.
+    for number in 5..=6 {
+        let claimed = claim_one(&server).await;
+        let brought = complete(&server, result(&claimed, "fr:")).await;
+        let detach = pb::DetachTranslationRequest {
+            article_id: "a".into(),
+            language: "fr".into(),
+            translation_id: brought.translation.unwrap().translation_id,
+            ..Default::default()
+        };
+        server.translations().detach_translation(detach).await.unwrap();
+        let next = job(&server, &format!("a/fr/mt/{number}")).await;
+        assert_eq!(next.segment_ids.len(), 4);
+    }
     // Purged: nothing of it is left.
     let purge = pb::PurgeArticleRequest {
         article_id: "a".into(),
@@ -144,7 +197,7 @@ async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
         ..Default::default()
     };
     server.articles().purge_article(purge).await.unwrap();
-    for number in 1..=5 {
+    for number in 1..=6 {
         let id = format!("a/fr/mt/{number}");
         let gone = server.jobs().get_job(pb::GetJobRequest { job_id: id }).await;
         fails(gone, Code::NotFound, "JOB_NOT_FOUND");

@@ -39,6 +39,12 @@ impl Kept {
         self.contents[revision as usize - 1].manifest()
     }
 
+    /// The ids of the newest revision's paragraphs.
+    fn ids(&self) -> Vec<String> {
+        let segments = self.contents.last().unwrap().segments();
+        segments.map(|segment| segment.id.to_string()).collect()
+    }
+
     /// Takes in texts, the headline first; says whether they made a revision.
     fn revise(&mut self, texts: &[String], significance: Option<Level>) -> bool {
         let segment = |text: &String| DraftSegment::paragraph(text.clone()).unwrap();
@@ -172,13 +178,6 @@ fn level(significance: Significance) -> Option<Level> {
     }
 }
 
-fn paragraphs(content: &Content) -> Vec<(String, String)> {
-    let segments = content.segments();
-    segments
-        .map(|s| (s.id.to_string(), s.content.text().to_owned()))
-        .collect()
-}
-
 /// Walks one history, and counts how often the translation was current after an event.
 fn walk(documents: &[super::Document], others: &[String], number: usize) -> usize {
     let mut random = Random::new(number as u64);
@@ -196,10 +195,10 @@ fn walk(documents: &[super::Document], others: &[String], number: usize) -> usiz
         slot: None,
         version: None,
     };
-    let mut oracle = Oracle::default();
+    let mut oracle = Oracle::new();
     let mut past = vec![document.segments.clone()];
     assert!(kept.revise(&document.segments, None));
-    oracle.revise(paragraphs(&kept.contents[0]), Significance::Unspecified);
+    assert_eq!(oracle.revise(&past[0], Significance::Unspecified), kept.ids());
     let all: Vec<_> = kept.manifest(1).0.into_iter().map(|entry| entry.id).collect();
     kept.translate(1, &all, language);
     oracle.write(1, &all.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -211,7 +210,7 @@ fn walk(documents: &[super::Document], others: &[String], number: usize) -> usiz
         match event {
             Event::Revise(texts, significance) => {
                 if kept.revise(&texts, level(significance)) {
-                    oracle.revise(paragraphs(kept.contents.last().unwrap()), significance);
+                    assert_eq!(oracle.revise(&texts, significance), kept.ids(), "{told}");
                     past.push(texts);
                 }
             }

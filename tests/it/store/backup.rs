@@ -502,7 +502,7 @@ fn log_to_read(directory: &Path) -> u64 {
 fn a_restored_store_has_little_log_to_read() {
     within_limit(async {
         let bench = Bench::new(Kind::Memory);
-        for number in 0..16 {
+        for number in 0..12 {
             let text = noise(number, 1 << 20);
             let article = id(&format!("a{number}"));
             let new = create(&article, metadata(), content("t", &[&text]));
@@ -520,9 +520,9 @@ fn a_restored_store_has_little_log_to_read() {
         let clock = Arc::new(SystemClock);
         let done = restore(&file, &config, false, clock, Box::new(|_, _, _| {})).await;
         let live_bytes = done.unwrap().status.live_bytes;
-        assert!(live_bytes > 11 << 20, "{live_bytes}");
+        assert!(live_bytes > 8 << 20, "{live_bytes}");
         let log_bytes = log_to_read(target.path());
-        assert!(log_bytes < 8 << 20, "{log_bytes} of {live_bytes}");
+        assert!(log_bytes < 6 << 20, "{log_bytes} of {live_bytes}");
     });
 }
 

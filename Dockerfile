@@ -1,37 +1,49 @@
-# The released image: one static binary on nothing else. The first stage builds it with the C library linked in
-# (glibc's own resolver reads /etc/hosts and asks DNS without any NSS module, so names work on `scratch` too);
-# the second holds the binary, its licence and an empty data folder. `scripts/container-test` builds and runs it.
+# The released image: one static binary on nothing else. The first stage builds it as `scripts/release` does, with the C
+# library linked in (glibc's own resolver reads /etc/hosts and asks DNS without any NSS module, so names work on `scratch`
+# too); the last holds the binary, its bill of materials, the licence and an empty data folder. `scripts/container-test`
+# builds and runs it.
 #
-#   docker build -t article-store .
-#   docker run -d -p 50051:50051 -v articles:/data --read-only --cap-drop ALL article-store
+#   docker build -t article-store --build-arg VERSION=0.1.0 --build-arg "REVISION=$(git rev-parse HEAD)" .
+#   docker build --target symbols --output symbols .     the debug symbols of the same binary
+#
+# How to run it is in compose.yaml and deploy/kubernetes.
 
 ARG BUILD_IMAGE=rust:1.95-bookworm
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
-# With an explicit --target these flags reach the program only, not the build scripts and macros on the host.
-ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_PROGRESS_WHEN=never
+ENV CARGO_TERM_PROGRESS_WHEN=never
+
+# For the bill of materials. The official image has it.
+RUN command -v python3 >/dev/null \
+    || (apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*)
 
 # The dependencies alone, on an empty program: this layer is rebuilt only when the manifests change.
 COPY Cargo.toml Cargo.lock ./
+COPY scripts/release scripts/
 RUN mkdir src \
     && echo 'fn main() {}' | tee build.rs > src/main.rs \
     && touch src/lib.rs \
-    && cargo build --release --locked --bin article-store --target "$(rustc --print host-tuple)"
+    && scripts/release crates
 
 COPY build.rs ./
 COPY proto proto
 COPY src src
+COPY scripts/sbom scripts/
+ARG SOURCE_DATE_EPOCH
 # Copied files keep their old times, which cargo would take for "unchanged since the empty program".
 RUN touch build.rs src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin article-store --target "$(rustc --print host-tuple)" \
-    && mkdir -p /out/data \
-    && cp "target/$(rustc --print host-tuple)/release/article-store" /out/
-COPY LICENSE /out/
+    && scripts/release \
+    && mkdir /data
+COPY LICENSE ./
+
+FROM scratch AS symbols
+COPY --from=build /src/target/release-files/article-store.debug /
 
 FROM scratch
-COPY --from=build --chown=65532:65532 /out/data /data
-COPY --from=build /out/LICENSE /LICENSE
-COPY --from=build /out/article-store /article-store
+COPY --from=build --chown=65532:65532 /data /data
+COPY --from=build /src/LICENSE /LICENSE
+COPY --from=build /src/target/release-files/article-store.cdx.json /article-store.cdx.json
+COPY --from=build /src/target/release-files/article-store /article-store
 USER 65532:65532
 VOLUME /data
 EXPOSE 50051

@@ -18,7 +18,8 @@
 //! * [`store`] is the seam: one trait of whole atomic operations. [`store::kv`] implements it over any ordered key-value
 //!   engine; every rule that makes sled safe is in [`store::kv::sled`].
 //! * [`api`] is transport: convert, call, map, answer. Errors become statuses in [`api::error`] alone.
-//! * [`server`] is the process around it, [`exchange`] reads files that articles come in, `cli` is the command line.
+//! * [`server`] is the process around it; [`server::auth`] decides who may call, by the rights of [`domain::access`].
+//! * [`exchange`] reads files that articles come in, `cli` is the command line.
 //!
 //! What always holds:
 //! 1. An acknowledged write survives power loss, and no answer shows a write that could still be lost.
@@ -37,6 +38,8 @@ pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod pb;
 pub mod server;
 pub mod service;

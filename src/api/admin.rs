@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
-use super::{Limits, error, page_token, render};
+use super::{Caller, error, page_token, render};
 use crate::clock::Clock;
 use crate::domain::query::Position;
 use crate::pb;
@@ -24,17 +24,12 @@ const AHEAD: usize = 4;
 pub struct Admin {
     service: Service,
     clock: Arc<dyn Clock>,
-    limits: Limits,
 }
 
 impl Admin {
     /// Handlers over a service.
-    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self {
-            service,
-            clock,
-            limits,
-        }
+    pub fn new(service: Service, clock: Arc<dyn Clock>) -> Self {
+        Self { service, clock }
     }
 }
 
@@ -55,9 +50,9 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::GetCoverageRequest>,
     ) -> Result<Response<pb::GetCoverageResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let shown = caller.shown(false, request.show_hidden)?;
         let token = std::mem::take(&mut request.page_token);
         let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;

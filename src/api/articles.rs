@@ -10,7 +10,7 @@ use super::codec::ImportArticlesRequest;
 use super::convert::{self, Fields};
 use super::import::Import;
 use super::page_token::DiffPlace;
-use super::{Limits, call, error, page_token, render, watch_token};
+use super::{Caller, Limits, error, page_token, render, watch_token};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
 use crate::domain::query::{Query, Range};
@@ -56,10 +56,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::CreateArticleRequest>,
     ) -> Result<Response<pb::CreateArticleResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
         let draft = fields.status(draft)?;
         let snapshot = self
@@ -77,9 +77,9 @@ impl ArticleService for Articles {
         request: Request<pb::GetArticleRequest>,
     ) -> Result<Response<pb::GetArticleResponse>, Status> {
         use pb::get_article_request::At;
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
+        let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let id = fields.article_id("article_id", &request.article_id);
         let view = fields.view(request.view, View::Full);
         let moment = match &request.at {
@@ -109,9 +109,9 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::BatchGetArticlesRequest>,
     ) -> Result<Response<pb::BatchGetArticlesResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
+        let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Basic);
         if request.article_ids.len() > MAX_IDS {
             fields.wrong(
@@ -143,9 +143,9 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::LookupArticleRequest>,
     ) -> Result<Response<pb::LookupArticleResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
+        let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Full);
         let alias = fields
             .join(convert::alias(request.alias))
@@ -165,10 +165,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::UpdateArticleRequest>,
     ) -> Result<Response<pb::UpdateArticleResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
         let update =
@@ -188,10 +188,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::DeleteArticleRequest>,
     ) -> Result<Response<pb::DeleteArticleResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -209,10 +209,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::UndeleteArticleRequest>,
     ) -> Result<Response<pb::UndeleteArticleResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
@@ -230,10 +230,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::SetPublicationStatusRequest>,
     ) -> Result<Response<pb::SetPublicationStatusResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let change = convert::status_change(request, &mut fields);
@@ -252,10 +252,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::PurgeArticleRequest>,
     ) -> Result<Response<pb::PurgeArticleResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let reason = fields.required_text("reason", request.reason);
@@ -272,11 +272,11 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ListArticlesRequest>,
     ) -> Result<Response<pb::ListArticlesResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let view = fields.view(request.view, View::Basic);
-        let shown = self.limits.shown(request.show_deleted, request.show_hidden)?;
+        let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let query = convert::query(&request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
         // Where the future begins moves from page to page; that it is asked for does not.
@@ -308,12 +308,12 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let shown = caller.shown(false, request.show_hidden)?;
         let before = page_token::decode("page_token", &request.page_token, &request.article_id)?;
         let watch_token = watch_token::now(&self.service);
         let (revisions, next) = self
@@ -333,8 +333,8 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::DiffRevisionsRequest>,
     ) -> Result<Response<pb::DiffRevisionsResponse>, Status> {
-        let request = request.into_inner();
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let (caller, request) = Caller::of(request);
+        let shown = caller.shown(false, request.show_hidden)?;
         let mut fields = Fields::default();
         let id = fields.article_id("article_id", &request.article_id);
         if request.from_revision == 0 {
@@ -360,7 +360,8 @@ impl ArticleService for Articles {
         &self,
         request: Request<Streaming<ImportArticlesRequest>>,
     ) -> Result<Response<Self::ImportArticlesStream>, Status> {
-        let import = Import::new(request.into_inner(), self.service.clone(), self.limits);
+        let (caller, items) = Caller::of(request);
+        let import = Import::new(items, self.service.clone(), self.limits, caller.call());
         Ok(Response::new(import.answers().boxed()))
     }
 
@@ -370,10 +371,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ExportArticlesRequest>,
     ) -> Result<Response<Self::ExportArticlesStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let options = ExportOptions {
             translations: request.include_translations,
-            shown: self.limits.shown(request.show_deleted, request.show_hidden)?,
+            shown: caller.shown(request.show_deleted, request.show_hidden)?,
         };
         let start: Option<ExportPosition> =
             page_token::decode("resume_token", &request.resume_token, &options)?;

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::admin::Answers;
 use super::convert::{self, Fields};
-use super::{Limits, error, render, watch_token};
+use super::{Caller, error, render, watch_token};
 use crate::pb;
 use crate::pb::change_service_server::ChangeService;
 use crate::service::Service;
@@ -14,13 +14,12 @@ use crate::service::changes::{FeedToken, Start, WatchOptions};
 /// The handlers.
 pub struct Changes {
     service: Service,
-    limits: Limits,
 }
 
 impl Changes {
     /// Handlers over a service.
-    pub fn new(service: Service, limits: Limits) -> Self {
-        Self { service, limits }
+    pub fn new(service: Service) -> Self {
+        Self { service }
     }
 }
 
@@ -32,7 +31,7 @@ impl ChangeService for Changes {
         &self,
         request: Request<pb::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let filter = convert::change_filter(&request, &mut fields);
         let start = convert::watch_start(request.start, &mut fields);
@@ -42,7 +41,7 @@ impl ChangeService for Changes {
         let options = WatchOptions {
             start: resumed.map_or(start, Start::After),
             filter,
-            scopes: self.limits.anonymous_scopes,
+            reach: caller.0.reach,
             checkpoint_interval: interval,
         };
         let watch = self.service.watch_changes(options).await.map_err(error::status)?;

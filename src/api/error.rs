@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::watch_token;
 use crate::domain::Violation;
-use crate::domain::access::Scope;
+use crate::domain::access::Denied;
 use crate::domain::article::ArticleId;
 use crate::domain::feed::Filter;
 use crate::domain::ids::{SegmentId, TranslationId};
@@ -24,6 +24,9 @@ pub const DOMAIN: &str = "articlestore.v1";
 
 /// How long a caller should wait before it tries again, when nothing better is known.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What a caller is told of a bug.
+const INTERNAL: &str = "internal error; the server's log has the details";
 
 // gRPC libraries take 8 KiB of trailers unless told otherwise, and drop the call over it. An error is there as its
 // message, percent-encoded, and as its details in base64, which hold the message again.
@@ -48,6 +51,42 @@ struct Mapped {
 }
 
 impl Mapped {
+    fn new(code: Code, reason: ErrorReason, message: String, metadata: Vec<(&'static str, String)>) -> Self {
+        Self {
+            code,
+            reason,
+            message,
+            metadata,
+            violations: vec![],
+        }
+    }
+
+    fn status(self) -> Status {
+        let mapped = self.shortened();
+        let mut details = ErrorDetails::new();
+        let metadata: HashMap<String, String> = mapped
+            .metadata
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        details.set_error_info(reason_name(mapped.reason), DOMAIN, metadata);
+        for violation in &mapped.violations {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
+        if matches!(mapped.code, Code::Unavailable | Code::ResourceExhausted)
+            && !matches!(
+                mapped.reason,
+                ErrorReason::TooManyCandidates
+                    | ErrorReason::MessageTooLarge
+                    | ErrorReason::TooMuchEvidence
+                    | ErrorReason::TooManyPolicies
+            )
+        {
+            details.set_retry_info(Some(RETRY_DELAY));
+        }
+        Status::with_error_details(mapped.code, mapped.message, details)
+    }
+
     fn shortened(mut self) -> Self {
         shorten(&mut self.message, MAX_MESSAGE);
         self.metadata
@@ -83,29 +122,79 @@ fn shorten(text: &mut String, max: usize) {
 
 /// The status of a failed call.
 pub fn status(error: Error) -> Status {
-    let mapped = map(error).shortened();
-    let mut details = ErrorDetails::new();
-    let metadata: HashMap<String, String> = mapped
-        .metadata
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
-    details.set_error_info(reason_name(mapped.reason), DOMAIN, metadata);
-    for violation in &mapped.violations {
-        details.add_bad_request_violation(&violation.field, &violation.description);
+    map(error).status()
+}
+
+/// Whose limit of time a call met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// That of its caller.
+    Caller,
+    /// That of the server.
+    Server,
+}
+
+/// The status of a call that took longer than it may.
+pub fn deadline_exceeded(limit: Duration, whose: Whose) -> Status {
+    let millis = limit.as_micros().div_ceil(1_000);
+    let (limit_of, gives) = match whose {
+        Whose::Caller => ("caller", "its caller"),
+        Whose::Server => ("server", "the server (--max-deadline)"),
+    };
+    let metadata = vec![
+        ("limit_ms", millis.to_string()),
+        ("limit_of", limit_of.to_owned()),
+    ];
+    let message = format!("the call took longer than the {millis} ms that {gives} gives it");
+    Mapped::new(
+        Code::DeadlineExceeded,
+        ErrorReason::DeadlineExceeded,
+        message,
+        metadata,
+    )
+    .status()
+}
+
+/// The status of a call for which there is no room. `what` are the calls that share the limit.
+pub fn overloaded(what: &str, limit: usize) -> Status {
+    let message =
+        format!("the server is busy with {limit} {what}, and takes no more at once; try again later");
+    let metadata = vec![("limit", limit.to_string()), ("limit_of", what.to_owned())];
+    Mapped::new(
+        Code::ResourceExhausted,
+        ErrorReason::Overloaded,
+        message,
+        metadata,
+    )
+    .status()
+}
+
+/// The status of a call whose handler has a bug.
+pub fn panicked() -> Status {
+    Mapped::new(Code::Internal, ErrorReason::Internal, INTERNAL.to_owned(), vec![]).status()
+}
+
+/// The code as the gRPC specification spells it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
-    if matches!(mapped.code, Code::Unavailable | Code::ResourceExhausted)
-        && !matches!(
-            mapped.reason,
-            ErrorReason::TooManyCandidates
-                | ErrorReason::MessageTooLarge
-                | ErrorReason::TooMuchEvidence
-                | ErrorReason::TooManyPolicies
-        )
-    {
-        details.set_retry_info(Some(RETRY_DELAY));
-    }
-    Status::with_error_details(mapped.code, mapped.message, details)
 }
 
 /// The error of a failed item.
@@ -195,7 +284,7 @@ pub(crate) fn plain(code: Code, reason: ErrorReason, message: impl Into<String>)
 }
 
 /// The reason as it stands in `google.rpc.ErrorInfo`: without the enum's prefix, as that message asks for.
-fn reason_name(reason: ErrorReason) -> &'static str {
+pub(super) fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
@@ -306,11 +395,7 @@ fn map(error: Error) -> Mapped {
             Reason::ArticleDeleted,
             vec![("article_id", id.to_string())],
         ),
-        Error::MissingScope(_) => (
-            Code::PermissionDenied,
-            Reason::MissingScope,
-            vec![("scopes", Scope::ALL.map(Scope::name).join(","))],
-        ),
+        Error::Denied(denied) => return map_denied(message, &denied),
         Error::SourceWithheld(id) => (
             Code::FailedPrecondition,
             Reason::SourceWithheld,
@@ -423,14 +508,7 @@ fn map(error: Error) -> Mapped {
         ),
         Error::Internal(detail) => {
             tracing::error!(%detail, "internal error");
-            let message = "internal error; the server's log has the details".to_owned();
-            return Mapped {
-                code: Code::Internal,
-                reason: Reason::Internal,
-                message,
-                metadata: vec![],
-                violations: vec![],
-            };
+            return Mapped::new(Code::Internal, Reason::Internal, INTERNAL.to_owned(), vec![]);
         }
         Error::JobNotFound(id) => (
             Code::NotFound,
@@ -474,6 +552,29 @@ fn map(error: Error) -> Mapped {
         message,
         metadata,
         violations,
+    }
+}
+
+fn map_denied(message: String, denied: &Denied) -> Mapped {
+    let scope = ("scope", denied.scopes().join(","));
+    let (reason, metadata) = match denied {
+        Denied::Scope(_) | Denied::Hidden => (ErrorReason::MissingScope, vec![scope]),
+        Denied::Person { person, .. } => (ErrorReason::MissingScope, vec![scope, ("person", person.clone())]),
+        Denied::Kind { kind, allowed, .. } => {
+            let allowed: Vec<_> = allowed.iter().map(|kind| kind.name()).collect();
+            let kind = kind.name().to_owned();
+            (
+                ErrorReason::AgentKindDenied,
+                vec![("agent_kind", kind), ("allowed_kinds", allowed.join(","))],
+            )
+        }
+    };
+    Mapped {
+        code: Code::PermissionDenied,
+        reason,
+        message,
+        metadata,
+        violations: vec![],
     }
 }
 
@@ -524,20 +625,9 @@ fn map_store(error: StoreError) -> Mapped {
         // Its text names paths: for the operator only.
         StoreError::Open(error) => {
             tracing::error!(%error, "the store could not be reopened");
-            return Mapped {
-                code: Code::Unavailable,
-                reason: Reason::StoreUnavailable,
-                message: "the store could not be reopened; the server's log has the details".to_owned(),
-                metadata: vec![],
-                violations: vec![],
-            };
+            let message = "the store could not be reopened; the server's log has the details".to_owned();
+            return Mapped::new(Code::Unavailable, Reason::StoreUnavailable, message, vec![]);
         }
     };
-    Mapped {
-        code,
-        reason,
-        message,
-        metadata,
-        violations: vec![],
-    }
+    Mapped::new(code, reason, message, metadata)
 }

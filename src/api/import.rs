@@ -26,6 +26,7 @@ pub(super) struct Import {
     items: Streaming<ImportArticlesRequest>,
     service: Service,
     limits: Limits,
+    call: Call,
     in_work: VecDeque<InWork>,
     /// How many items in work have this name.
     names: HashMap<String, usize>,
@@ -40,11 +41,17 @@ struct InWork {
 
 impl Import {
     /// An import of these items.
-    pub(super) fn new(items: Streaming<ImportArticlesRequest>, service: Service, limits: Limits) -> Self {
+    pub(super) fn new(
+        items: Streaming<ImportArticlesRequest>,
+        service: Service,
+        limits: Limits,
+        call: Call,
+    ) -> Self {
         Self {
             items,
             service,
             limits,
+            call,
             in_work: VecDeque::new(),
             names: HashMap::new(),
             waiting: None,
@@ -159,8 +166,8 @@ impl Import {
         for name in &names {
             *self.names.entry(name.clone()).or_default() += 1;
         }
-        let service = self.service.clone();
-        let task = tokio::spawn(async move { import(&service, item, &draft, significance).await });
+        let (service, call) = (self.service.clone(), self.call.clone());
+        let task = tokio::spawn(async move { import(&service, &call, item, &draft, significance).await });
         self.in_work.push_back(InWork {
             names,
             answer: Either::Left(task),
@@ -170,6 +177,7 @@ impl Import {
 
 async fn import(
     service: &Service,
+    call: &Call,
     item: u64,
     draft: &ArticleDraft,
     significance: i32,
@@ -177,11 +185,7 @@ async fn import(
     let mut fields = Fields::default();
     let significance = convert::significance(&mut fields, significance);
     let imported = match fields.finish(Some(())) {
-        Ok(()) => {
-            service
-                .import_article(&Call::default(), draft, significance)
-                .await
-        }
+        Ok(()) => service.import_article(call, draft, significance).await,
         Err(error) => Err(error),
     };
     match imported {

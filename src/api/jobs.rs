@@ -8,14 +8,14 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::render::job as render;
-use super::{Limits, call, error, page_token, watch_token};
+use super::{Caller, Limits, error, page_token, watch_token};
 use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
+use crate::service::Service;
 use crate::service::completion::Completion;
 use crate::service::jobs::JobFilter;
 use crate::service::leases::{FailedAttempt, Fence};
-use crate::service::{Call, Service};
 
 /// The query that tokens of the list of policies belong to; it has no fields.
 const POLICIES: &str = "policies";
@@ -36,13 +36,6 @@ impl Jobs {
             limits,
         }
     }
-
-    fn call(&self) -> Call {
-        Call {
-            scopes: self.limits.anonymous_scopes,
-            ..Call::default()
-        }
-    }
 }
 
 /// What proves a lease, with a digest of the call that names it, so that a retry of that very call is known.
@@ -61,16 +54,16 @@ impl TranslationJobService for Jobs {
         request: Request<pb::RequestTranslationsRequest>,
     ) -> Result<Response<pb::RequestTranslationsResponse>, Status> {
         use pb::request_translations_request::Selection;
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let token = std::mem::take(&mut request.page_token);
         let bound = request.encode_to_vec();
-        let call = self.call();
+        let call = caller.call();
         let mut fields = Fields::default();
         let wanted = convert::job_request(
             &request.languages,
             &request.kinds,
             request.options,
-            &call.actor.principal,
+            &call.actor().principal,
             &mut fields,
         );
         let (requested, next) = match request.selection {
@@ -90,7 +83,7 @@ impl TranslationJobService for Jobs {
             }
             Some(Selection::Query(query)) => {
                 convert::no_page(&query, &mut fields);
-                let shown = self.limits.shown(query.show_deleted, query.show_hidden)?;
+                let shown = caller.shown(query.show_deleted, query.show_hidden)?;
                 let query = convert::query(&query, shown, self.clock.now(), &mut fields);
                 let (query, wanted) = fields.status(query.zip(wanted))?;
                 let after = page_token::decode("page_token", &token, &bound)?;
@@ -113,11 +106,11 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ClaimJobsRequest>,
     ) -> Result<Response<pb::ClaimJobsResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
-        let embargoed = call.scopes.embargoed;
+        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let embargoed = call.caller.reach.embargoed;
         let claim = convert::claim(
             &request,
             embargoed,
@@ -139,13 +132,16 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::HeartbeatJobRequest>,
     ) -> Result<Response<pb::HeartbeatJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let token = fields.lease_token(&request.lease_token);
         let lease = fields.lease(request.lease.as_ref(), self.limits.shortest_lease_micros);
         let (id, token) = fields.status(id.zip(token))?;
-        let beat = self.service.heartbeat_job(&id, token, lease).await;
+        let beat = self
+            .service
+            .heartbeat_job(&caller.call(), &id, token, lease)
+            .await;
         let (until, head_revision) = beat.map_err(error::status)?;
         Ok(Response::new(pb::HeartbeatJobResponse {
             lease_expire_time: super::render::time(until),
@@ -157,13 +153,13 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::CompleteJobRequest>,
     ) -> Result<Response<pb::CompleteJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
         let mut fields = Fields::default();
-        let call = self.call();
+        let call = caller.call();
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
-        let agent = convert::agent(request.agent, &mut fields);
+        let agent = convert::agent(request.agent, &call, &mut fields);
         let work = convert::work(request.result, &mut fields);
         let provenance = work.as_ref().zip(agent).map(|((work, comment), agent)| {
             let provenance = convert::work_provenance(work, comment.clone(), agent);
@@ -189,7 +185,7 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::FailJobRequest>,
     ) -> Result<Response<pb::FailJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
@@ -201,7 +197,7 @@ impl TranslationJobService for Jobs {
         let (id, fence) = fields.status(id.zip(fence))?;
         let job = self
             .service
-            .fail_job(&id, fence, &attempt)
+            .fail_job(&caller.call(), &id, fence, &attempt)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::FailJobResponse {
@@ -213,14 +209,14 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ReleaseJobRequest>,
     ) -> Result<Response<pb::ReleaseJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
         let (id, fence) = fields.status(id.zip(fence))?;
         let job = self
             .service
-            .release_job(&id, fence)
+            .release_job(&caller.call(), &id, fence)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::ReleaseJobResponse {
@@ -232,12 +228,15 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::GetJobRequest>,
     ) -> Result<Response<pb::GetJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let id = fields.status(id)?;
-        let scopes = self.limits.anonymous_scopes;
-        let job = self.service.get_job(scopes, &id).await.map_err(error::status)?;
+        let job = self
+            .service
+            .get_job(caller.0.reach, &id)
+            .await
+            .map_err(error::status)?;
         Ok(Response::new(pb::GetJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -247,7 +246,7 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ListJobsRequest>,
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let article = match request.article_id.as_str() {
@@ -269,11 +268,10 @@ impl TranslationJobService for Jobs {
         });
         let filter = fields.status(filter)?;
         let after = page_token::decode("page_token", &request.page_token, &filter)?;
-        let scopes = self.limits.anonymous_scopes;
         let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
-            .list_jobs(scopes, &filter, after.as_ref(), page_size)
+            .list_jobs(caller.0.reach, &filter, after.as_ref(), page_size)
             .await;
         let (jobs, next) = listed.map_err(error::status)?;
         Ok(Response::new(pb::ListJobsResponse {
@@ -289,13 +287,13 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::CancelJobRequest>,
     ) -> Result<Response<pb::CancelJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let id = fields.status(id)?;
         let job = self
             .service
-            .cancel_job(&self.call(), &id)
+            .cancel_job(&caller.call(), &id)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::CancelJobResponse {
@@ -307,13 +305,13 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::RetryJobRequest>,
     ) -> Result<Response<pb::RetryJobResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let id = fields.job_id("job_id", &request.job_id);
         let id = fields.status(id)?;
         let job = self
             .service
-            .retry_job(&self.call(), &id)
+            .retry_job(&caller.call(), &id)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::RetryJobResponse {

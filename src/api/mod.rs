@@ -9,60 +9,77 @@ pub mod changes;
 pub mod codec;
 mod convert;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod import;
 pub mod jobs;
 mod page_token;
 mod quality;
+pub(crate) mod refusal;
 pub(crate) mod render;
 pub mod translations;
 mod watch_token;
+
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use tonic::Status;
 
-use crate::domain::access::{Scopes, Shown};
+use crate::domain::access::{Principal, Shown};
 use crate::domain::ids::RequestId;
 use crate::service::{Call, Request};
 
-/// What the API accepts, and from whom.
+/// What the API accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest article or translation, in bytes of its message.
     pub article_bytes: usize,
-    /// The rights of callers without credentials.
-    pub anonymous_scopes: Scopes,
     /// The shortest lease that a worker may ask for, in microseconds.
     pub shortest_lease_micros: i64,
 }
 
-impl Limits {
-    /// What a caller sees that asks for deleted or hidden articles.
-    fn shown(self, show_deleted: bool, show_hidden: bool) -> Result<Shown, Status> {
-        Shown::to(self.anonymous_scopes, show_deleted, show_hidden)
-            .map_err(|error| error::status(error.into()))
-    }
-}
+/// Who calls, in the extensions of a request. Whoever lets a call through puts it there; without it a call may do nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Caller(pub Arc<Principal>);
 
-/// Who calls, and the request id with a digest of the request. `message` is the request without its id.
-fn call(
-    limits: Limits,
-    request_id: &str,
-    message: &impl prost::Message,
-    fields: &mut convert::Fields,
-) -> Call {
-    let call = Call {
-        scopes: limits.anonymous_scopes,
-        ..Call::default()
-    };
-    if request_id.is_empty() {
-        return call;
+impl Caller {
+    /// Takes a request apart.
+    fn of<T>(request: tonic::Request<T>) -> (Self, T) {
+        let (_, mut extensions, message) = request.into_parts();
+        (extensions.remove().unwrap_or_default(), message)
     }
-    let request = fields
-        .check("request_id", RequestId::parse(request_id))
-        .map(|id| Request {
+
+    /// What it sees if it asks for deleted or hidden articles.
+    fn shown(&self, show_deleted: bool, show_hidden: bool) -> Result<Shown, Status> {
+        Shown::to(self.0.reach, show_deleted, show_hidden).map_err(|denied| error::status(denied.into()))
+    }
+
+    /// A call without a request id.
+    fn call(&self) -> Call {
+        Call {
+            caller: self.0.clone(),
+            request: None,
+        }
+    }
+
+    /// A call with its request id and a digest of the request. `message` is the request without its id.
+    fn repeatable(
+        &self,
+        request_id: &str,
+        message: &impl prost::Message,
+        fields: &mut convert::Fields,
+    ) -> Call {
+        let request = (!request_id.is_empty())
+            .then(|| fields.check("request_id", RequestId::parse(request_id)))
+            .flatten();
+        let request = request.map(|id| Request {
             id,
             digest: Sha256::digest(message.encode_to_vec()).into(),
         });
-    Call { request, ..call }
+        Call {
+            request,
+            ..self.call()
+        }
+    }
 }

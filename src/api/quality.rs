@@ -1,9 +1,9 @@
 //! The calls of `TranslationService` about quality, and how their answers are rendered.
 
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
-use super::{Limits, call, error, render};
+use super::{Caller, error, render};
 use crate::domain::provenance::{Provenance, Step};
 use crate::domain::quality::Differences;
 use crate::domain::quality::chrf;
@@ -16,12 +16,12 @@ use crate::service::quality::NewEvidence;
 
 pub(super) async fn add_quality_scores(
     service: &Service,
-    limits: Limits,
-    mut request: pb::AddQualityScoresRequest,
+    request: Request<pb::AddQualityScoresRequest>,
 ) -> Result<Response<pb::AddQualityScoresResponse>, Status> {
+    let (caller, mut request) = Caller::of(request);
     let request_id = std::mem::take(&mut request.request_id);
     let mut fields = Fields::default();
-    let call = call(limits, &request_id, &request, &mut fields);
+    let call = caller.repeatable(&request_id, &request, &mut fields);
     if request.translation_id.is_empty() {
         fields.wrong("translation_id", "is required");
     }
@@ -36,7 +36,7 @@ pub(super) async fn add_quality_scores(
     }
     let scores = convert::quality_scores(request.quality_scores, &mut fields);
     let issues = convert::quality_issues(request.quality_issues, &mut fields);
-    let agent = convert::agent(request.agent, &mut fields);
+    let agent = convert::agent(request.agent, &call, &mut fields);
     let etag = fields.etag("etag", &request.etag);
     let evidence = name.zip(agent).map(|(name, agent)| NewEvidence {
         name,
@@ -45,7 +45,7 @@ pub(super) async fn add_quality_scores(
         // The revision is that of the translation; the service knows it.
         provenance: Provenance {
             request_id: call.request.map(|request| request.id),
-            ..Provenance::of(Step::Scored, agent, call.actor.clone())
+            ..Provenance::of(Step::Scored, agent, call.actor().clone())
         },
         etag,
     });
@@ -62,11 +62,11 @@ pub(super) async fn add_quality_scores(
 
 pub(super) async fn measure_translation(
     service: &Service,
-    limits: Limits,
-    request: pb::MeasureTranslationRequest,
+    request: Request<pb::MeasureTranslationRequest>,
 ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
+    let (caller, request) = Caller::of(request);
     let mut fields = Fields::default();
-    let shown = limits.shown(false, request.show_hidden)?;
+    let shown = caller.shown(false, request.show_hidden)?;
     let name = convert::name(
         &request.article_id,
         &request.language,

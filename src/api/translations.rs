@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page_token::{self, TranslationPlace};
-use super::{Limits, call, error, quality, render, watch_token};
+use super::{Caller, Limits, error, quality, render, watch_token};
 use crate::domain::attach::{self, Target};
 use crate::domain::time::Timestamp;
 use crate::pb;
@@ -32,11 +32,11 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AttachTranslationRequest>,
     ) -> Result<Response<pb::AttachTranslationResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let attachment = attachment(request, &call, fields)?;
         let (translation, outcome) = self
             .service
@@ -54,9 +54,9 @@ impl TranslationService for Translations {
         request: Request<pb::GetTranslationRequest>,
     ) -> Result<Response<pb::GetTranslationResponse>, Status> {
         use pb::get_translation_request::At;
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let shown = caller.shown(false, request.show_hidden)?;
         let name = convert::name(
             &request.article_id,
             &request.language,
@@ -83,9 +83,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ListTranslationsRequest>,
     ) -> Result<Response<pb::ListTranslationsResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let shown = caller.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(std::mem::take(&mut request.page_size));
         let token = std::mem::take(&mut request.page_token);
         let article = fields.article_id("article_id", &request.article_id);
@@ -132,10 +132,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::DetachTranslationRequest>,
     ) -> Result<Response<pb::DetachTranslationResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let choice = convert::withdrawal(request, &call, fields)?;
         let translation = self
             .service
@@ -151,10 +151,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ReviewTranslationRequest>,
     ) -> Result<Response<pb::ReviewTranslationResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let review = convert::review(request, &call, fields)?;
         let translation = self
             .service
@@ -170,10 +170,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::SelectTranslationRequest>,
     ) -> Result<Response<pb::SelectTranslationResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let selection = convert::selection(request, &call, fields)?;
         let translation = self
             .service
@@ -189,10 +189,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::RejectTranslationRequest>,
     ) -> Result<Response<pb::RejectTranslationResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let rejection = convert::rejection(request, &call, fields)?;
         let translation = self
             .service
@@ -208,10 +208,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AcknowledgeSourceRequest>,
     ) -> Result<Response<pb::AcknowledgeSourceResponse>, Status> {
-        let mut request = request.into_inner();
+        let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
         let mut fields = Fields::default();
-        let call = call(self.limits, &request_id, &request, &mut fields);
+        let call = caller.repeatable(&request_id, &request, &mut fields);
         let acknowledgement = convert::acknowledgement(request, &call, fields)?;
         let translation = self
             .service
@@ -227,9 +227,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ListProvenanceRequest>,
     ) -> Result<Response<pb::ListProvenanceResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
-        let shown = self.limits.shown(false, request.show_hidden)?;
+        let shown = caller.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(request.page_size);
         let name = convert::name(
             &request.article_id,
@@ -259,14 +259,14 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AddQualityScoresRequest>,
     ) -> Result<Response<pb::AddQualityScoresResponse>, Status> {
-        quality::add_quality_scores(&self.service, self.limits, request.into_inner()).await
+        quality::add_quality_scores(&self.service, request).await
     }
 
     async fn measure_translation(
         &self,
         request: Request<pb::MeasureTranslationRequest>,
     ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
-        quality::measure_translation(&self.service, self.limits, request.into_inner()).await
+        quality::measure_translation(&self.service, request).await
     }
 }
 
@@ -304,7 +304,7 @@ fn attachment(
         (None, true) => Target::NewCandidate,
         (None, false) => Target::Active,
     };
-    let agent = convert::agent(request.agent, &mut fields);
+    let agent = convert::agent(request.agent, call, &mut fields);
     let state = convert::attached_state(request.state, &mut fields);
     let scores = convert::quality_scores(request.quality_scores, &mut fields);
     let etag = fields.etag("etag", &request.etag);
@@ -317,7 +317,7 @@ fn attachment(
     }
     let provenance = agent.map(|agent| {
         let request_id = call.request.map(|request| request.id);
-        let plain = attach::provenance(agent, call.actor.clone(), request.source_revision, request_id);
+        let plain = attach::provenance(agent, call.actor().clone(), request.source_revision, request_id);
         convert::effort(request.effort, plain, &mut fields)
     });
     let parts = article.zip(language).zip(sent).zip(provenance).zip(state);

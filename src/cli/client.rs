@@ -3,21 +3,28 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use prost::Message;
 use serde_json::Value;
+use tonic::Status;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use self::tls::TlsArgs;
+use super::credentials::Credentials;
 use super::{Failure, json, terminal};
+use crate::api::error::code_name;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
 use crate::pb::change_service_client::ChangeServiceClient;
 use crate::pb::translation_job_service_client::TranslationJobServiceClient;
 use crate::pb::translation_service_client::TranslationServiceClient;
+
+mod tls;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Frames and windows of HTTP/2: its defaults of 16 and 64 KiB make long streams wait.
@@ -32,43 +39,72 @@ const HEADING: &str = "Common options";
 /// Which server to talk to.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// The server's address.
+    /// The server's address; `https://` speaks TLS.
     #[arg(long, help_heading = HEADING, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
+    /// The file with the token to call with; without one the variable ARTICLE_STORE_TOKEN holds it, if there is one.
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
+/// A connection that calls with a token.
+pub(crate) type Connection = InterceptedService<Channel, Credentials>;
+
 impl ServerArgs {
-    pub(crate) async fn articles(&self) -> Result<ArticleServiceClient<Channel>, Failure> {
+    pub(crate) async fn articles(&self) -> Result<ArticleServiceClient<Connection>, Failure> {
         let client = ArticleServiceClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 
-    pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Channel>, Failure> {
+    pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Connection>, Failure> {
         let client = TranslationServiceClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 
-    pub(crate) async fn jobs(&self) -> Result<TranslationJobServiceClient<Channel>, Failure> {
+    pub(crate) async fn jobs(&self) -> Result<TranslationJobServiceClient<Connection>, Failure> {
         let client = TranslationJobServiceClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 
-    pub(crate) async fn changes(&self) -> Result<ChangeServiceClient<Channel>, Failure> {
+    pub(crate) async fn changes(&self) -> Result<ChangeServiceClient<Connection>, Failure> {
         Ok(ChangeServiceClient::new(self.connect().await?))
     }
 
-    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, Failure> {
+    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Connection>, Failure> {
         Ok(AdminServiceClient::new(self.connect().await?))
     }
 
-    pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
-        let address = if self.server.contains("://") {
-            self.server.clone()
-        } else {
-            format!("http://{}", self.server)
-        };
-        let endpoint = Endpoint::from_shared(address.clone())
-            .map_err(|_| Failure::Usage(format!("{address:?} is not the address of a server")))?;
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let credentials = Credentials::new(self.token_file.clone())?;
+        Ok(InterceptedService::new(self.channel().await?, credentials))
+    }
+
+    /// The address with a scheme. TLS is spoken where it is asked for: options of it that would have no effect are an error.
+    fn address(&self) -> Result<String, Failure> {
+        let is_secure = self.tls.is_wanted();
+        match self.server.split_once("://") {
+            None if is_secure => Ok(format!("https://{}", self.server)),
+            None => Ok(format!("http://{}", self.server)),
+            Some((scheme, rest)) if is_secure && scheme != "https" => Err(Failure::Usage(format!(
+                "{} speaks no TLS, but options for TLS are given; did you mean https://{rest}?",
+                self.server
+            ))),
+            Some(_) => Ok(self.server.clone()),
+        }
+    }
+
+    /// A connection without a token.
+    pub(crate) async fn channel(&self) -> Result<Channel, Failure> {
+        let address = self.address()?;
+        let unusable = || Failure::Usage(format!("{address:?} is not the address of a server"));
+        let mut endpoint = Endpoint::from_shared(address.clone()).map_err(|_| unusable())?;
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(self.tls.config()?).map_err(|error| {
+                Failure::failed(format!("the files for TLS cannot be used: {}", innermost(&error)))
+            })?;
+        }
         endpoint
             .connect_timeout(CONNECT_LIMIT)
             .max_frame_size(FRAME_BYTES)
@@ -168,29 +204,6 @@ pub(crate) fn explain(status: &Status) -> String {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Self::failed(explain(&status))
-    }
-}
-
-/// The code as the gRPC specification spells it.
-pub(crate) fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

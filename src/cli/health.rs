@@ -50,7 +50,7 @@ impl Health {
     }
 
     async fn ask(&self) -> Result<ServingStatus, Failure> {
-        let mut client = HealthClient::new(self.server.connect().await?);
+        let mut client = HealthClient::new(self.server.channel().await?);
         let answer = client.check(HealthCheckRequest::default()).await?;
         Ok(answer.into_inner().status())
     }

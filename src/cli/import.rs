@@ -17,9 +17,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use self::source::{Format, Item, Reading};
-use super::client::{Output, OutputArgs, Printer, ServerArgs, code_name};
+use super::client::{Output, OutputArgs, Printer, ServerArgs};
 use super::{Failure, json, terminal, warn, words};
 use crate::api::codec::ImportArticlesRequest;
+use crate::api::error::code_name;
 use crate::api::render;
 use crate::domain::language::Language;
 use crate::exchange::jsonl::FieldMap;

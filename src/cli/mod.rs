@@ -12,8 +12,10 @@ mod client;
 mod compact;
 mod copy;
 mod coverage;
+mod credentials;
 mod diff;
 mod duration;
+mod environment;
 mod export;
 mod get;
 mod health;
@@ -35,16 +37,18 @@ mod select;
 mod serve;
 mod status;
 mod terminal;
+mod token;
 mod watch;
 mod words;
 mod work;
 
+use std::env;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Stores news articles, lists them by date, and binds every translation to the exact source text it was made from.
 #[derive(Debug, Parser)]
@@ -67,7 +71,7 @@ Examples:
   article-store backup articles.backup
 
 Every option can be set in the environment too: --server is ARTICLE_STORE_SERVER, --output is ARTICLE_STORE_OUTPUT, \
-options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
+--token-file is ARTICLE_STORE_TOKEN_FILE (and the token itself can be in ARTICLE_STORE_TOKEN), options of serve follow the same rule, and those of other commands name the command (`list --zone` is \
 ARTICLE_STORE_LIST_ZONE, `jobs request --into` is ARTICLE_STORE_JOBS_REQUEST_INTO).
 
 Exit codes: 0 done, 1 failed, 2 usage.";
@@ -130,6 +134,8 @@ enum Sub {
     Compact(compact::Compact),
     /// Copy a store to another directory.
     Copy(copy::Copy),
+    /// Make a token for somebody who calls.
+    Token(token::Token),
 }
 
 /// Why a command ends without success.
@@ -184,12 +190,18 @@ pub(crate) fn warn(text: &str) {
 /// Runs the program.
 pub fn main() -> ExitCode {
     // A help text that nobody reads to the end is no reason to panic.
-    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+    let command = command();
+    let matches = command.clone().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    if let Err(failure) = environment::check(&command, names) {
+        return failure.exit();
+    }
     let done = match cli.command {
-        Sub::Serve(serve) => serve.run(),
+        Sub::Serve(serve) => serve.run(&configuration(&command, &matches)),
         Sub::Import(import) => client(import.run()),
         Sub::Get(get) => client(get.run()),
         Sub::Diff(diff) => client(diff.run()),
@@ -216,11 +228,22 @@ pub fn main() -> ExitCode {
         Sub::Restore(restore) => client(restore.run()),
         Sub::Compact(compact) => client(compact.run()),
         Sub::Copy(copy) => client(copy.run()),
+        Sub::Token(token) => token.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.exit(),
     }
+}
+
+/// What the options of `serve` are, and where each came from.
+fn configuration(command: &Command, matches: &ArgMatches) -> serve::Configuration {
+    let serve = command
+        .find_subcommand("serve")
+        .zip(matches.subcommand_matches("serve"));
+    serve
+        .map(|(command, matches)| serve::Configuration::of(command, matches))
+        .unwrap_or_default()
 }
 
 /// Runs a client command on this thread.
@@ -256,13 +279,22 @@ fn with_variable(command: &str, arg: Arg) -> Arg {
     let Some(long) = arg.get_long().filter(|_| !arg.is_hide_set()) else {
         return arg;
     };
-    let common = command == "serve" || matches!(long, "server" | "output");
+    let of_clients = [
+        "server",
+        "output",
+        "token-file",
+        "tls-ca",
+        "tls-client-cert",
+        "tls-client-key",
+        "tls-server-name",
+    ];
+    let common = command == "serve" || of_clients.contains(&long);
     let name = if common {
         long.to_owned()
     } else {
         format!("{command}_{long}")
     };
-    let variable = format!("ARTICLE_STORE_{}", name.replace('-', "_").to_uppercase());
+    let variable = format!("{}{}", environment::PREFIX, name.replace('-', "_").to_uppercase());
     let arg = match arg.get_action() {
         ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),
         _ => arg,

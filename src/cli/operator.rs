@@ -10,11 +10,10 @@ use clap::Args;
 use futures::stream::StreamExt;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use tonic::Request;
-use tonic::transport::Channel;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
-use super::client::ServerArgs;
+use super::client::{Connection, ServerArgs};
 use crate::api::admin::Answers;
 use crate::clock::SystemClock;
 use crate::pb;
@@ -72,7 +71,7 @@ pub(crate) fn store_at(directory: &Path) -> StoreLocation {
 
 /// The calls of a server, or the same in this process.
 pub(crate) enum Target {
-    Server(Box<AdminServiceClient<Channel>>),
+    Server(Box<AdminServiceClient<Connection>>),
     Offline(Offline),
 }
 

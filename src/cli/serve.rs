@@ -1,26 +1,43 @@
 //! `serve`: the server as a process. It binds, opens the store, serves, and stops on the first signal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tokio::task::JoinHandle;
 
+pub(super) use self::configuration::Configuration;
+
+use self::identity::IdentityArgs;
+use self::lifecycle::{Lifecycle, show_life, stop_signal, tell};
+use self::limits::LimitArgs;
+use self::log::LogArgs;
+use self::telemetry::{TelemetryArgs, Traces};
+use self::tls::TlsArgs;
+use self::transport::TransportArgs;
 use super::Failure;
 use super::duration::duration;
 use crate::api::Limits;
 use crate::clock::{Clock, SystemClock};
-use crate::domain::access::{Scope, Scopes};
 use crate::domain::workflow::SelfReview;
+use crate::server::auth::Gate;
 use crate::server::location::{StoreLocation, StoreOptions};
-use crate::server::{self, Config, KeepChanges, MAX_FRAME_BYTES};
+use crate::server::{self, CallLimits, Config, KeepChanges, MAX_FRAME_BYTES};
 use crate::store::Store;
+
+mod configuration;
+mod identity;
+mod lifecycle;
+mod limits;
+mod log;
+mod telemetry;
+mod tls;
+mod transport;
 
 /// The arguments of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +47,8 @@ SIGINT stops it in order, a second one at once.
 
 Examples:
   article-store serve
-  article-store serve --listen 0.0.0.0:50051 --store sled:/var/lib/article-store
+  article-store serve --listen 0.0.0.0:50051 --store sled:/var/lib/article-store --tls-cert server.pem \
+--tls-key server.key --tls-client-ca clients.pem
   article-store serve --listen 127.0.0.1:0 --store memory --log debug")]
 pub(crate) struct Serve {
     /// The address to listen on; port 0 takes a free one.
@@ -49,14 +67,8 @@ pub(crate) struct Serve {
     /// The largest article or translation, in bytes of its message.
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_FRAME_BYTES as i64))]
     max_article_bytes: u32,
-    /// What callers without credentials may do besides reading and writing what is public, a list of scopes: `embargoed`
-    /// shows embargoed articles, and lets translations be attached to them; `editorial` shows withheld and cancelled
-    /// articles too. None if not given.
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',', value_parser = scope)]
-    anonymous_scopes: Vec<Scope>,
-    /// How long running calls may go on after the signal to stop, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
-    grace_seconds: u32,
+    #[command(flatten)]
+    lifecycle: Lifecycle,
     /// The shortest lease that a worker may ask for, in milliseconds. Shorter ones only make work for the disk.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
     shortest_lease_ms: u32,
@@ -74,55 +86,45 @@ pub(crate) struct Serve {
     /// How large the log of changes grows at most, in bytes; older changes go earlier then, but not within a day.
     #[arg(long, value_name = "BYTES", default_value_t = KeepChanges::default().bytes)]
     keep_changes_bytes: u64,
-    /// What to log: a level, or a filter such as `info,article_store=debug`.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
-    log: String,
-    /// The form of the log: `auto` is text on a terminal and JSON elsewhere.
-    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
-    log_format: LogFormat,
-}
-
-/// See [`Serve::log_format`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// An object a line.
-    Json,
+    #[command(flatten)]
+    identity: IdentityArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    transport: TransportArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Serve {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        self.start_log()?;
+    pub(crate) fn run(self, configuration: &Configuration) -> Result<(), Failure> {
         let runtime = server::runtime()
             .map_err(|error| Failure::failed(format!("the server cannot start: {error}")))?;
-        let served = runtime.block_on(self.serve());
+        let traces = runtime.block_on(async { self.telemetry.traces() })?;
+        self.log.start(traces.as_ref().map(Traces::layer))?;
+        let served = runtime.block_on(self.serve(configuration));
+        if let Some(traces) = traces {
+            traces.stop();
+        }
         // A store that is still being opened does not hold up the stop.
         runtime.shutdown_background();
         served
     }
 
-    async fn serve(self) -> Result<(), Failure> {
+    async fn serve(self, configuration: &Configuration) -> Result<(), Failure> {
         let mut stop = stop_signal()?;
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            listen = %self.listen,
-            store = %self.store,
-            cache_mb = self.cache_mb,
-            min_free_bytes = self.min_free_bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
-            max_article_bytes = self.max_article_bytes,
-            anonymous_scopes = self.anonymous_scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(","),
-            grace_seconds = self.grace_seconds,
-            shortest_lease_ms = self.shortest_lease_ms,
-            allow_self_review = self.allow_self_review,
-            keep_revisions = self.keep_revisions.map_or_else(|| "all".to_owned(), |kept| kept.to_string()),
-            keep_changes_hours = self.keep_changes.as_secs() / 3_600,
-            keep_changes_bytes = self.keep_changes_bytes,
-            log = self.log,
-            "configuration"
-        );
+        configuration.log();
+        let auth = self.identity.config();
+        let has_auth = auth.authenticates() || self.tls.requires_client_certificates();
+        self.tls.check_exposure(self.listen, has_auth)?;
+        let tls = self.tls.load()?;
+        let telemetry = self.telemetry.telemetry();
+        self.telemetry.serve(&telemetry).await?;
+        self.transport.raise_descriptor_limit();
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
             Failure::failed(format!(
                 "cannot listen on {}: {error}; choose another address with --listen",
@@ -131,6 +133,9 @@ impl Serve {
         })?;
         let address = listener.local_addr().unwrap_or(self.listen);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Before the store is opened, which may take its time.
+        Gate::open(&auth, clock.clone()).map_err(Failure::Usage)?;
+        tell(&[NotifyState::Status(&format!("opening the store {}", self.store))]);
         let store = tokio::select! {
             store = self.clone().open(clock.clone()) => store?,
             _ = stop.changed() => {
@@ -140,13 +145,19 @@ impl Serve {
         };
         tracing::info!(%address, "serving");
         drop(writeln!(io::stdout(), "listening on {address}"));
+        let status = format!("serving on {address}");
+        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        let life = show_life(store.clone());
         let config = Config {
             limits: Limits {
                 article_bytes: self.max_article_bytes as usize,
-                anonymous_scopes: self.anonymous_scopes.iter().copied().collect::<Scopes>(),
                 shortest_lease_micros: i64::from(self.shortest_lease_ms) * 1_000,
             },
-            grace: Duration::from_secs(self.grace_seconds.into()),
+            auth,
+            calls: CallLimits::from(&self.limits),
+            telemetry,
+            drain_delay: self.lifecycle.drain_delay,
+            grace: self.lifecycle.grace(),
             self_review: if self.allow_self_review {
                 SelfReview::Allowed
             } else {
@@ -157,12 +168,11 @@ impl Serve {
                 age: self.keep_changes,
                 bytes: self.keep_changes_bytes,
             },
+            transport: self.transport.config(tls),
         };
-        server::run(listener, store, clock, config, async move {
-            drop(stop.changed().await);
-        })
-        .await
-        .map_err(|error| Failure::failed(format!("the server failed: {error}")))
+        let served = server::run(listener, store, clock, config, self.lifecycle.stopped(stop)).await;
+        life.iter().for_each(JoinHandle::abort);
+        served.map_err(|error| Failure::failed(format!("the server failed: {error}")))
     }
 
     /// Opens the store beside the threads that serve, for it may read the disk for a while.
@@ -179,38 +189,6 @@ impl Serve {
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "the store is open");
         Ok(store)
     }
-
-    fn start_log(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log)
-            .map_err(|error| Failure::Usage(format!("--log {:?}: {error}", self.log)))?;
-        let text = match self.log_format {
-            LogFormat::Auto => io::stderr().is_terminal(),
-            LogFormat::Text => true,
-            LogFormat::Json => false,
-        };
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal());
-        let started = if text {
-            log.try_init()
-        } else {
-            log.json().try_init()
-        };
-        started.map_err(|error| Failure::failed(format!("the log cannot start: {error}")))
-    }
-}
-
-fn scope(name: &str) -> Result<Scope, String> {
-    Scope::ALL
-        .into_iter()
-        .find(|scope| scope.name() == name)
-        .ok_or_else(|| {
-            format!(
-                "{name:?} is not one of {}",
-                Scope::ALL.map(Scope::name).join(", ")
-            )
-        })
 }
 
 /// Requests are remembered for a day, and found through the log.
@@ -220,30 +198,4 @@ fn at_least_a_day(text: &str) -> Result<Duration, String> {
         return Err("changes are kept for a day at least, for retries of calls are known by them".into());
     }
     Ok(kept)
-}
-
-/// Changes at the first signal; the second one ends the process.
-fn stop_signal() -> Result<watch::Receiver<()>, Failure> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let (stop, stopped) = watch::channel(());
-    tokio::spawn(async move {
-        let mut signals = 0;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            signals += 1;
-            if signals == 2 {
-                tracing::warn!("stopped at once by a second signal");
-                std::process::exit(1);
-            }
-            // Nobody listens any more when the process is about to end.
-            let _ = stop.send(());
-        }
-    });
-    Ok(stopped)
 }

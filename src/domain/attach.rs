@@ -181,7 +181,7 @@ pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
     }
     // The agent's one candidate; what is not sent comes from it, then from the translation that was meant. Copies may
     // be replaced there; what was reviewed there may not, and then it is no longer the machine's own.
-    let agent = attach.provenance.agent.identity();
+    let agent = attach.provenance.agent.declared_identity();
     let own = attach
         .slot
         .into_iter()
@@ -189,7 +189,7 @@ pub fn plan(attach: &Attach<'_>) -> Result<Plan, Refusal> {
         .find(|translation| {
             translation.disposition == Disposition::Candidate
                 && translation.id != meant.id
-                && translation.agent.identity() == agent
+                && translation.agent.declared_identity() == agent
                 && !attach.would_replace_a_person(translation, |binding| !binding.copied)
         });
     match own {

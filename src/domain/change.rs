@@ -184,4 +184,6 @@ pub struct Commit {
     pub stamp: Stamp,
     /// Its events in order; empty for a commit that only recorded a request.
     pub events: Vec<Event>,
+    /// The authenticated principal that made it; empty for callers without credentials and for the server itself.
+    pub principal: String,
 }

@@ -34,6 +34,28 @@ pub enum AgentKind {
 }
 
 impl AgentKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Human,
+        Self::Mt,
+        Self::Llm,
+        Self::Tm,
+        Self::Import,
+        Self::Rule,
+    ];
+
+    /// The name, as in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Human => "HUMAN",
+            Self::Mt => "MT",
+            Self::Llm => "LLM",
+            Self::Tm => "TM",
+            Self::Import => "IMPORT",
+            Self::Rule => "RULE",
+        }
+    }
+
     /// Whether texts of this kind must not replace a person's. An import counts: nobody vouches for it.
     pub fn is_machine(self) -> bool {
         self != Self::Human
@@ -81,6 +103,9 @@ pub struct Agent {
     pub glossary_id: String,
     /// The translation memory that was used, by the caller's id.
     pub memory_id: String,
+    /// The authenticated principal that it is, whatever else it says of itself. Empty where its word is all there is: that
+    /// of a caller without credentials, or of one who may act for others and names somebody.
+    pub principal: String,
 }
 
 impl Agent {
@@ -100,6 +125,7 @@ impl Agent {
             prompt_id: String::new(),
             glossary_id: String::new(),
             memory_id: String::new(),
+            principal: String::new(),
         }
     }
 
@@ -113,9 +139,22 @@ impl Agent {
         texts.map(|text| text.len() + 4).sum()
     }
 
-    /// Who it is. Of a named person the name and the organisation count, whatever tool she uses; of anything else all
-    /// that tells one machine from another. A new model version, prompt or glossary does not make another agent.
+    /// Who it is: the principal, as a person of that name, or else whoever it declares.
     pub fn identity(&self) -> AgentIdentity {
+        if self.principal.is_empty() {
+            return self.declared_identity();
+        }
+        let principal = Self {
+            person: self.principal.clone(),
+            ..Self::of_kind(AgentKind::Human)
+        };
+        principal.declared_identity()
+    }
+
+    /// Which person or machine it says that it is. Of a named person the name and the organisation count, whatever tool
+    /// she uses; of anything else all that tells one machine from another. A new model version, prompt or glossary does
+    /// not make another agent. One principal may run several machines, and several principals the same one.
+    pub fn declared_identity(&self) -> AgentIdentity {
         let named_person = self.kind == AgentKind::Human && !self.person.trim().is_empty();
         let machine =
             [&self.tool, &self.engine, &self.model].map(|name| if named_person { "" } else { name });
@@ -139,6 +178,13 @@ impl Agent {
                 .fold(0, |value, byte| value << 8 | u64::from(*byte)),
         )
     }
+}
+
+/// Whether two names are one, however they are spaced and composed.
+pub fn same_name(one: &str, other: &str) -> bool {
+    let words =
+        |name: &str| -> Vec<String> { name.split_whitespace().map(|word| word.nfc().collect()).collect() };
+    words(one) == words(other)
 }
 
 /// Who an agent is, as a number that can be compared: 64 bits of SHA-256 over what it declares. It is stored with every

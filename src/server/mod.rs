@@ -11,19 +11,25 @@ use futures::future::{Either, select};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
-use tonic::{Status, service::LayerExt};
+use tonic::service::{LayerExt, Routes};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
+use tower::layer::util::Stack;
 use tower::util::MapResponseLayer;
 
+pub use self::layers::CallLimits;
 pub use self::log::KeepChanges;
 
+use self::auth::{Gate, GateLayer};
 use self::bloat::Bloat;
+use self::layers::deadline::DeadlineLayer;
+use self::layers::{OuterLayers, panics};
 use self::revisions::RevisionSweep;
+use self::telemetry::{Readiness, Telemetry};
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
 use crate::api::changes::Changes;
@@ -41,11 +47,17 @@ use crate::pb::translation_service_server::TranslationServiceServer;
 use crate::service::Service;
 use crate::store::Store;
 
+pub mod auth;
 mod bloat;
+pub mod context;
+pub mod layers;
 pub mod location;
 mod log;
+pub mod methods;
 pub mod offline;
 mod revisions;
+pub mod telemetry;
+pub mod transport;
 
 /// How long requests stay recorded for a retry.
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -70,11 +82,19 @@ pub fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// How to serve.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What the API accepts.
     pub limits: Limits,
-    /// How long running calls may go on after the signal to stop.
+    /// Who may call.
+    pub auth: auth::Config,
+    /// What is taken on at once, and for how long.
+    pub calls: CallLimits,
+    /// Where to write how it goes.
+    pub telemetry: Arc<Telemetry>,
+    /// How long to serve on after the signal to stop, while health says `NOT_SERVING`.
+    pub drain_delay: Duration,
+    /// How long running calls may go on after that.
     pub grace: Duration,
     /// Whether an agent may review what it wrote itself.
     pub self_review: SelfReview,
@@ -82,10 +102,12 @@ pub struct Config {
     pub keep_revisions: Option<NonZeroU32>,
     /// How much of the change log is kept.
     pub keep_changes: KeepChanges,
+    /// How calls come in.
+    pub transport: transport::Config,
 }
 
-/// Serves until `shutdown` is ready, then stops in order: health says so, no new connections, running calls finish within
-/// the grace, the store closes.
+/// Serves until `shutdown` is ready, then stops in order: health says so, everything goes on for the drain delay, no new
+/// connections, running calls finish within the grace, the store closes.
 pub async fn run(
     listener: TcpListener,
     store: Arc<dyn Store>,
@@ -93,48 +115,90 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let gate = Arc::new(Gate::open(&config.auth, clock.clone())?);
+    let gatekeeper = tokio::spawn(gate.clone().keep());
+    panics::hook();
+    let telemetry = config.telemetry.clone();
     let (reporter, health) = tonic_health::server::health_reporter();
     serving(&reporter, true).await;
+    telemetry.set_readiness(Readiness::Serving);
     let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
-    let keeping = (RevisionSweep::new(config.keep_revisions), config.keep_changes);
-    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), reporter.clone(), keeping));
+    let kept = (RevisionSweep::new(config.keep_revisions), config.keep_changes);
+    let health_of = (reporter.clone(), telemetry.clone());
+    let keeper = tokio::spawn(keep(service.clone(), clock.clone(), health_of, kept));
+    let figures = telemetry.store.clone();
+    let observed = service.clone();
+    let observer = tokio::spawn(async move { figures.follow(observed).await });
     let lifter = tokio::spawn(lift_embargoes(service.clone()));
     let drained = service.clone();
     let feeding = service.clone();
     let feeder = tokio::spawn(async move { feeding.feed_changes().await });
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = router(service, clock, config.limits, health)?
-        // Without TCP_NODELAY every answer waits some 40 ms for the client's acknowledgement.
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
-            // A dropped sender means the same.
-            drop(stopped.await);
-        });
-    let served = match select(Box::pin(server), Box::pin(shutdown)).await {
-        Either::Left((served, _)) => served,
+    let routes = routes(service, clock.clone(), &config, health)?;
+    let calls = ServiceBuilder::new()
+        .map_response(|response: http::Response<_>| response.map(Body::new))
+        .layer(layers_of_a_call(&config, gate))
+        .service(routes);
+    let server = transport::serve(listener, calls, config.transport.clone(), clock, async {
+        // A dropped sender means the same.
+        drop(stopped.await);
+    });
+    let keeping = keeper.abort_handle();
+    let draining = async {
+        shutdown.await;
+        // It must not say that the store is well again.
+        keeper.abort();
+        drop(keeper.await);
+        telemetry.set_readiness(Readiness::Draining);
+        serving(&reporter, false).await;
+        tracing::info!(
+            drain_delay_seconds = config.drain_delay.as_secs_f64(),
+            grace_seconds = config.grace.as_secs_f64(),
+            "stopping"
+        );
+        #[expect(clippy::disallowed_methods, reason = "to wait is what the delay is for")]
+        sleep(config.drain_delay).await;
+    };
+    match select(Box::pin(server), Box::pin(draining)).await {
+        Either::Left(((), _)) => {}
         Either::Right(((), server)) => {
-            tracing::info!(grace_seconds = config.grace.as_secs_f64(), "stopping");
-            serving(&reporter, false).await;
             // Watches would go on for ever, and claims for their time.
             drained.begin_drain();
             drop(stop);
             // An idle client or an open stream would hold the server for ever.
-            timeout(config.grace, server).await.unwrap_or(Ok(()))
+            let _ = timeout(config.grace, server).await;
         }
-    };
-    keeper.abort();
+    }
+    gatekeeper.abort();
+    keeping.abort();
     lifter.abort();
     feeder.abort();
+    observer.abort();
+    telemetry.store.forget();
     store.close().await?;
     tracing::info!("stopped");
-    Ok(served?)
+    Ok(())
 }
 
-fn router(
+/// What a call goes through before it reaches its handler: how it goes, whether there is room for it, who makes it, and how
+/// long it may take.
+type Layers = Stack<DeadlineLayer, Stack<GateLayer, OuterLayers>>;
+
+fn layers_of_a_call(config: &Config, gate: Arc<Gate>) -> Layers {
+    let outer = layers::outer(&config.calls, &config.telemetry);
+    let deadline = DeadlineLayer {
+        longest: config.calls.deadline,
+    };
+    Stack::new(deadline, Stack::new(GateLayer(gate), outer))
+}
+
+fn routes(
     service: Service,
     clock: Arc<dyn Clock>,
-    limits: Limits,
+    config: &Config,
     health: HealthServer<impl Health>,
-) -> Result<Router, tonic_reflection::server::Error> {
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let limits = config.limits;
     // With the details of errors, which generic clients decode by reflection, too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -143,23 +207,27 @@ fn router(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
-    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone(), limits));
-    let changes = ChangeServiceServer::new(Changes::new(service.clone(), limits));
+    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone()));
+    let changes = ChangeServiceServer::new(Changes::new(service.clone()));
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock.clone(), limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), clock, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
         .max_decoding_message_size(MAX_FRAME_BYTES);
-    Ok(Server::builder()
-        .add_service(blame.named_layer(articles))
+    let routes = Routes::new(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
         .add_service(blame.named_layer(jobs))
         .add_service(blame.named_layer(changes))
         .add_service(blame.named_layer(admin))
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+        .add_service(health);
+    let routes = match config.auth.reflection {
+        true => routes
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?),
+        false => routes,
+    };
+    Ok(routes.prepare())
 }
 
 /// Corrects the statuses that tonic gives to broken requests; see [`error::blame_the_caller`].
@@ -216,7 +284,7 @@ async fn lift_embargoes(service: Service) {
 async fn keep(
     service: Service,
     clock: Arc<dyn Clock>,
-    reporter: HealthReporter,
+    (reporter, telemetry): (HealthReporter, Arc<Telemetry>),
     (mut revisions, changes): (RevisionSweep, KeepChanges),
 ) {
     let store = service.store();
@@ -232,9 +300,11 @@ async fn keep(
                 let status = store.status().await;
                 let is_serving = status.is_ok();
                 status.iter().for_each(|status| bloat.watch(status));
+                telemetry.store.status(status.ok());
                 if is_serving != was_serving {
                     tracing::warn!(is_serving, "the store's health changed");
                     serving(&reporter, is_serving).await;
+                    telemetry.set_readiness(if is_serving { Readiness::Serving } else { Readiness::StoreDown });
                     was_serving = is_serving;
                 }
             }
@@ -257,5 +327,21 @@ async fn keep(
                 revisions.run(&**store, before).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layers_are_in_order() {
+        // Such as `a::Observe<b::Panics<…>>`.
+        let stack = std::any::type_name::<<Layers as tower::Layer<()>>::Service>();
+        let layers = stack.split('<').map(|name| name.rsplit("::").next().unwrap());
+        assert_eq!(
+            layers.collect::<Vec<_>>(),
+            ["Observe", "Panics", "Shed", "Gated", "Deadline", "()>>>>>"]
+        );
     }
 }

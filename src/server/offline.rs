@@ -5,10 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::location::{self, StoreOptions};
-use crate::api::Limits;
 use crate::api::admin::Admin;
 use crate::clock::Clock;
-use crate::domain::access::Scopes;
 use crate::service::Service;
 use crate::store::{Result, Store};
 
@@ -22,13 +20,8 @@ impl Offline {
     /// Opens the store in a directory, which must hold one. May read the disk for a while.
     pub fn open(directory: &Path, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = location::open_existing(directory, options, clock.clone())?;
-        let limits = Limits {
-            article_bytes: usize::MAX,
-            anonymous_scopes: Scopes::default(),
-            shortest_lease_micros: 10_000_000,
-        };
         Ok(Self {
-            admin: Admin::new(Service::new(store.clone(), clock.clone()), clock, limits),
+            admin: Admin::new(Service::new(store.clone(), clock.clone()), clock),
             store,
         })
     }

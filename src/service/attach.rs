@@ -65,6 +65,7 @@ impl Service {
         call: &Call,
         attachment: &Attachment,
     ) -> Result<(TranslationSnapshot, Outcome)> {
+        call.may_attach(attachment)?;
         match self.try_attach(call, attachment).await {
             Err(error) => match self.carried_out(call, ATTACH).await {
                 Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
@@ -125,7 +126,7 @@ impl Service {
                 request: call.record(ATTACH, id, translation, outcome),
                 ..batch
             };
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(stamp) => {
                     let mut slot = slot;
                     slot.resolve(stamp);

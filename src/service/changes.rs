@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{Error, Result, Service};
-use crate::domain::access::Scopes;
+use crate::domain::access::Reach;
 use crate::domain::feed::{Filter, Lost, Place};
 use crate::domain::time::Seq;
 
@@ -23,6 +23,17 @@ pub struct FeedToken {
     pub epoch: [u8; 16],
     /// The place.
     pub place: Place,
+}
+
+/// How far the feed is, in commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// How many are durable and not yet ready to be told.
+    pub lag: u64,
+    /// Who follows.
+    pub followers: usize,
+    /// How many are durable and were not yet looked at by the slowest of them.
+    pub slowest_lag: u64,
 }
 
 /// Where a watch begins.
@@ -45,8 +56,8 @@ pub struct WatchOptions {
     pub start: Start,
     /// Which changes.
     pub filter: Filter,
-    /// What the follower may see.
-    pub scopes: Scopes,
+    /// Which hidden articles the follower reaches.
+    pub reach: Reach,
     /// How long it may be silent.
     pub checkpoint_interval: Duration,
 }
@@ -63,6 +74,11 @@ impl Service {
             epoch: self.store.epoch(),
             place,
         }
+    }
+
+    /// How far the feed and those who follow it are.
+    pub fn feed_status(&self) -> FeedStatus {
+        self.feed.status()
     }
 
     /// Follows the changes; [`Self::feed_changes`] must be running.

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::Service;
+use tracing::Instrument;
+
+use super::{Call, Service, TRACES};
 use crate::domain::article::Head;
 use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{Article, Job, Jobs};
@@ -16,9 +18,11 @@ impl Service {
     /// Commits a batch that was decided on a state, with the changes of jobs that follow from it.
     pub(super) async fn commit(
         &self,
+        call: &Call,
         state: Option<&ArticleState>,
         mut batch: Batch,
     ) -> Result<Stamp, StoreError> {
+        batch.principal.clone_from(&call.actor().principal);
         self.add_followers(state, &mut batch).await?;
         let opened: Vec<_> = batch
             .jobs
@@ -31,7 +35,8 @@ impl Service {
             .as_ref()
             .or(state.map(|state| &*state.head))
             .map(|head| head.current.metadata.language.clone());
-        let stamp = self.store.commit(batch).await?;
+        let span = tracing::info_span!(target: TRACES, "store.commit");
+        let stamp = self.store.commit(batch).instrument(span).await?;
         if let Some(language) = language {
             opened
                 .iter()

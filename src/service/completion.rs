@@ -78,6 +78,7 @@ impl Service {
     /// Takes the result of a job.
     pub async fn complete_job(&self, call: &Call, completion: &Completion) -> Result<Completed> {
         let id = &completion.id;
+        call.may_work_on(&id.key)?;
         let mut turn = self.turns.join(&id.article, &id.key.language).await;
         for _ in 0..ATTEMPTS {
             let (state, job) = self.leased(id).await?;
@@ -97,7 +98,7 @@ impl Service {
             for job in std::iter::once(done.clone()).chain(next.clone()) {
                 batch.add_job(&state.head, Some(&state), job);
             }
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(stamp) => {
                     let mut done = done;
                     done.resolve(stamp);
@@ -165,7 +166,7 @@ impl Service {
         let provenance = Provenance {
             source_revision: job.source_revision,
             job_id: job.id.to_string(),
-            actor: call.actor.clone(),
+            actor: call.actor().clone(),
             ..completion.provenance.clone()
         };
         match (&completion.work, kind) {

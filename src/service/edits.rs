@@ -107,7 +107,7 @@ impl Service {
                 ((Step::Unchanged, outcome), state) => (unchanged(id, state.as_deref()), outcome),
             };
             batch.request = call.record(rpc, id, None, outcome);
-            match self.commit(state.as_deref(), batch.clone()).await {
+            match self.commit(call, state.as_deref(), batch.clone()).await {
                 // As a retry will be answered: a translation may have been attached since the decision.
                 Ok(stamp) if call.request.is_some() => {
                     let state = self.existing(id).await?;
@@ -143,7 +143,7 @@ impl Service {
             } = draft.clone();
             let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
             check_not_empty(&assigned.content)?;
-            let batch = new_article(id, metadata, assigned, &call.actor, now);
+            let batch = new_article(id, metadata, assigned, call.actor(), now);
             Ok((Step::Commit(Box::new(batch)), Outcome::Created))
         };
         match (edit, state) {
@@ -170,7 +170,7 @@ impl Service {
                 },
                 Some(state),
             ) => {
-                let (step, outcome) = self.revise(state, patch, significance, &call.actor).await?;
+                let (step, outcome) = self.revise(state, patch, significance, call.actor()).await?;
                 if matches!(step, Step::Commit(_)) {
                     check_etag(state, expected)?;
                 }
@@ -183,7 +183,7 @@ impl Service {
             }
             (Edit::SetDeleted { deleted, expected }, Some(state)) => {
                 check_etag(state, expected)?;
-                Ok(committing(set_deleted(state, deleted, &call.actor, now)))
+                Ok(committing(set_deleted(state, deleted, call.actor(), now)))
             }
             (Edit::SetStatus { change, expected }, Some(state)) => {
                 let metadata = change.metadata(&state.head.current.metadata);
@@ -191,7 +191,13 @@ impl Service {
                     return Ok((Step::Unchanged, Outcome::Unchanged));
                 }
                 check_etag(state, expected)?;
-                let batch = set_metadata(state, &metadata, Kind::PublicationStatusChanged, &call.actor, now);
+                let batch = set_metadata(
+                    state,
+                    &metadata,
+                    Kind::PublicationStatusChanged,
+                    call.actor(),
+                    now,
+                );
                 Ok(committing(batch))
             }
             (Edit::LiftEmbargo, Some(state)) => Ok(match lifted(state, now) {

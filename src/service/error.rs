@@ -3,7 +3,7 @@
 use super::articles::Moment;
 use super::changes::FeedToken;
 use crate::domain::Violation;
-use crate::domain::access::MissingScope;
+use crate::domain::access::Denied;
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
@@ -97,9 +97,9 @@ pub enum Error {
     /// The article is deleted.
     #[error("article \"{0}\" is deleted; undelete it first")]
     ArticleDeleted(ArticleId),
-    /// The caller asks for what its scopes do not reach.
+    /// The caller may not do this.
     #[error(transparent)]
-    MissingScope(#[from] MissingScope),
+    Denied(#[from] Denied),
     /// The article is withheld or cancelled, so nothing can be done about its translations.
     #[error("article \"{0}\" is withheld; its translations cannot be changed")]
     SourceWithheld(ArticleId),

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::articles::PAGE_BYTES;
 use super::{ATTEMPTS, Call, Error, Result, Service};
-use crate::domain::access::{Scopes, Shown, Visibility};
+use crate::domain::access::{Reach, Shown, Visibility};
 use crate::domain::article::ArticleId;
 use crate::domain::job::{Article, Job, JobId, JobKey, JobKind, JobState, Order};
 use crate::domain::language::Language;
@@ -123,6 +123,7 @@ impl Service {
         articles: Vec<ArticleId>,
         request: &JobRequest,
     ) -> Result<Vec<Requested>> {
+        request.keys.iter().try_for_each(|key| call.may_work_on(key))?;
         let requested: Vec<Vec<Requested>> = stream::iter(articles)
             .map(|id| async move { self.request_for(call, &id, request).await })
             .buffered(SIDE_BY_SIDE)
@@ -139,6 +140,7 @@ impl Service {
         after: Option<&Position>,
         request: &JobRequest,
     ) -> Result<(Vec<Requested>, Option<Position>)> {
+        request.keys.iter().try_for_each(|key| call.may_work_on(key))?;
         let budget = Budget {
             articles: ARTICLES_A_CALL
                 .min(ANSWERS_A_CALL / request.keys.len().max(1))
@@ -170,7 +172,7 @@ impl Service {
                 Ok(_) | Err(Error::ArticleNotFound(_) | Error::ArticlePurged(_)) => {
                     return all(RequestOutcome::NoArticle);
                 }
-                Err(Error::SourceWithheld(_)) if call.scopes.reach(Visibility::Withheld) => {
+                Err(Error::SourceWithheld(_)) if call.caller.reach.covers(Visibility::Withheld) => {
                     return all(RequestOutcome::Withheld);
                 }
                 Err(Error::SourceWithheld(_)) => return all(RequestOutcome::NoArticle),
@@ -180,7 +182,7 @@ impl Service {
             if batch.jobs.is_empty() {
                 return Ok(requested);
             }
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(_) => return Ok(requested),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -245,8 +247,8 @@ impl Service {
     }
 
     /// Reads a job.
-    pub async fn get_job(&self, scopes: Scopes, id: &JobId) -> Result<JobSnapshot> {
-        let state = self.with_job(scopes, id).await?;
+    pub async fn get_job(&self, reach: Reach, id: &JobId) -> Result<JobSnapshot> {
+        let state = self.with_job(reach, id).await?;
         let job = self.find_job(&state, id).await?;
         Ok(self.job_snapshot(job))
     }
@@ -254,20 +256,20 @@ impl Service {
     /// Lists the newest jobs of all keys, after a place; of one article those that were replaced too. So many at most.
     pub async fn list_jobs(
         &self,
-        scopes: Scopes,
+        reach: Reach,
         filter: &JobFilter,
         after: Option<&JobId>,
         page_size: usize,
     ) -> Result<(Vec<JobSnapshot>, Option<JobId>)> {
         if let Some(article) = &filter.article {
-            return self.list_jobs_of(scopes, article, filter, after, page_size).await;
+            return self.list_jobs_of(reach, article, filter, after, page_size).await;
         }
         let (mut listed, mut rows, mut bytes) = (Vec::new(), 0, 0);
         let mut last = after.map(|after| (after.article.clone(), after.key.clone()));
         loop {
             let jobs = self.store.jobs(last.as_ref(), STEP).await?;
             let is_end = jobs.len() < STEP;
-            for job in self.of_visible(scopes, jobs, filter).await? {
+            for job in self.of_visible(reach, jobs, filter).await? {
                 let (id, found) = job;
                 rows += 1;
                 last = Some((id.article.clone(), id.key.clone()));
@@ -286,7 +288,7 @@ impl Service {
     /// The jobs with what a filter leaves of them, if their articles may be seen.
     async fn of_visible(
         &self,
-        scopes: Scopes,
+        reach: Reach,
         jobs: Vec<Arc<Job>>,
         filter: &JobFilter,
     ) -> Result<Vec<(JobId, Option<JobSnapshot>)>> {
@@ -306,7 +308,7 @@ impl Service {
         let visible: HashSet<_> = states
             .into_iter()
             .flatten()
-            .filter(|state| scopes.reach(state.head.current.visibility))
+            .filter(|state| reach.covers(state.head.current.visibility))
             .map(|state| state.head.id.clone())
             .collect();
         for (id, snapshot) in &mut snapshots {
@@ -319,7 +321,7 @@ impl Service {
 
     async fn list_jobs_of(
         &self,
-        scopes: Scopes,
+        reach: Reach,
         article: &ArticleId,
         filter: &JobFilter,
         after: Option<&JobId>,
@@ -327,7 +329,7 @@ impl Service {
     ) -> Result<(Vec<JobSnapshot>, Option<JobId>)> {
         let shown = Shown {
             deleted: true,
-            hidden: scopes,
+            hidden: reach,
         };
         let state = self.visible(article, shown).await?;
         let mut jobs = self.store.replaced_jobs(article).await?;
@@ -399,8 +401,9 @@ impl Service {
         id: &JobId,
         decide: impl Fn(&Job, &ArticleState) -> Result<Option<Job>>,
     ) -> Result<JobSnapshot> {
+        call.may_work_on(&id.key)?;
         for _ in 0..ATTEMPTS {
-            let state = self.with_job(call.scopes, id).await?;
+            let state = self.with_job(call.caller.reach, id).await?;
             let job = self.find_job(&state, id).await?;
             let is_newest = state.jobs.get(&id.key).is_some_and(|newest| newest.id == *id);
             let Some(changed) = decide(&job, &state)? else {
@@ -421,7 +424,7 @@ impl Service {
                 ..Batch::new(id.article.clone())
             };
             batch.add_job(&state.head, Some(&state), changed.clone());
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(stamp) => {
                     let mut changed = changed;
                     changed.resolve(stamp);
@@ -435,10 +438,10 @@ impl Service {
     }
 
     /// The article of a job, if the caller may see it.
-    async fn with_job(&self, scopes: Scopes, id: &JobId) -> Result<Arc<ArticleState>> {
+    async fn with_job(&self, reach: Reach, id: &JobId) -> Result<Arc<ArticleState>> {
         let state = self.state(&id.article).await?;
         state
-            .filter(|state| scopes.reach(state.head.current.visibility))
+            .filter(|state| reach.covers(state.head.current.visibility))
             .ok_or_else(|| Error::JobNotFound(id.clone()))
     }
 

@@ -71,11 +71,16 @@ type Settling = Option<Job>;
 impl Service {
     /// Leases jobs to a worker, and waits for some if there are none.
     pub async fn claim_jobs(&self, call: &Call, claim: &JobClaim) -> Result<Vec<ClaimedWork>> {
+        let query = call.claimable(&claim.query)?;
+        let claim = &JobClaim {
+            query,
+            ..claim.clone()
+        };
         let end = Instant::now() + claim.wait;
         let mut looks = 0;
         loop {
             if let Some(record) = self.earlier(call, CLAIM).await? {
-                return self.claimed_before(&record).await;
+                return self.claimed_before(call, &record).await;
             }
             if self.drain.has_begun() {
                 return Err(Error::Draining);
@@ -91,7 +96,7 @@ impl Service {
                     claimed => claimed?,
                 };
                 if !claimed.jobs.is_empty() {
-                    return self.work(claimed.jobs).await;
+                    return self.work(call, claimed.jobs).await;
                 }
                 looks += 1;
                 if claimed.is_partial && looks < ATTEMPTS {
@@ -123,12 +128,13 @@ impl Service {
         Claim {
             query: claim.query.clone(),
             grants: std::iter::repeat_with(grant).take(claim.max).collect(),
+            principal: call.actor().principal.clone(),
             request: call.key(CLAIM).zip(call.request.map(|request| request.digest)),
         }
     }
 
     /// The jobs that an earlier call with the same request leased, as far as they are its own still.
-    async fn claimed_before(&self, record: &RequestRecord) -> Result<Vec<ClaimedWork>> {
+    async fn claimed_before(&self, call: &Call, record: &RequestRecord) -> Result<Vec<ClaimedWork>> {
         let ids: Vec<_> = record.jobs.iter().map(|id| id.article.clone()).collect();
         let states = self.store.articles(&ids).await?;
         let own = |(id, state): (&JobId, Option<Arc<ArticleState>>)| {
@@ -140,15 +146,15 @@ impl Service {
             is_own.then_some(job)
         };
         let jobs = record.jobs.iter().zip(states).filter_map(own).collect();
-        self.work(jobs).await
+        self.work(call, jobs).await
     }
 
     /// Jobs with their texts. What does not fit into the answer goes back to the queue.
-    async fn work(&self, jobs: Vec<Arc<Job>>) -> Result<Vec<ClaimedWork>> {
+    async fn work(&self, call: &Call, jobs: Vec<Arc<Job>>) -> Result<Vec<ClaimedWork>> {
         let (mut work, mut bytes) = (Vec::with_capacity(jobs.len()), 0);
         for job in jobs {
             if bytes > PAGE_BYTES {
-                self.give_back(&job).await;
+                self.give_back(call, &job).await;
                 continue;
             }
             let Some(mut claimed) = self.work_of(&job).await? else {
@@ -158,7 +164,7 @@ impl Service {
             let targets = claimed.target_bytes();
             if !work.is_empty() && bytes + source + targets > PAGE_BYTES {
                 bytes = usize::MAX;
-                self.give_back(&job).await;
+                self.give_back(call, &job).await;
                 continue;
             }
             bytes += source;
@@ -207,10 +213,10 @@ impl Service {
     }
 
     /// Returns a job that was claimed and cannot be handed out. If that fails its lease ends by itself.
-    async fn give_back(&self, job: &Job) {
+    async fn give_back(&self, call: &Call, job: &Job) {
         let Some(token) = job.claim() else { return };
         let given_back = self
-            .settle(&job.id, token, |job, _| Ok(Some(job.released(None))))
+            .settle(call, &job.id, token, |job, _| Ok(Some(job.released(None))))
             .await;
         if let Err(error) = given_back {
             tracing::warn!(id = %job.id, %error, "a job could not be given back; its lease ends by itself");
@@ -220,10 +226,12 @@ impl Service {
     /// Prolongs a lease; answers when it ends, and the article's newest revision.
     pub async fn heartbeat_job(
         &self,
+        call: &Call,
         id: &JobId,
         token: LeaseToken,
         lease_micros: i64,
     ) -> Result<(Timestamp, u32)> {
+        call.may_work_on(&id.key)?;
         for _ in 0..ATTEMPTS {
             let (state, job) = self.leased(id).await?;
             let lease = job.fenced(token).map_err(|_| lost(id, &job))?;
@@ -233,7 +241,7 @@ impl Service {
                 .as_ref()
                 .map(|lease| lease.until)
                 .unwrap_or_default();
-            match self.commit_job(&state, prolonged).await {
+            match self.commit_job(call, &state, prolonged).await {
                 Ok(_) => return Ok((until, state.head.revision())),
                 Err(Error::Store(StoreError::Conflict(_))) => {}
                 Err(error) => return Err(error),
@@ -243,12 +251,19 @@ impl Service {
     }
 
     /// Takes note that an attempt failed.
-    pub async fn fail_job(&self, id: &JobId, fence: Fence, attempt: &FailedAttempt) -> Result<JobSnapshot> {
+    pub async fn fail_job(
+        &self,
+        call: &Call,
+        id: &JobId,
+        fence: Fence,
+        attempt: &FailedAttempt,
+    ) -> Result<JobSnapshot> {
+        call.may_work_on(&id.key)?;
         let jitter = {
             let [.., low, high] = uuid::Uuid::new_v4().into_bytes();
             f64::from(u16::from_be_bytes([low, high])) / f64::from(u16::MAX)
         };
-        self.settle(id, fence.token, |job, lease| {
+        self.settle(call, id, fence.token, |job, lease| {
             if is_settled(job, fence)? {
                 return Ok(None);
             }
@@ -271,8 +286,9 @@ impl Service {
     }
 
     /// Takes a job back undone.
-    pub async fn release_job(&self, id: &JobId, fence: Fence) -> Result<JobSnapshot> {
-        self.settle(id, fence.token, |job, lease| {
+    pub async fn release_job(&self, call: &Call, id: &JobId, fence: Fence) -> Result<JobSnapshot> {
+        call.may_work_on(&id.key)?;
+        self.settle(call, id, fence.token, |job, lease| {
             if is_settled(job, fence)? {
                 return Ok(None);
             }
@@ -284,6 +300,7 @@ impl Service {
 
     async fn settle(
         &self,
+        call: &Call,
         id: &JobId,
         token: LeaseToken,
         decide: impl Fn(&Job, Option<&Lease>) -> Result<Settling>,
@@ -293,7 +310,7 @@ impl Service {
             let Some(settled) = decide(&job, job.fenced(token).ok())? else {
                 return Ok(self.job_snapshot(job));
             };
-            match self.commit_job(&state, settled).await {
+            match self.commit_job(call, &state, settled).await {
                 Ok(job) => return Ok(self.job_snapshot(job)),
                 Err(Error::Store(StoreError::Conflict(_))) => {}
                 Err(error) => return Err(error),
@@ -310,10 +327,10 @@ impl Service {
         Ok((state, job))
     }
 
-    async fn commit_job(&self, state: &ArticleState, mut job: Job) -> Result<Arc<Job>> {
+    async fn commit_job(&self, call: &Call, state: &ArticleState, mut job: Job) -> Result<Arc<Job>> {
         let mut batch = Batch::new(job.id.article.clone());
         batch.add_job(&state.head, Some(state), job.clone());
-        let stamp = self.commit(Some(state), batch).await?;
+        let stamp = self.commit(call, Some(state), batch).await?;
         job.resolve(stamp);
         Ok(Arc::new(job))
     }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::domain::access::Scopes;
+use crate::domain::access::Principal;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::RequestId;
-use crate::domain::provenance::Actor;
 use crate::domain::workflow::SelfReview;
 use crate::store::Store;
 
@@ -36,6 +35,7 @@ pub mod publication;
 pub mod purge;
 pub mod quality;
 mod requests;
+mod rights;
 pub mod snapshot;
 pub mod translations;
 mod turns;
@@ -51,13 +51,14 @@ use waiting::{Drain, Waiting};
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
 
+/// The target of spans that show in traces what takes a call its time.
+pub(crate) const TRACES: &str = "article_store::trace";
+
 /// Who calls, and what makes a retry of the call safe.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
-    /// Who calls.
-    pub actor: Actor,
-    /// What the caller may see and do.
-    pub scopes: Scopes,
+    /// Who calls; by default somebody who may do nothing.
+    pub caller: Arc<Principal>,
     /// The request id, if the caller gave one.
     pub request: Option<Request>,
 }

@@ -70,13 +70,15 @@ impl Recorded {
         const FIXED: usize = 512;
         match self.record() {
             Some(Record::Version(TranslationVersion { provenance, .. })) => {
-                let texts = [&provenance.reason, &provenance.pivot, &provenance.job_id].map(String::len);
+                let named = &provenance.actor.principal;
+                let texts =
+                    [&provenance.reason, &provenance.pivot, &provenance.job_id, named].map(String::len);
                 let segments = 14 * provenance.segments.len();
                 FIXED + provenance.agent.text_bytes() + texts.iter().sum::<usize>() + segments
             }
-            Some(Record::Selection(Selection { choice, .. })) => {
+            Some(Record::Selection(Selection { choice, actor, .. })) => {
                 let agent = choice.agent.as_ref().map(Agent::text_bytes);
-                FIXED + agent.unwrap_or_default() + choice.reason.len()
+                FIXED + agent.unwrap_or_default() + choice.reason.len() + actor.principal.len()
             }
             None => 0,
         }

@@ -47,7 +47,7 @@ impl Service {
                         article: id.clone(),
                         stamp: Stamp::PENDING,
                         reason: reason.to_owned(),
-                        actor: call.actor.clone(),
+                        actor: call.actor().clone(),
                     };
                     (purging(&state, tombstone.clone()), Outcome::Changed, tombstone)
                 }
@@ -60,6 +60,7 @@ impl Service {
                 }
             };
             let batch = Batch {
+                principal: call.actor().principal.clone(),
                 request: call.record(PURGE, id, None, outcome),
                 ..batch
             };

@@ -58,6 +58,7 @@ impl Service {
         call: &Call,
         evidence: &NewEvidence,
     ) -> Result<(TranslationSnapshot, Outcome)> {
+        call.may_score(&evidence.name.language)?;
         match self.try_add(call, evidence).await {
             Err(error) => match self.carried_out(call, ADD).await {
                 Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
@@ -98,7 +99,7 @@ impl Service {
                 return Ok((self.summary(&state, slot, id).await?, outcome));
             }
             batch.request = call.record(ADD, &name.article, Some((name.language.clone(), id)), outcome);
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);
                     return Ok((self.summary(&state, &Arc::new(after), id).await?, outcome));

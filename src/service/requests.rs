@@ -12,7 +12,7 @@ impl Call {
     pub(super) fn key(&self, rpc: &str) -> Option<RequestKey> {
         let request = self.request?;
         Some(RequestKey {
-            principal: self.actor.principal.clone(),
+            principal: self.actor().principal.clone(),
             rpc: rpc.to_owned(),
             id: request.id,
         })

@@ -111,7 +111,7 @@ impl Service {
     pub(super) async fn translatable(&self, call: &Call, id: &ArticleId) -> Result<Arc<ArticleState>> {
         let state = self.existing(id).await?;
         match state.head.current.visibility {
-            Visibility::Embargoed if !call.scopes.embargoed => Err(Error::ArticleNotFound(id.clone())),
+            Visibility::Embargoed if !call.caller.reach.embargoed => Err(Error::ArticleNotFound(id.clone())),
             Visibility::Withheld | Visibility::Canceled => Err(Error::SourceWithheld(id.clone())),
             Visibility::Public | Visibility::Embargoed => Ok(state),
         }

@@ -10,6 +10,7 @@ use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
+use crate::domain::access::Right;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::{Etag, ExpectedEtag};
@@ -84,6 +85,7 @@ struct Changed {
 impl Service {
     /// Brings segments of a translation to a state.
     pub async fn review_translation(&self, call: &Call, review: &Review) -> Result<TranslationSnapshot> {
+        call.may_review(review)?;
         self.take_step(call, Change::Review(review)).await
     }
 
@@ -93,21 +95,25 @@ impl Service {
         call: &Call,
         acknowledgement: &Acknowledgement,
     ) -> Result<TranslationSnapshot> {
+        call.may(Right::Translate, Some(&acknowledgement.name.language))?;
         self.take_step(call, Change::Acknowledge(acknowledgement)).await
     }
 
     /// Chooses the translation that is served.
     pub async fn select_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+        call.may(Right::Publish, Some(&choice.name.language))?;
         self.take_step(call, Change::Select(choice)).await
     }
 
     /// Turns a translation down.
     pub async fn reject_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+        call.may(Right::Review, Some(&choice.name.language))?;
         self.take_step(call, Change::Reject(choice)).await
     }
 
     /// Withdraws a translation.
     pub async fn detach_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+        call.may(Right::Review, Some(&choice.name.language))?;
         self.take_step(call, Change::Detach(choice)).await
     }
 
@@ -167,7 +173,7 @@ impl Service {
             };
             let concerned = Some((name.language.clone(), translation.id));
             batch.request = call.record(rpc, &name.article, concerned, outcome);
-            match self.commit(Some(&state), batch).await {
+            match self.commit(call, Some(&state), batch).await {
                 Ok(stamp) => {
                     after.resolve(stamp);
                     return self.summary(&state, &Arc::new(after), translation.id).await;

@@ -27,8 +27,9 @@ use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, SegmentHistory, Tombstone,
 };
 use crate::domain::change::{Commit, Event};
+use crate::domain::freshness::Overall;
 use crate::domain::history::{BodyRef, History};
-use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, Jobs};
+use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, JobKind, Jobs};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{IndexRow, Position, Query, Standing};
@@ -39,12 +40,14 @@ use crate::domain::translation::{Selection, Slot, TranslationVersion};
 
 pub mod error;
 pub mod kv;
+pub mod measures;
 mod pins;
 
 pub use kv::backup::{BackupWriter, Entity, Manifest};
 pub use kv::engine::Progress;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
+pub use measures::Measures;
 pub use pins::{LogPin, Pins};
 
 /// An article with all its slots, of one moment.
@@ -160,6 +163,8 @@ pub struct Batch {
     pub request: Option<RequestRecord>,
     /// What changed, for the change log.
     pub events: Vec<Event>,
+    /// The authenticated principal that changes it, for the change log; empty if there is none.
+    pub principal: String,
 }
 
 impl Batch {
@@ -176,6 +181,7 @@ impl Batch {
             purge: None,
             request: None,
             events: Vec::new(),
+            principal: String::new(),
         }
     }
 }
@@ -225,6 +231,8 @@ pub struct Claim {
     pub query: ClaimQuery,
     /// A lease for each job that may be given, at most.
     pub grants: Vec<Grant>,
+    /// The authenticated principal that claims, for the change log; empty if there is none.
+    pub principal: String,
     /// The request to record with the jobs that are given, and its digest. Nothing is recorded where none is given.
     pub request: Option<(RequestKey, [u8; 32])>,
 }
@@ -250,6 +258,19 @@ pub struct Counts {
     /// Translations into it that are not withdrawn.
     pub translations: u64,
 }
+
+/// How much there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Open jobs, leased or not, by source language, target language and kind.
+    pub open_jobs: BTreeMap<(Language, Language, JobKind), u64>,
+    /// Active translations that do not hold, by language and in which way.
+    pub not_current: BTreeMap<(Language, Overall), u64>,
+}
+
+/// Where a walk over the backlog goes on. What it means is the engine's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BacklogPlace(Vec<u8>);
 
 /// What an operator wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -430,6 +451,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;
+
+    /// Counts a part of what there is to do, so many entries at most, adds it to a sum, and answers where to go on; `None` at
+    /// the end. A walk of several steps sees what changes meanwhile or does not.
+    async fn backlog(
+        &self,
+        place: Option<BacklogPlace>,
+        entries: usize,
+        sum: &mut Backlog,
+    ) -> Result<Option<BacklogPlace>>;
+
+    /// What the store measured of itself.
+    fn measures(&self) -> &Measures;
 
     /// Reads everything and reports what does not agree, while reads and writes go on: what was only seen because
     /// something was being written is looked at again. Ends early when nobody receives the reports any more.

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use article_store::server::CallLimits;
+use article_store::server::layers::{self, deadline::DeadlineLayer};
 use bytes::{Buf, BufMut, Bytes};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -19,8 +21,8 @@ use tonic::{Request, Response, Status};
 /// The header that says which answer is wanted.
 pub(crate) const ANSWER: &str = "x-answer";
 
-/// Serves the files of a directory as answers.
-pub(crate) fn serve(directory: &Path) {
+/// Serves the files of a directory as answers, with the layers around it that a server for articles has, or without.
+pub(crate) fn serve(directory: &Path, with_layers: bool) {
     let answers = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| {
@@ -35,11 +37,22 @@ pub(crate) fn serve(directory: &Path) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(Bare(Arc::new(answers)))
-            .serve_with_incoming(incoming)
-            .await
-            .unwrap();
+        let bare = Bare(Arc::new(answers));
+        let served = if with_layers {
+            let limits = CallLimits::default();
+            let deadline = DeadlineLayer {
+                longest: limits.deadline,
+            };
+            let server = Server::builder().layer(layers::outer(&limits, &Arc::default()));
+            let mut server = server.layer(deadline);
+            server.add_service(bare).serve_with_incoming(incoming).await
+        } else {
+            Server::builder()
+                .add_service(bare)
+                .serve_with_incoming(incoming)
+                .await
+        };
+        served.unwrap();
     });
 }
 

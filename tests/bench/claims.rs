@@ -70,6 +70,7 @@ fn claim(query: &ClaimQuery, number: usize, jobs: usize, lease_micros: i64) -> C
         lease_micros,
     };
     Claim {
+        principal: String::new(),
         query: query.clone(),
         grants: (0..jobs).map(grant).collect(),
         request: None,

@@ -29,9 +29,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Under `ARTICLE_STORE_BENCH_DIR`, or the build's directory.
+    /// Under `ARTICLE_STORE_TEST_BENCH_DIR`, or the build's directory.
     pub(crate) fn new() -> Self {
-        let parent = std::env::var_os("ARTICLE_STORE_BENCH_DIR")
+        let parent = std::env::var_os("ARTICLE_STORE_TEST_BENCH_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
         fs::create_dir_all(&parent).unwrap();
         let mut place = Self {

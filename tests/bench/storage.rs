@@ -3,7 +3,7 @@
 //! `cargo bench --bench storage [-- SECTION [NUMBER…]…]`; all sections by default, each with the numbers below:
 //! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `claims [JOBS=10000]`,
 //! `embargoes [ARTICLES=1000]`, `backup` of the store of `million`, or of 100,000 articles without it. The stores are made
-//! in `ARTICLE_STORE_BENCH_DIR`, else in the build's directory, and removed. A million articles take some 10 GB on the
+//! in `ARTICLE_STORE_TEST_BENCH_DIR`, else in the build's directory, and removed. A million articles take some 10 GB on the
 //! way. Memory is that of this process: sections that are run together share it. Machines are noisy.
 #![expect(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use article_store::clock::{Clock, SystemClock};
-use article_store::domain::access::Shown;
+use article_store::domain::access::{Principal, Scopes, Shown};
 use article_store::domain::coverage::Period;
 use article_store::domain::query::{Axis, Order, Presence, Query, Range, TranslationFilter};
 use article_store::domain::reading::Reading;
@@ -286,6 +286,14 @@ fn all() -> Query {
     }
 }
 
+/// A call by somebody who may attach.
+fn anybody() -> Call {
+    Call {
+        caller: Arc::new(Principal::anonymous(Scopes::open())),
+        request: None,
+    }
+}
+
 /// Looks for the few articles that lack a translation, and for the few whose translation is stale, and counts all.
 async fn absent(texts: &Arc<Texts>, articles: usize) {
     let place = Place::new();
@@ -300,10 +308,7 @@ async fn absent(texts: &Arc<Texts>, articles: usize) {
             async move {
                 if !lacking.contains(&number) {
                     let attachment = texts.french(number, SMALL);
-                    service
-                        .attach_translation(&Call::default(), &attachment)
-                        .await
-                        .unwrap();
+                    service.attach_translation(&anybody(), &attachment).await.unwrap();
                 }
             }
         })

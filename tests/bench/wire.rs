@@ -45,7 +45,8 @@ fn main() {
         .collect();
     match arguments.first().map(String::as_str) {
         Some("serve") => serve(Path::new(&arguments[1])),
-        Some("serve-bare") => bare::serve(Path::new(&arguments[1])),
+        Some("serve-bare") => bare::serve(Path::new(&arguments[1]), false),
+        Some("serve-bare-in-layers") => bare::serve(Path::new(&arguments[1]), true),
         _ => Runtime::new().unwrap().block_on(bench(&arguments)),
     }
 }
@@ -73,14 +74,18 @@ fn serve(directory: &Path) {
         println!("{}", listener.local_addr().unwrap());
         let config = Config {
             limits: Limits {
-                anonymous_scopes: article_store::domain::access::Scopes::default(),
                 shortest_lease_micros: 1_000,
                 article_bytes: 2 << 20,
             },
+            auth: article_store::server::auth::Config::default(),
+            calls: article_store::server::CallLimits::default(),
+            telemetry: Arc::default(),
+            drain_delay: Duration::ZERO,
             grace: Duration::from_secs(5),
             self_review: SelfReview::Refused,
             keep_revisions: None,
             keep_changes: article_store::server::KeepChanges::default(),
+            transport: article_store::server::transport::Config::default(),
         };
         let never = std::future::pending();
         run(listener, store, Arc::new(SystemClock), config, never)
@@ -302,6 +307,9 @@ async fn reads(get: bool, list: bool) {
     println!("reads: an answer of get is {} bytes", one.encoded_len());
     let bare = Server::start("serve-bare", answers.path());
     if get {
+        let in_layers = Server::start("serve-bare-in-layers", answers.path());
+        let name = "the layers around the bare server, 16 in flight";
+        compare(name, &in_layers, &bare, 16, "get", get_one).await;
         for in_flight in [16, 256] {
             compare(
                 &format!("get, {in_flight} in flight"),

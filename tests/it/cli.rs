@@ -11,11 +11,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod identity;
 mod jobs;
+mod lifecycle;
+mod log;
 mod reading;
 mod scores;
 mod watch;
@@ -91,12 +94,16 @@ impl Server {
         Self::start_with(directory, &[])
     }
 
-    fn start_with(directory: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start_with(directory: &Path, options: &[&str]) -> Self {
         Self::start_at("127.0.0.1:0", directory, options)
     }
 
     fn start_at(address: &str, directory: &Path, options: &[&str]) -> Self {
-        let mut child = program("")
+        Self::start_by(program(""), address, directory, options)
+    }
+
+    fn start_by(mut program: Command, address: &str, directory: &Path, options: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--listen", address, "--min-free-bytes", "0", "--store"])
             .arg(format!("sled:{}", directory.display()))
             .args(options)
@@ -122,6 +129,25 @@ impl Server {
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The most memory that it ever took, in KiB.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Leaves it so many file descriptors, those that are open included.
+    pub(crate) fn limit_descriptors(&self, number: u64) {
+        let limit = Rlimit {
+            current: Some(number),
+            maximum: Some(number),
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
     }
 
     fn feed(&self, args: &[&str], stdin: &str) -> Done {
@@ -408,7 +434,7 @@ fn articles_are_withheld_embargoed_and_purged() {
     let directory = TempDir::new().unwrap();
     let editors = Server::start_with(
         &directory.path().join("store"),
-        &["--anonymous-scopes", "embargoed,editorial"],
+        &["--anonymous-scopes", "read,ingest,admin,embargoed,editorial"],
     );
     editors.run(&["import", PAGE, "--id", "market"]).ok();
     editors.run(&withhold).ok();

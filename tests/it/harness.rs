@@ -9,6 +9,7 @@
 )]
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use article_store::api::Limits;
 use article_store::clock::{Clock, SystemClock};
-use article_store::domain::access::{Scope, Scopes};
+use article_store::domain::access::{Range, Right, Scope, Scopes};
 use article_store::domain::change::Event;
 use article_store::domain::time::Timestamp;
 use article_store::domain::workflow::SelfReview;
@@ -29,12 +30,15 @@ use article_store::pb::change_service_client::ChangeServiceClient;
 use article_store::pb::translation_job_service_client::TranslationJobServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
 use article_store::server::location::{StoreLocation, StoreOptions};
-use article_store::server::{self, KeepChanges};
+use article_store::server::telemetry::Telemetry;
+use article_store::server::{self, CallLimits, KeepChanges, auth, transport};
 use article_store::store::Store;
+use h2::RecvStream;
+use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use prost::bytes::Bytes;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -53,9 +57,12 @@ pub(crate) const ARTICLE_BYTES: usize = 2 << 20;
 pub(crate) struct Setup {
     location: StoreLocation,
     clock: Arc<dyn Clock>,
-    anonymous_scopes: Scopes,
+    auth: auth::Config,
     keep_revisions: Option<NonZeroU32>,
     keep_changes: KeepChanges,
+    transport: transport::Config,
+    calls: CallLimits,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Setup {
@@ -63,10 +70,23 @@ impl Setup {
         Self {
             location,
             clock: Arc::new(SystemClock),
-            anonymous_scopes: Scopes::default(),
+            auth: auth::Config::default(),
             keep_revisions: None,
             keep_changes: KeepChanges::default(),
+            transport: transport::Config::default(),
+            calls: CallLimits::default(),
+            telemetry: Arc::default(),
         }
+    }
+
+    /// With these limits.
+    pub(crate) fn calls(self, calls: CallLimits) -> Self {
+        Self { calls, ..self }
+    }
+
+    /// Writing how it goes there.
+    pub(crate) fn telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, ..self }
     }
 
     /// With this clock.
@@ -82,12 +102,28 @@ impl Setup {
         Self { keep_changes, ..self }
     }
 
-    /// With these rights for everybody.
-    pub(crate) fn scopes(self, scopes: &[Scope]) -> Self {
-        Self {
-            anonymous_scopes: scopes.iter().copied().collect(),
-            ..self
-        }
+    /// With these limits of connections.
+    pub(crate) fn transport(self, transport: transport::Config) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// With these rights for everybody, besides those that everybody has.
+    pub(crate) fn scopes(self, rights: &[Right]) -> Self {
+        let held = |right: &Right| Scopes::open().grant(*right) || rights.contains(right);
+        let scope = |right: Right| match right.is_by_language() {
+            true => Scope::In(right, Range::Any),
+            false => Scope::Whole(right),
+        };
+        let auth = auth::Config {
+            anonymous: Some(Right::ALL.into_iter().filter(held).map(scope).collect()),
+            ..self.auth
+        };
+        Self { auth, ..self }
+    }
+
+    /// Where only these may call.
+    pub(crate) fn auth(self, auth: auth::Config) -> Self {
+        Self { auth, ..self }
     }
 }
 
@@ -106,6 +142,11 @@ impl Server {
     /// Over memory.
     pub(crate) async fn memory() -> Self {
         Self::start(Setup::over(StoreLocation::Memory), None).await
+    }
+
+    /// Over memory, started with something else.
+    pub(crate) async fn memory_with(setup: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::start(setup(Setup::over(StoreLocation::Memory)), None).await
     }
 
     /// Over sled in a new directory.
@@ -151,19 +192,33 @@ impl Server {
             .location
             .open(options, clock.clone())
             .expect("the store opens");
+        Self::serve(store, setup, directory).await
+    }
+
+    /// Over a store that the test made, which stops with the server.
+    pub(crate) async fn over_store(store: Arc<dyn Store>, setup: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::serve(store, setup(Setup::over(StoreLocation::Memory)), None).await
+    }
+
+    async fn serve(store: Arc<dyn Store>, setup: Setup, directory: Option<TempDir>) -> Self {
+        let clock = setup.clock.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = server::Config {
             limits: Limits {
                 article_bytes: ARTICLE_BYTES,
-                anonymous_scopes: setup.anonymous_scopes,
                 shortest_lease_micros: 1_000,
             },
+            auth: setup.auth.clone(),
+            calls: setup.calls,
+            telemetry: setup.telemetry.clone(),
+            drain_delay: Duration::ZERO,
             grace: Duration::from_secs(1),
             self_review: SelfReview::Refused,
             keep_revisions: setup.keep_revisions,
             keep_changes: setup.keep_changes,
+            transport: setup.transport.clone(),
         };
         let run = server::run(listener, store.clone(), clock, config, async {
             drop(stopped.await);
@@ -215,6 +270,17 @@ impl Server {
             .expect("the server does not panic")
             .expect("the server stops well");
         (self.setup, self.directory)
+    }
+
+    /// A connection of its own, made at the first call.
+    pub(crate) fn new_channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect_lazy()
+    }
+
+    /// What the server writes of itself.
+    pub(crate) fn telemetry(&self) -> Arc<Telemetry> {
+        self.setup.telemetry.clone()
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -327,6 +393,83 @@ impl Server {
     }
 }
 
+/// A call by hand, on a connection of its own: tonic's client has a timer of its own, and reads streams ahead.
+pub(crate) struct BareCall {
+    /// Of the answer.
+    pub(crate) headers: HeaderMap,
+    body: Option<RecvStream>,
+    _connection: AbortOnDrop,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl BareCall {
+    /// Begins a call with these headers and this message.
+    pub(crate) async fn begin(
+        server: &Server,
+        path: &str,
+        headers: &[(&str, &str)],
+        message: &impl prost::Message,
+    ) -> Self {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = AbortOnDrop(tokio::spawn(async { drop(connection.await) }));
+        let mut request = http::Request::post(format!("http://{}{path}", server.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (answer, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(frame(&message.encode_to_vec()).into(), true)
+            .unwrap();
+        let (head, body) = within(answer).await.unwrap().into_parts();
+        Self {
+            headers: head.headers,
+            body: (!body.is_end_stream()).then_some(body),
+            _connection: connection,
+        }
+    }
+
+    /// The status that the call ends with, whatever it answers before, and the headers or trailers that hold it.
+    pub(crate) async fn end(mut self) -> (Status, HeaderMap) {
+        let Some(mut body) = self.body.take() else {
+            return (
+                Status::from_header_map(&self.headers).unwrap(),
+                self.headers.clone(),
+            );
+        };
+        while let Some(data) = within(body.data()).await {
+            let length = data.unwrap().len();
+            body.flow_control().release_capacity(length).unwrap();
+        }
+        let trailers = within(body.trailers()).await.unwrap().expect("trailers");
+        (Status::from_header_map(&trailers).unwrap(), trailers)
+    }
+}
+
+/// What is ready in time.
+pub(crate) async fn within<F: Future>(work: F) -> F::Output {
+    tokio::time::timeout(LIMIT, work).await.expect("in time")
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    within(async {
+        while !holds() {
+            looks.tick().await;
+        }
+    })
+    .await;
+}
+
 /// A gRPC frame.
 pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap();
@@ -354,6 +497,36 @@ impl Failure {
 /// What gRPC libraries take of headers and trailers unless told otherwise.
 const METADATA_LIMIT: usize = 8 << 10;
 
+/// What must not be in a text for callers, whatever went wrong: where the server's files are, what its libraries and its
+/// source say, and what proves who somebody is.
+const SECRETS: [&str; 15] = [
+    "/tmp",
+    "/home",
+    "/var/",
+    "/proc",
+    "/root",
+    "/data",
+    "os error",
+    "sled",
+    ".rs:",
+    "panicked",
+    "RUST_BACKTRACE",
+    "-token",
+    "eyJ",
+    "-----BEGIN",
+    "stack backtrace",
+];
+
+/// Asserts that a text can be shown to anybody.
+#[track_caller]
+fn leaks_nothing(text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{secret:?} is in {text:?}");
+    }
+    let temp = std::env::temp_dir();
+    assert!(!text.contains(&*temp.to_string_lossy()), "{text:?}");
+}
+
 /// Takes a status apart, after asserting what holds for every error: an `ErrorInfo` of our domain with a reason of our
 /// enum, and a size that every client takes.
 pub(crate) fn failure(status: &Status) -> Failure {
@@ -362,6 +535,8 @@ pub(crate) fn failure(status: &Status) -> Failure {
         .error_info()
         .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
     assert_eq!(info.domain, "articlestore.v1");
+    leaks_nothing(status.message());
+    info.metadata.values().for_each(|value| leaks_nothing(value));
     let known = pb::ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
     assert!(known.is_some(), "{:?} is not a reason", info.reason);
     let encoded_message: usize = status

@@ -6,6 +6,11 @@ mod fault;
 mod harness;
 mod kill_admin;
 mod operator;
+mod probes;
 mod quality;
 mod store;
+mod telemetry;
 mod tidy;
+#[cfg(feature = "otlp")]
+mod traces;
+mod transport;

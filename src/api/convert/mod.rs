@@ -41,9 +41,12 @@ pub(super) use reading::reading;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
 pub(super) use workflow::{acknowledgement, name, rejection, review, selection, withdrawal};
 
-/// Wrong fields, gathered while a request is converted.
+/// Wrong fields, gathered while a request is converted, and what the caller may not ask for.
 #[derive(Default)]
-pub(in crate::api) struct Fields(Vec<Violation>);
+pub(in crate::api) struct Fields {
+    wrong: Vec<Violation>,
+    denied: Option<Error>,
+}
 
 impl Fields {
     /// The value, or the reason why the field is wrong.
@@ -53,13 +56,18 @@ impl Fields {
         value: std::result::Result<T, Invalid>,
     ) -> Option<T> {
         value
-            .map_err(|invalid| self.0.push(Violation::new(field, invalid.0)))
+            .map_err(|invalid| self.wrong.push(Violation::new(field, invalid.0)))
             .ok()
+    }
+
+    /// The value, if the caller may ask for it. That it may not goes before all that is wrong.
+    fn permitted<T>(&mut self, value: Result<T>) -> Option<T> {
+        value.map_err(|denied| self.denied = Some(denied)).ok()
     }
 
     /// A wrong field.
     pub(in crate::api) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation::new(field, description));
+        self.wrong.push(Violation::new(field, description));
     }
 
     /// The value of a conversion of its own, whose wrong fields join these.
@@ -67,11 +75,11 @@ impl Fields {
         match converted {
             Ok(value) => Ok(Some(value)),
             Err(Error::Invalid(violations)) => {
-                let known: HashSet<_> = self.0.iter().cloned().collect();
+                let known: HashSet<_> = self.wrong.iter().cloned().collect();
                 let new = violations
                     .into_iter()
                     .filter(|violation| !known.contains(violation));
-                self.0.extend(new);
+                self.wrong.extend(new);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -80,9 +88,10 @@ impl Fields {
 
     /// The converted value, if every field of it was right.
     pub(in crate::api) fn finish<T>(self, value: Option<T>) -> Result<T> {
-        match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(Error::Invalid(self.0)),
+        match (self.denied, value) {
+            (Some(denied), _) => Err(denied),
+            (None, Some(value)) if self.wrong.is_empty() => Ok(value),
+            (None, _) => Err(Error::Invalid(self.wrong)),
         }
     }
 

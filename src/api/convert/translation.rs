@@ -10,6 +10,7 @@ use crate::domain::segment::{TextHash, check_text};
 use crate::domain::time::Stamp;
 use crate::domain::translation::{QualityScore, State};
 use crate::pb;
+use crate::service::Call;
 
 /// The texts of a translation.
 pub(in crate::api) fn target_texts(text: pb::TargetText, fields: &mut Fields) -> Option<TargetTexts> {
@@ -110,8 +111,8 @@ pub(in crate::api) fn attached_state(number: i32, fields: &mut Fields) -> Option
     )
 }
 
-/// Who did something.
-pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Option<Agent> {
+/// Who did something, as far as the caller may declare it.
+pub(in crate::api) fn agent(agent: Option<pb::Agent>, call: &Call, fields: &mut Fields) -> Option<Agent> {
     let Some(agent) = agent else {
         fields.wrong("agent", "is required: who or what did the work");
         return None;
@@ -129,10 +130,10 @@ pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Op
         }
         None => None,
     };
-    let kind = kind.unwrap_or(AgentKind::Import);
     let mut text = |field, value| fields.text(format!("agent.{field}"), value);
-    Some(Agent {
-        kind,
+    let declared = Agent {
+        // One without a kind is refused for that.
+        kind: kind.unwrap_or(AgentKind::Import),
         person: text("person", agent.person),
         organization: text("organization", agent.organization),
         tool: text("tool", agent.tool),
@@ -145,7 +146,12 @@ pub(in crate::api) fn agent(agent: Option<pb::Agent>, fields: &mut Fields) -> Op
         prompt_id: text("prompt_id", agent.prompt_id),
         glossary_id: text("glossary_id", agent.glossary_id),
         memory_id: text("memory_id", agent.memory_id),
-    })
+        principal: String::new(),
+    };
+    match kind {
+        Some(_) => fields.permitted(call.admit(declared)),
+        None => Some(declared),
+    }
 }
 
 /// What a write took.

@@ -196,20 +196,20 @@ fn provenance(
     call: &Call,
     fields: &mut Fields,
 ) -> Option<Provenance> {
-    let agent = self::agent(agent, fields);
+    let agent = self::agent(agent, call, fields);
     let reason = fields.text("reason", reason);
     Some(Provenance {
         reason,
         request_id: call.request.map(|request| request.id),
-        ..Provenance::of(step, agent?, call.actor.clone())
+        ..Provenance::of(step, agent?, call.actor().clone())
     })
 }
 
 fn decided(agent: Option<pb::Agent>, reason: String, call: &Call, fields: &mut Fields) -> Decided {
-    let agent: Option<Agent> = agent.and_then(|agent| self::agent(Some(agent), fields));
+    let agent: Option<Agent> = agent.and_then(|agent| self::agent(Some(agent), call, fields));
     Decided {
         agent,
-        actor: call.actor.clone(),
+        actor: call.actor().clone(),
         reason: fields.text("reason", reason),
         request_id: call.request.map(|request| request.id),
     }

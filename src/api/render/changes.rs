@@ -107,6 +107,7 @@ fn change(change: &Change) -> pb::Change {
         from_freshness: from.unwrap_or_default().into(),
         to_freshness: to.unwrap_or_default().into(),
         job_kind: job_kind.unwrap_or_default().into(),
+        principal: change.principal.clone(),
         ..told
     }
 }

@@ -5,11 +5,10 @@ use std::future::{Future, pending};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::cli::client::explain;
+use crate::cli::client::{Connection, explain};
 use crate::cli::warn;
 use crate::pb::translation_job_service_client::TranslationJobServiceClient;
 
@@ -18,7 +17,7 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-pub(super) type Client = TranslationJobServiceClient<Channel>;
+pub(super) type Client = TranslationJobServiceClient<Connection>;
 
 /// A server, and whether it was away when it was called last.
 pub(super) struct Calls {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::window::{Found, Hub, Tail, Told};
+use super::window::{Follower, Found, Hub, Tail, Told};
 use super::{Start, WatchOptions, lost};
-use crate::domain::access::Scopes;
+use crate::domain::access::Reach;
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Scope};
 use crate::domain::feed::{Filter, Lost, Next, Place};
@@ -27,7 +27,7 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Message {
     /// A change.
-    Change(Change),
+    Change(Box<Change>),
     /// An article of the snapshot, with its translations.
     Item(Arc<ArticleState>),
     /// The snapshot is complete, after so many articles.
@@ -41,6 +41,8 @@ pub enum Message {
 pub struct Change {
     /// The commit.
     pub stamp: Stamp,
+    /// The authenticated principal that made it; empty for callers without credentials and for the server itself.
+    pub principal: String,
     /// What happened.
     pub event: Event,
     /// Which of the commit's changes it is, from 0 on.
@@ -73,7 +75,7 @@ pub struct Watch {
     hub: Arc<Hub>,
     tail: watch::Receiver<Tail>,
     filter: Filter,
-    scopes: Scopes,
+    reach: Reach,
     interval: Duration,
     scan: Option<Scan>,
     /// What is told next of the log.
@@ -88,6 +90,8 @@ pub struct Watch {
     said: Option<Instant>,
     /// Keeps what follows a snapshot, until that is caught up with.
     pin: Option<LogPin>,
+    /// Tells the hub how far this is.
+    follower: Follower,
 }
 
 impl Watch {
@@ -132,10 +136,11 @@ impl Watch {
         };
         let now = Instant::now();
         Ok(Self {
+            follower: hub.follower(next.passed()),
             hub,
             tail,
             filter: options.filter,
-            scopes: options.scopes,
+            reach: options.reach,
             interval: options.checkpoint_interval,
             scan,
             next,
@@ -209,7 +214,7 @@ impl Watch {
         };
         let current = &state.head.current;
         scan.after = Some(state.head.id.clone());
-        let is_told = self.scopes.reach(current.visibility)
+        let is_told = self.reach.covers(current.visibility)
             && self.filter.wants_article(&Scope::from(&current.metadata));
         if !is_told {
             return Ok(None);
@@ -229,7 +234,7 @@ impl Watch {
         let changes = told.changes.len();
         let rest = (0..).zip(&told.changes).skip(self.next.ordinal as usize);
         for (ordinal, (event, mark)) in rest {
-            let hidden = !mark.is_within(self.scopes);
+            let hidden = !mark.is_within(self.reach);
             let is_told = if hidden {
                 self.filter.matches_hidden(event)
             } else {
@@ -240,11 +245,12 @@ impl Watch {
                 self.go_to(next, &told);
                 let change = Change {
                     stamp: told.stamp,
+                    principal: told.principal.clone(),
                     event: event.clone(),
                     ordinal,
                     hidden,
                 };
-                return Ok(Some((Message::Change(change), next.place())));
+                return Ok(Some((Message::Change(Box::new(change)), next.place())));
             }
         }
         self.go_to(Next::after(told.stamp.seq), &told);
@@ -256,6 +262,7 @@ impl Watch {
             self.ahead.pop_front();
             self.time = Some(told.stamp.time);
         }
+        self.follower.pass(next.passed());
         self.next = next;
     }
 

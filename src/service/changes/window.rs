@@ -4,15 +4,17 @@
 //! behind reads the log. A commit comes with how far each of its articles may be seen: in the window that is a mark that
 //! all changes of an article share, so that a commit which hides it hides them all.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::domain::access::{Scopes, Visibility};
+use super::FeedStatus;
+use crate::domain::access::{Reach, Visibility};
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Commit, Event};
 use crate::domain::time::{Seq, Stamp};
@@ -38,9 +40,9 @@ impl Mark {
         Arc::new(Self(RwLock::new(visibility)))
     }
 
-    /// Whether somebody with these scopes may see the article.
-    pub(super) fn is_within(&self, scopes: Scopes) -> bool {
-        self.0.read().is_some_and(|visibility| scopes.reach(visibility))
+    /// Whether somebody that reaches so far may see the article.
+    pub(super) fn is_within(&self, reach: Reach) -> bool {
+        self.0.read().is_some_and(|visibility| reach.covers(visibility))
     }
 }
 
@@ -48,6 +50,7 @@ impl Mark {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) stamp: Stamp,
+    pub(super) principal: String,
     pub(super) changes: Vec<(Event, Arc<Mark>)>,
 }
 
@@ -59,6 +62,7 @@ impl Told {
         });
         Self {
             stamp: commit.stamp,
+            principal: commit.principal,
             changes: changes.collect(),
         }
     }
@@ -72,6 +76,7 @@ impl Told {
         };
         let changes = self.changes.iter();
         COMMIT_BYTES
+            + self.principal.len()
             + changes
                 .map(|(event, _)| CHANGE_BYTES + texts(event))
                 .sum::<usize>()
@@ -171,6 +176,34 @@ pub(in crate::service) struct Hub {
     pub(super) store: Arc<dyn Store>,
     window: Mutex<Window>,
     tail: watch::Sender<Tail>,
+    followers: Followers,
+}
+
+/// How far everybody is who follows.
+#[derive(Debug, Default)]
+struct Followers {
+    places: Mutex<BTreeMap<u64, Arc<AtomicU64>>>,
+    next: AtomicU64,
+}
+
+/// How far one of them is. It is forgotten when it ends.
+pub(super) struct Follower {
+    hub: Arc<Hub>,
+    number: u64,
+    passed: Arc<AtomicU64>,
+}
+
+impl Follower {
+    /// Notes the newest commit that it is past.
+    pub(super) fn pass(&self, seq: Seq) {
+        self.passed.store(seq, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.hub.followers.places.lock().remove(&self.number);
+    }
 }
 
 impl Hub {
@@ -186,6 +219,31 @@ impl Hub {
             store,
             window: Mutex::new(window),
             tail: watch::Sender::new(tail),
+            followers: Followers::default(),
+        }
+    }
+
+    /// Notes one more who follows.
+    pub(super) fn follower(self: &Arc<Self>, passed: Seq) -> Follower {
+        let number = self.followers.next.fetch_add(1, Ordering::Relaxed);
+        let passed = Arc::new(AtomicU64::new(passed));
+        self.followers.places.lock().insert(number, passed.clone());
+        Follower {
+            hub: self.clone(),
+            number,
+            passed,
+        }
+    }
+
+    /// How far the feed and its followers are.
+    pub(in crate::service) fn status(&self) -> FeedStatus {
+        let durable = self.store.durable().borrow().seq;
+        let places = self.followers.places.lock();
+        let slowest = places.values().map(|passed| passed.load(Ordering::Relaxed)).min();
+        FeedStatus {
+            lag: durable.saturating_sub(self.tail.borrow().seq),
+            followers: places.len(),
+            slowest_lag: slowest.map_or(0, |passed| durable.saturating_sub(passed)),
         }
     }
 
@@ -344,6 +402,7 @@ mod tests {
         Commit {
             stamp: Stamp { seq, time },
             events: vec![event; 2],
+            principal: String::new(),
         }
     }
 
@@ -398,7 +457,7 @@ mod tests {
         window.mark(&id(4), None);
         window.mark(&ArticleId::parse("other").unwrap(), None);
         let seen = |seq| match window.get(seq) {
-            Found::Here(told) => told.changes[1].1.is_within(Scopes::default()),
+            Found::Here(told) => told.changes[1].1.is_within(Reach::default()),
             _ => panic!("commit {seq} is not there"),
         };
         let hidden: Vec<_> = (1..=25).filter(|seq| !seen(*seq)).collect();
@@ -406,7 +465,7 @@ mod tests {
         window.mark(&id(3), PUBLIC);
         assert!((1..=25).all(|seq| {
             matches!(window.get(seq), Found::Here(told)
-                if told.changes[0].1.is_within(Scopes::default()) == (seq % 10 != 4))
+                if told.changes[0].1.is_within(Reach::default()) == (seq % 10 != 4))
         }));
     }
 }

@@ -241,6 +241,23 @@ pub(super) fn work_of(key: &[u8]) -> Option<(Language, ArticleId)> {
     Some((language, position(prefix, rest)?.id))
 }
 
+/// What such an entry is about, and what its key and its neighbours' have in common.
+pub(super) fn work_group_of(key: &[u8]) -> Option<(Vec<u8>, Language, Overall, Axis)> {
+    let (language, rest) = split_at_zero(key.strip_prefix(b"w")?)?;
+    let &[overall, axis, ..] = rest else {
+        return None;
+    };
+    let known = [
+        Overall::Moved,
+        Overall::Orphaned,
+        Overall::Stale,
+        Overall::Incomplete,
+    ];
+    let overall = known.into_iter().find(|known| overall_code(*known) == overall)?;
+    let axis = Axis::ALL.into_iter().find(|known| axis_code(*known) == axis)?;
+    Some((work(&language, overall, axis), language, overall, axis))
+}
+
 /// How the active translation of an article into a language stands.
 pub(super) fn standing(language: &Language, id: &ArticleId) -> Vec<u8> {
     key(

@@ -25,8 +25,9 @@ use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::{
-    self, ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Conflict, Counts, Durable,
-    EntitySink, Expect, Finding, LogPin, Page, Standings, Store, StoreStatus, Sweep,
+    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
+    Conflict, Counts, Durable, EntitySink, Expect, Finding, LogPin, Measures, Page, Standings, Store,
+    StoreStatus, Sweep,
 };
 
 use self::core::{Core, corrupt};
@@ -35,6 +36,7 @@ use self::prepared::Prepared;
 use self::recovery::Identity;
 use self::writer::Job;
 
+mod backlog;
 pub mod backup;
 mod codec;
 mod core;
@@ -43,6 +45,8 @@ pub mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod group;
 mod jobs;
 mod keys;
@@ -207,7 +211,10 @@ impl Store for KvStore {
         self.durably(|| async {
             let cached: Option<Vec<_>> = ids.iter().map(|id| self.core.cached(id).map(Some)).collect();
             let states = match cached {
-                Some(states) => states,
+                Some(states) => {
+                    self.core.measures.articles.hit(states.len());
+                    states
+                }
                 None => {
                     let ids = ids.to_vec();
                     self.blocking(move |core| ids.iter().map(|id| core.read(id)).collect())
@@ -230,6 +237,7 @@ impl Store for KvStore {
         // Whoever has a reference got it from durable state.
         if let Some(cached) = refs.iter().map(|body| self.core.bodies.get(body)).collect() {
             self.core.check_open()?;
+            self.core.measures.bodies.hit(refs.len());
             return Ok(cached);
         }
         let refs = refs.to_vec();
@@ -555,6 +563,27 @@ impl Store for KvStore {
             })
         })
         .await
+    }
+
+    async fn backlog(
+        &self,
+        place: Option<BacklogPlace>,
+        entries: usize,
+        sum: &mut Backlog,
+    ) -> Result<Option<BacklogPlace>> {
+        let mut counted = std::mem::take(sum);
+        let (place, counted) = self
+            .blocking(move |core| {
+                let place = backlog::step(core, place.map(|place| place.0), entries, &mut counted)?;
+                Ok((place, counted))
+            })
+            .await?;
+        *sum = counted;
+        Ok(place.map(BacklogPlace))
+    }
+
+    fn measures(&self) -> &Measures {
+        &self.core.measures
     }
 
     async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {

@@ -72,7 +72,11 @@ impl Prepared {
                 .purge
                 .as_ref()
                 .map(|tombstone| (Sealed::new(&codec::encode_tombstone(tombstone)), erased)),
-            events: codec::encode_events(&batch.events, request.as_ref().map(|(key, _)| key.clone())),
+            events: codec::encode_events(
+                &batch.events,
+                request.as_ref().map(|(key, _)| key.clone()),
+                &batch.principal,
+            ),
             request,
             batch,
         }

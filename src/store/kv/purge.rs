@@ -88,8 +88,8 @@ fn follow(core: &Core, newest: &History, bodies: &mut BTreeSet<BodyRef>) -> Resu
 /// The bodies of all commits that say to have changed the article: a commit is about one article.
 fn logged(core: &Core, id: &ArticleId, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
     scan::log_after(core, 0, |stamp, events| {
-        let (events, _) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
-        if events.iter().any(|event| event.article == *id) {
+        let logged = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        if logged.events.iter().any(|event| event.article == *id) {
             bodies.extend(bodies_in(core, stamp.seq)?);
         }
         Ok(ControlFlow::Continue(()))

@@ -287,8 +287,8 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
         }
     }
     for (_, payload) in groups.iter().flat_map(|group| &group.commits) {
-        let (events, _) = codec::decode_events(payload).map_err(corrupt(b"l"))?;
-        for event in events {
+        let logged = codec::decode_events(payload).map_err(corrupt(b"l"))?;
+        for event in logged.events {
             let revision = match core.load(&event.article) {
                 Ok(state) => state.map(|state| state.head.revision()),
                 // Rot in one article is that article's alone, and its reads say so.

@@ -24,8 +24,12 @@ pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Resul
         if stamp.seq > head || commits.len() >= limit {
             return Ok(ControlFlow::Break(()));
         }
-        let (events, _) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
-        commits.push(Commit { stamp, events });
+        let logged = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        commits.push(Commit {
+            stamp,
+            events: logged.events,
+            principal: logged.principal,
+        });
         Ok(ControlFlow::Continue(()))
     })?;
     // Read last: what it says is gone may have been gone before the log was read, and what it does not was there.
@@ -114,9 +118,9 @@ pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Wr
         }
         seen += 1;
         last = Some(stamp);
-        let (events, key) = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
-        writes.extend(key.map(Write::Remove));
-        let replaced = events.iter().filter_map(replaced_job);
+        let logged = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
+        writes.extend(logged.request_key.map(Write::Remove));
+        let replaced = logged.events.iter().filter_map(replaced_job);
         writes.extend(replaced.map(|job| Write::Remove(keys::replaced_job(&job))));
         Ok(ControlFlow::Continue(()))
     })?;

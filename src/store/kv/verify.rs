@@ -407,8 +407,8 @@ impl Check<'_> {
                     check.report(&name, problem);
                 }
                 last = Stamp { seq, time: *time };
-                let (events, _) = codec::decode_events(events).map_err(corrupt(key))?;
-                for event in &events {
+                let logged = codec::decode_events(events).map_err(corrupt(key))?;
+                for event in &logged.events {
                     check.event(event, seq)?;
                 }
             }

@@ -77,6 +77,8 @@ impl Waiting {
 struct Applied {
     last: Stamp,
     waiting: Vec<Waiting>,
+    /// When it was begun.
+    begun: Instant,
 }
 
 /// Counts the groups that the syncing thread has not finished.
@@ -173,11 +175,16 @@ pub(super) fn ask_to_recover(writer: &mpsc::Sender<Job>) {
 
 /// Makes a group durable, shows it and answers.
 fn finish(core: &Core, group: Applied) -> Result<()> {
+    let syncing = Instant::now();
     let result = core.engine.sync().map_err(|error| {
         tracing::error!(%error, seq = group.last.seq, "a sync failed; the writes before it are in doubt");
         StoreError::OutcomeUnknown
     });
     if result.is_ok() {
+        let measures = &core.measures;
+        measures.sync_seconds.time(syncing.elapsed());
+        measures.group_seconds.time(group.begun.elapsed());
+        measures.group_batches.count(group.waiting.len());
         core.durable
             .send_modify(|durable| durable.seq = durable.seq.max(group.last.seq));
     }
@@ -347,7 +354,7 @@ impl Writer {
         if let Err(error) = refused {
             return jobs.into_iter().for_each(|job| refuse(job, &error));
         }
-        let now = self.core.clock.now();
+        let (now, begun) = (self.core.clock.now(), Instant::now());
         let mut group = Group::after(&self.core, self.last);
         let mut waiting = Vec::with_capacity(jobs.len());
         // What stood in the way may be a batch of this group: whoever is refused must be able to read it.
@@ -378,7 +385,7 @@ impl Writer {
         match applied {
             Ok(()) => {
                 self.last = last;
-                self.hand_over(Applied { last, waiting });
+                self.hand_over(Applied { last, waiting, begun });
             }
             Err(error) => {
                 tracing::error!(%error, seq = last.seq, writes = waiting.len(), "a group of writes failed");

@@ -1,6 +1,6 @@
 //! Comparisons of revisions: paragraphs, words in code points, significance, pages.
 
-use article_store::domain::access::Scope;
+use article_store::domain::access::Right;
 use article_store::pb;
 use prost::Message;
 use tonic::Code;
@@ -199,7 +199,7 @@ async fn a_significance_is_the_callers_or_proposed_and_said_wherever_revisions_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_compared_is_named() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Editorial])).await;
+    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
     create(&server, article("a", &FIRST)).await;
     create(&server, article("b", &FIRST)).await;
     let mut client = server.articles();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use article_store::clock::ManualClock;
-use article_store::domain::access::Scope;
+use article_store::domain::access::Right;
 use article_store::domain::retention::LogRetention;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
@@ -33,11 +33,11 @@ fn watch(start: pb::WatchStart) -> pb::WatchChangesRequest {
     }
 }
 
-fn oldest() -> pb::WatchChangesRequest {
+pub(super) fn oldest() -> pb::WatchChangesRequest {
     watch(pb::WatchStart::Oldest)
 }
 
-fn resume(token: &str) -> pb::WatchChangesRequest {
+pub(super) fn resume(token: &str) -> pb::WatchChangesRequest {
     pb::WatchChangesRequest {
         resume_token: token.into(),
         ..Default::default()
@@ -479,7 +479,7 @@ async fn of_hidden_articles_ids_are_told_and_nothing_passes_by_a_filter() {
 
     // The same from the log, by a server that has just started; and whoever may see it does.
     let server = server
-        .restart_with(|setup| setup.scopes(&[Scope::Editorial]))
+        .restart_with(|setup| setup.scopes(&[Right::Editorial]))
         .await;
     let told = all(&server, oldest()).await;
     assert_eq!(told[..seen.len()], seen[..]);
@@ -747,7 +747,7 @@ async fn a_snapshot_has_what_the_filters_and_the_caller_may_see() {
     Follower::begin(&server, resume(&follower.token)).await;
 }
 
-async fn trim_all(server: &Server) {
+pub(super) async fn trim_all(server: &Server) {
     while server.store.expire_requests(Timestamp::MAX).await.unwrap() {}
     let nothing = LogRetention {
         since: Timestamp::MAX,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use article_store::clock::ManualClock;
-use article_store::domain::access::Scope;
+use article_store::domain::access::Right;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
 use pb::{AgentKind, AttachOutcome, JobKind, JobState, RequestOutcome};
@@ -34,12 +34,12 @@ fn set(clock: &ManualClock, seconds: i64) {
     clock.set(Timestamp::from_micros(NOON + seconds * 1_000_000).unwrap());
 }
 
-fn seconds(seconds: i64) -> Option<PbDuration> {
+pub(super) fn seconds(seconds: i64) -> Option<PbDuration> {
     Some(PbDuration { seconds, nanos: 0 })
 }
 
 /// A request of MT into French.
-fn request(ids: &[&str]) -> pb::RequestTranslationsRequest {
+pub(super) fn request(ids: &[&str]) -> pb::RequestTranslationsRequest {
     use pb::request_translations_request::Selection;
     let article_ids = ids.iter().map(|id| (*id).to_owned()).collect();
     pb::RequestTranslationsRequest {
@@ -50,13 +50,13 @@ fn request(ids: &[&str]) -> pb::RequestTranslationsRequest {
     }
 }
 
-async fn open(server: &Server, request: pb::RequestTranslationsRequest) -> Vec<pb::RequestedJob> {
+pub(super) async fn open(server: &Server, request: pb::RequestTranslationsRequest) -> Vec<pb::RequestedJob> {
     let answer = server.jobs().request_translations(request).await;
     answer.unwrap().into_inner().jobs
 }
 
 /// A claim of all that there is.
-fn claim_all() -> pb::ClaimJobsRequest {
+pub(super) fn claim_all() -> pb::ClaimJobsRequest {
     pb::ClaimJobsRequest {
         max_jobs: 100,
         worker: "w1".into(),
@@ -69,7 +69,7 @@ async fn claim(server: &Server, request: pb::ClaimJobsRequest) -> Vec<pb::Claime
 }
 
 /// The one job that there is to claim.
-async fn claim_one(server: &Server) -> pb::ClaimedJob {
+pub(super) async fn claim_one(server: &Server) -> pb::ClaimedJob {
     let mut jobs = claim(server, claim_all()).await;
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     jobs.remove(0)
@@ -88,7 +88,7 @@ fn wanted(job: &pb::ClaimedJob) -> Vec<&pb::Segment> {
 }
 
 /// What an engine makes of a claimed job: each text with a mark before it.
-fn result(job: &pb::ClaimedJob, mark: &str) -> pb::CompleteJobRequest {
+pub(super) fn result(job: &pb::ClaimedJob, mark: &str) -> pb::CompleteJobRequest {
     let mut text = pb::TargetText::default();
     for source in wanted(job) {
         let target = target_of(&source.segment_id, &format!("{mark}{}", source.text));
@@ -107,7 +107,7 @@ fn result(job: &pb::ClaimedJob, mark: &str) -> pb::CompleteJobRequest {
     }
 }
 
-async fn complete(server: &Server, request: pb::CompleteJobRequest) -> pb::CompleteJobResponse {
+pub(super) async fn complete(server: &Server, request: pb::CompleteJobRequest) -> pb::CompleteJobResponse {
     server.jobs().complete_job(request).await.unwrap().into_inner()
 }
 
@@ -121,11 +121,14 @@ async fn state(server: &Server, id: &str) -> JobState {
     job(server, id).await.state()
 }
 
-fn fence(job: &pb::ClaimedJob) -> (String, String) {
+pub(super) fn fence(job: &pb::ClaimedJob) -> (String, String) {
     (job.job.as_ref().unwrap().job_id.clone(), job.lease_token.clone())
 }
 
-async fn release(server: &Server, of: &pb::ClaimedJob) -> Result<Response<pb::ReleaseJobResponse>, Status> {
+pub(super) async fn release(
+    server: &Server,
+    of: &pb::ClaimedJob,
+) -> Result<Response<pb::ReleaseJobResponse>, Status> {
     let (job_id, lease_token) = fence(of);
     let request = pb::ReleaseJobRequest { job_id, lease_token };
     server.jobs().release_job(request).await
@@ -161,7 +164,7 @@ async fn heartbeat(
     server.jobs().heartbeat_job(request).await
 }
 
-async fn withhold(server: &Server, id: &str, status: pb::PublicationStatus) {
+pub(super) async fn withhold(server: &Server, id: &str, status: pb::PublicationStatus) {
     let request = pb::SetPublicationStatusRequest {
         article_id: id.into(),
         publication_status: status.into(),
@@ -271,7 +274,7 @@ async fn a_job_goes_from_request_to_translation() {
 
 #[tokio::test]
 async fn a_request_says_what_became_of_each_article() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Editorial])).await;
+    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
     for id in ["a", "b", "c", "d"] {
         create(&server, article(id, &TEXTS)).await;
     }
@@ -470,7 +473,7 @@ async fn a_page_of_jobs_ends_at_what_clients_can_read() {
 #[tokio::test]
 async fn jobs_are_listed_canceled_and_retried() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Scope::Editorial])).await;
+    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Right::Editorial])).await;
     for id in ["a", "b", "c"] {
         create(&server, article(id, &TEXTS)).await;
     }

@@ -21,7 +21,9 @@ mod coverage;
 mod diff;
 mod feed;
 mod histories;
+mod identity;
 mod jobs;
+mod layers;
 mod listing;
 mod ntrex;
 mod oracle;
@@ -29,6 +31,7 @@ mod past;
 mod purge;
 mod quality;
 mod reading;
+mod reasons;
 mod retention;
 mod retries;
 mod standard;
@@ -266,6 +269,38 @@ async fn attach(
     let answer = answer.unwrap().into_inner();
     let outcome = answer.outcome();
     (answer.translation.unwrap(), outcome)
+}
+
+/// Makes something of all that metrics count: three articles, translations that hold and that do not, and jobs.
+pub(crate) async fn busy(server: &Server) {
+    let texts = ["الأولى", "الثانية"];
+    for id in ["a", "b"] {
+        create(server, article(id, &texts)).await;
+        attach(server, small_form(id, "fr", 1, &["un", "deux"])).await;
+    }
+    let english = pb::Article {
+        language: "en".into(),
+        ..article("c", &["one"])
+    };
+    create(server, english).await;
+    attach(server, by_id("a", "de", 1, &[("s1", "eins")])).await;
+    // French is stale from here on.
+    rewrite(server, "a", &["الأولى جدا", "الثانية"]).await;
+    let open = async |ids: &[&str], languages: &[&str], kind: pb::JobKind| {
+        let request = pb::RequestTranslationsRequest {
+            languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
+            kinds: vec![kind.into()],
+            ..jobs::request(ids)
+        };
+        jobs::open(server, request).await;
+    };
+    open(&["a", "b", "c"], &["es", "it"], pb::JobKind::Mt).await;
+    open(&["a"], &["fr"], pb::JobKind::Human).await;
+    let missing = pb::GetArticleRequest {
+        article_id: "x".into(),
+        ..Default::default()
+    };
+    server.articles().get_article(missing).await.unwrap_err();
 }
 
 /// A translation with its texts; the active one without an id.

@@ -2,7 +2,7 @@
 //! revision as texts, names their paragraphs by itself, keeps of every target the text that it was made from, and looks at
 //! all of it each time.
 //!
-//! `ARTICLE_STORE_ORACLE=all` walks all histories instead of a part.
+//! `ARTICLE_STORE_TEST_ORACLE=all` walks all histories instead of a part.
 
 use std::collections::BTreeMap;
 

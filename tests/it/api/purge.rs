@@ -1,6 +1,6 @@
 //! A purged article is gone for every read, its id is never given again, and its URLs are free.
 
-use article_store::domain::access::Scope;
+use article_store::domain::access::Right;
 use article_store::domain::change::Kind;
 use article_store::pb;
 use futures::stream;
@@ -9,7 +9,7 @@ use tonic::Code;
 use super::*;
 use crate::harness::{blames, fails};
 
-fn purge_request(id: &str) -> pb::PurgeArticleRequest {
+pub(super) fn purge_request(id: &str) -> pb::PurgeArticleRequest {
     pb::PurgeArticleRequest {
         article_id: id.into(),
         reason: "court order 17".into(),
@@ -17,7 +17,7 @@ fn purge_request(id: &str) -> pb::PurgeArticleRequest {
     }
 }
 
-async fn purge(server: &Server, request: pb::PurgeArticleRequest) -> pb::PurgeArticleResponse {
+pub(super) async fn purge(server: &Server, request: pb::PurgeArticleRequest) -> pb::PurgeArticleResponse {
     server
         .articles()
         .purge_article(request)
@@ -28,7 +28,7 @@ async fn purge(server: &Server, request: pb::PurgeArticleRequest) -> pb::PurgeAr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purged_article_is_gone_and_says_so() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Editorial])).await;
+    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
     let create_request = pb::CreateArticleRequest {
         article: Some(full_article("a")),
         request_id: uuid::Uuid::new_v4().to_string(),

@@ -31,7 +31,7 @@ fn score(segment: &str, value: f64) -> pb::QualityScore {
     }
 }
 
-fn issue(segment: &str, side: IssueSide, range: Option<(u32, u32)>) -> pb::QualityIssue {
+pub(super) fn issue(segment: &str, side: IssueSide, range: Option<(u32, u32)>) -> pb::QualityIssue {
     pb::QualityIssue {
         dimension: "Accuracy".into(),
         subtype: "Mistranslation".into(),
@@ -46,7 +46,10 @@ fn issue(segment: &str, side: IssueSide, range: Option<(u32, u32)>) -> pb::Quali
     }
 }
 
-fn evidence(scores: &[pb::QualityScore], issues: &[pb::QualityIssue]) -> pb::AddQualityScoresRequest {
+pub(super) fn evidence(
+    scores: &[pb::QualityScore],
+    issues: &[pb::QualityIssue],
+) -> pb::AddQualityScoresRequest {
     pb::AddQualityScoresRequest {
         article_id: "a".into(),
         language: "en".into(),
@@ -76,7 +79,7 @@ async fn measure(server: &Server, request: pb::MeasureTranslationRequest) -> pb:
         .into_inner()
 }
 
-fn measuring(translation: &str, reference: &str) -> pb::MeasureTranslationRequest {
+pub(super) fn measuring(translation: &str, reference: &str) -> pb::MeasureTranslationRequest {
     pb::MeasureTranslationRequest {
         article_id: "a".into(),
         language: "en".into(),

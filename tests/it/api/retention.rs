@@ -13,7 +13,7 @@ use tonic::{Code, Response, Status};
 use super::{article, attach, create, get, ids, rewrite, small_form, time, translation};
 use crate::harness::{LIMIT, Server, fails};
 
-async fn drop_all_but(server: &Server, newest: u32) {
+pub(super) async fn drop_all_but(server: &Server, newest: u32) {
     let retention = Retention {
         newest: NonZeroU32::new(newest).unwrap(),
         superseded_before: Timestamp::MAX,
@@ -21,7 +21,7 @@ async fn drop_all_but(server: &Server, newest: u32) {
     while server.store.drop_revisions(retention).await.unwrap() != Sweep::Done {}
 }
 
-async fn get_at(server: &Server, at: At) -> Result<Response<pb::GetArticleResponse>, Status> {
+pub(super) async fn get_at(server: &Server, at: At) -> Result<Response<pb::GetArticleResponse>, Status> {
     let request = pb::GetArticleRequest {
         article_id: "a".into(),
         at: Some(at),

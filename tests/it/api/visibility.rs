@@ -2,7 +2,7 @@
 //! the scope and ask, and back as they were.
 
 use article_store::clock::ManualClock;
-use article_store::domain::access::Scope;
+use article_store::domain::access::Right;
 use article_store::domain::change::Kind;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
@@ -74,11 +74,11 @@ async fn a_withheld_article_disappears_with_all_its_translations_and_comes_back_
     // Others are not touched.
     get(&server, "other").await;
     let server = server
-        .restart_with(|setup| setup.scopes(&[Scope::Embargoed]))
+        .restart_with(|setup| setup.scopes(&[Right::Embargoed]))
         .await;
     absent(&server, "a", true).await;
     let server = server
-        .restart_with(|setup| setup.scopes(&[Scope::Editorial]))
+        .restart_with(|setup| setup.scopes(&[Right::Editorial]))
         .await;
     absent(&server, "a", false).await;
     present(&server, "a", true).await;
@@ -294,7 +294,7 @@ async fn appears(server: &Server, id: &str) -> pb::Article {
 async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
     const START: i64 = 1_652_000_000;
     let clock = ManualClock::at(micros(START));
-    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Scope::Embargoed])).await;
+    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Right::Embargoed])).await;
     let mut created = Vec::new();
     for (id, end) in [("a", 60), ("b", 120), ("c", 120)] {
         let embargoed = pb::Article {
@@ -324,7 +324,7 @@ async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
     );
     // Who is not in the know cannot attach, and does not learn that there is something.
     let server = server
-        .restart_with(|setup| setup.scopes(&[Scope::Editorial]))
+        .restart_with(|setup| setup.scopes(&[Right::Editorial]))
         .await;
     every_step_fails(&server, "b", Code::NotFound, "ARTICLE_NOT_FOUND").await;
     // Withheld meanwhile, it does not appear; released after its end, it does at once.

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use article_store::api::Limits;
 use article_store::clock::SystemClock;
-use article_store::domain::access::Scopes;
 use article_store::domain::workflow::SelfReview;
 use article_store::server;
 use article_store::store::kv::KvStore;
@@ -58,15 +57,19 @@ async fn server_that_reopens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
     let config = server::Config {
+        auth: server::auth::Config::default(),
         limits: Limits {
             article_bytes: ARTICLE_BYTES as usize,
-            anonymous_scopes: Scopes::default(),
             shortest_lease_micros: 1_000,
         },
+        calls: server::CallLimits::default(),
+        telemetry: Arc::default(),
+        drain_delay: Duration::ZERO,
         grace: Duration::from_secs(1),
         self_review: SelfReview::Refused,
         keep_revisions: None,
         keep_changes: server::KeepChanges::default(),
+        transport: server::transport::Config::default(),
     };
     let stopped = async {
         stop.recv().await;

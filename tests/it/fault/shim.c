@@ -6,11 +6,11 @@
  * It sees what goes through the C library. What does not (a raw system call, a mapped file) would be missing from the
  * record; the tests compare the record's end with the real files, so that nothing is missed unseen.
  *
- *   ARTICLE_STORE_FAULT_ROOT    the directory, an absolute path without links
- *   ARTICLE_STORE_FAULT_RECORD  where the records are appended
- *   ARTICLE_STORE_FAULT_SCRIPT  names of calls (fsync, fdatasync, sync_file_range), one a line: the first call of the
- *                               first name fails and takes the line away. The file may come and go at any time.
- *   ARTICLE_STORE_FAULT_KILL    a number: the process is killed behind so many records
+ *   ARTICLE_STORE_TEST_FAULT_ROOT    the directory, an absolute path without links
+ *   ARTICLE_STORE_TEST_FAULT_RECORD  where the records are appended
+ *   ARTICLE_STORE_TEST_FAULT_SCRIPT  names of calls (fsync, fdatasync, sync_file_range), one a line: the first call of the
+ *                                    first name fails and takes the line away. The file may come and go at any time.
+ *   ARTICLE_STORE_TEST_FAULT_KILL    a number: the process is killed behind so many records
  *
  * A record is one struct record, the path and the data, appended with one write, so that others may append between.
  * Changes are made and recorded under one lock; a sync is recorded when it begins and when it ends, without the lock
@@ -86,8 +86,8 @@ static void fail(const char *what)
 __attribute__((constructor)) static void start(void)
 {
 	struct stat found;
-	const char *directory = getenv("ARTICLE_STORE_FAULT_ROOT");
-	const char *record = getenv("ARTICLE_STORE_FAULT_RECORD");
+	const char *directory = getenv("ARTICLE_STORE_TEST_FAULT_ROOT");
+	const char *record = getenv("ARTICLE_STORE_TEST_FAULT_RECORD");
 	if (!directory || !record)
 		return;
 	if (stat(directory, &found))
@@ -96,8 +96,8 @@ __attribute__((constructor)) static void start(void)
 	if (record_fd < 0)
 		fail(record);
 	device = found.st_dev;
-	script = getenv("ARTICLE_STORE_FAULT_SCRIPT");
-	const char *life = getenv("ARTICLE_STORE_FAULT_KILL");
+	script = getenv("ARTICLE_STORE_TEST_FAULT_SCRIPT");
+	const char *life = getenv("ARTICLE_STORE_TEST_FAULT_KILL");
 	if (life)
 		records_to_live = atol(life);
 	root_bytes = strlen(directory);

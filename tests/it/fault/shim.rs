@@ -39,10 +39,10 @@ impl Shim {
     pub(super) fn below(&self, mut command: Command) -> Command {
         command
             .env("LD_PRELOAD", &self.library)
-            .env("ARTICLE_STORE_FAULT_ROOT", &self.root)
-            .env("ARTICLE_STORE_FAULT_RECORD", &self.record);
+            .env("ARTICLE_STORE_TEST_FAULT_ROOT", &self.root)
+            .env("ARTICLE_STORE_TEST_FAULT_RECORD", &self.record);
         if let Some(script) = &self.script {
-            command.env("ARTICLE_STORE_FAULT_SCRIPT", script);
+            command.env("ARTICLE_STORE_TEST_FAULT_SCRIPT", script);
         }
         command
     }
@@ -50,7 +50,7 @@ impl Shim {
     /// Has the command load it, and be killed behind so many things that it does to its files.
     pub(super) fn kill(&self, command: Command, records: u32) -> Command {
         let mut command = self.below(command);
-        command.env("ARTICLE_STORE_FAULT_KILL", records.to_string());
+        command.env("ARTICLE_STORE_TEST_FAULT_KILL", records.to_string());
         command
     }
 

@@ -44,6 +44,7 @@ fn minutes(number: i64) -> Timestamp {
 
 pub(crate) fn claim(query: &ClaimQuery, leases: u128, seconds: i64) -> Claim {
     Claim {
+        principal: String::new(),
         query: query.clone(),
         grants: (1..=leases).map(|number| grant(number, seconds)).collect(),
         request: None,

@@ -330,6 +330,7 @@ impl World<'_> {
             .collect();
         self.tokens += grants.len() as u128;
         let claim = Claim {
+            principal: String::new(),
             query: query.clone(),
             grants: grants.clone(),
             request: None,

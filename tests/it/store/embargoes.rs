@@ -1,7 +1,7 @@
 //! What a store keeps of embargoes: when which of them ends, and that hidden articles are in lists for those only who see
 //! them.
 
-use article_store::domain::access::{Scopes, Shown, Visibility};
+use article_store::domain::access::{Reach, Shown, Visibility};
 use article_store::domain::change::Kind;
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
@@ -119,14 +119,14 @@ async fn lists_leave_out_what_is_hidden(bench: &mut Bench) {
         let ids = page.articles.iter().map(|(position, _)| position.id.to_string());
         ids.collect::<Vec<_>>()
     };
-    let none = Scopes::default();
+    let none = Reach::default();
     assert_eq!(list(none).await, ["public"]);
-    let embargoed = Scopes {
+    let embargoed = Reach {
         embargoed: true,
         ..none
     };
     assert_eq!(list(embargoed).await, ["public", "embargoed"]);
-    let editorial = Scopes {
+    let editorial = Reach {
         editorial: true,
         ..none
     };

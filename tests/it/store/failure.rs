@@ -67,12 +67,12 @@ impl Disk {
     }
 
     /// Whether nothing can be read or opened. It takes a reopening to go on afterwards.
-    fn set_broken(&self, broken: bool) {
+    pub(crate) fn set_broken(&self, broken: bool) {
         self.0.state.lock().broken = broken;
     }
 
     /// How often something was read.
-    fn reads(&self) -> usize {
+    pub(crate) fn reads(&self) -> usize {
         self.0.state.lock().reads
     }
 

@@ -33,7 +33,7 @@ mod compaction;
 mod crash;
 mod damage;
 mod embargoes;
-mod failure;
+pub(crate) mod failure;
 mod fixtures;
 mod formats;
 mod jobs;

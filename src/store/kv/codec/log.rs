@@ -152,7 +152,22 @@ fn scope(record: rec::Scope) -> Scope {
     }
 }
 
-pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<Vec<u8>>) -> Vec<u8> {
+/// What the log holds of a commit.
+#[derive(Debug, PartialEq)]
+pub(in crate::store::kv) struct Logged {
+    /// What changed.
+    pub(in crate::store::kv) events: Vec<Event>,
+    /// The key of the request that the commit recorded.
+    pub(in crate::store::kv) request_key: Option<Vec<u8>>,
+    /// The authenticated principal that made it, or nothing.
+    pub(in crate::store::kv) principal: String,
+}
+
+pub(in crate::store::kv) fn encode_events(
+    events: &[Event],
+    request_key: Option<Vec<u8>>,
+    principal: &str,
+) -> Vec<u8> {
     let event = |event: &Event| rec::Event {
         kind: event_kind(&event.kind),
         article: event.article.as_str().to_owned(),
@@ -193,6 +208,7 @@ pub(in crate::store::kv) fn encode_events(events: &[Event], request_key: Option<
     rec::Events {
         events: events.iter().map(event).collect(),
         request_key: request_key.unwrap_or_default(),
+        principal: principal.to_owned(),
     }
     .encode_to_vec()
 }
@@ -242,14 +258,13 @@ fn event(record: rec::Event) -> Result<Event> {
     })
 }
 
-/// The events of a commit, and the key of the request that it recorded.
-pub(in crate::store::kv) fn decode_events(payload: &[u8]) -> Result<(Vec<Event>, Option<Vec<u8>>)> {
+pub(in crate::store::kv) fn decode_events(payload: &[u8]) -> Result<Logged> {
     let record: rec::Events = message(payload)?;
-    let events = record.events.into_iter().map(event).collect::<Result<_>>()?;
-    Ok((
-        events,
-        (!record.request_key.is_empty()).then_some(record.request_key),
-    ))
+    Ok(Logged {
+        events: record.events.into_iter().map(event).collect::<Result<_>>()?,
+        request_key: (!record.request_key.is_empty()).then_some(record.request_key),
+        principal: record.principal,
+    })
 }
 
 /// The commits of one group, in order.

@@ -17,6 +17,7 @@ fn agent_record(agent: &Agent) -> rec::Agent {
         prompt_id: agent.prompt_id.clone(),
         glossary_id: agent.glossary_id.clone(),
         memory_id: agent.memory_id.clone(),
+        principal: agent.principal.clone(),
     }
 }
 
@@ -36,6 +37,7 @@ fn agent(record: Option<rec::Agent>) -> Result<Agent> {
         prompt_id: record.prompt_id,
         glossary_id: record.glossary_id,
         memory_id: record.memory_id,
+        principal: record.principal,
     })
 }
 

@@ -38,7 +38,7 @@ impl Group<'_> {
             return Ok((Claimed { jobs, is_partial }, None));
         }
         let stamp = self.next_stamp(now);
-        let jobs = self.put_claimed(changes, claim.request, stamp);
+        let jobs = self.put_claimed(changes, claim.request, &claim.principal, stamp);
         Ok((Claimed { jobs, is_partial }, Some(stamp)))
     }
 
@@ -103,6 +103,7 @@ impl Group<'_> {
         &mut self,
         changes: Vec<Change>,
         request: Option<(RequestKey, [u8; 32])>,
+        principal: &str,
         stamp: Stamp,
     ) -> Vec<Arc<Job>> {
         let (mut leased, mut events) = (Vec::new(), Vec::new());
@@ -125,7 +126,7 @@ impl Group<'_> {
         let recorded = request.and_then(|request| self.put_request(request, &leased, stamp));
         self.log
             .commits
-            .push((stamp.time, codec::encode_events(&events, recorded)));
+            .push((stamp.time, codec::encode_events(&events, recorded, principal)));
         leased
     }
 

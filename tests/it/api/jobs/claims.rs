@@ -70,7 +70,7 @@ async fn the_most_urgent_goes_first_and_a_low_priority_gets_its_turn() {
 
 #[tokio::test]
 async fn claims_match_pairs_kinds_ids_and_scopes() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Embargoed])).await;
+    let server = Server::sled_with(|setup| setup.scopes(&[Right::Embargoed])).await;
     create(&server, article("a", &TEXTS)).await;
     let english = pb::Article {
         language: "en".into(),

@@ -132,7 +132,7 @@ async fn policies_are_put_listed_and_removed() {
 
 #[tokio::test]
 async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Scope::Editorial, Scope::Embargoed])).await;
+    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial, Right::Embargoed])).await;
     put(&server, policy("news", &[JobKind::Mt])).await;
     let seq = server.seq().await;
     create(&server, article("a", &TEXTS)).await;

@@ -249,7 +249,7 @@ fn freshness_is_what_an_oracle_says_over_thousands_of_histories() {
         .iter()
         .map(|document| document.segments[1].clone())
         .collect();
-    let all = std::env::var("ARTICLE_STORE_ORACLE").is_ok_and(|part| part == "all");
+    let all = std::env::var("ARTICLE_STORE_TEST_ORACLE").is_ok_and(|part| part == "all");
     let step = if all { 1 } else { PART };
     let mut walked = 0;
     let mut current = 0;

@@ -237,7 +237,7 @@ pub(super) async fn refused_without_scope(server: &Server, id: &str) {
             (Code::PermissionDenied, "MISSING_SCOPE"),
             "{name}"
         );
-        assert_eq!(failure.metadata["scopes"], "embargoed,editorial");
+        assert_eq!(failure.metadata["scope"], "embargoed,editorial");
         assert!(failure.message.contains("embargoed"), "{}", failure.message);
     }
 }

@@ -1,10 +1,16 @@
-//! Who sees which articles. How far an article may be seen is stored with it and changes by commits only; what a caller
-//! sees follows from its scopes and from what it asks for.
+//! Who may do what, and who sees which articles. How far an article may be seen is stored with it and changes by commits
+//! only; what a caller sees follows from its scopes and from what it asks for.
 //!
 //! Visibility is judged as of now: an earlier state of an article that is hidden now is hidden too.
 
 use super::article::{ArticleVersion, Metadata, PublicationStatus};
 use super::time::Timestamp;
+
+mod principal;
+mod scope;
+
+pub use principal::{Denied, MAX_NAME, Principal};
+pub use scope::{Range, Right, Scope, Scopes};
 
 /// How far an article, with all its translations, may be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -12,9 +18,9 @@ pub enum Visibility {
     /// By everybody.
     #[default]
     Public,
-    /// By those who prepare what is to be published: with [`Scope::Embargoed`] or [`Scope::Editorial`].
+    /// By those who prepare what is to be published: with [`Right::Embargoed`] or [`Right::Editorial`].
     Embargoed,
-    /// By those who decide about it: with [`Scope::Editorial`].
+    /// By those who decide about it: with [`Right::Editorial`].
     Withheld,
     /// The same, and it is not meant to come back.
     Canceled,
@@ -40,40 +46,18 @@ pub fn embargo_end(version: &ArticleVersion) -> Option<Timestamp> {
     version.metadata.embargo_time.filter(|_| is_embargoed)
 }
 
-/// A right that a caller holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// To see embargoed articles and to attach translations to them.
-    Embargoed,
-    /// To see withheld, cancelled and embargoed articles.
-    Editorial,
-}
-
-impl Scope {
-    /// All scopes.
-    pub const ALL: [Self; 2] = [Self::Embargoed, Self::Editorial];
-
-    /// The name, as in configurations and errors.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Embargoed => "embargoed",
-            Self::Editorial => "editorial",
-        }
-    }
-}
-
-/// The rights that a caller holds.
+/// Which hidden articles the scopes of a caller reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Scopes {
-    /// [`Scope::Embargoed`].
+pub struct Reach {
+    /// Those under embargo: [`Right::Embargoed`].
     pub embargoed: bool,
-    /// [`Scope::Editorial`].
+    /// All of them: [`Right::Editorial`].
     pub editorial: bool,
 }
 
-impl Scopes {
-    /// Whether an article of this visibility is within these scopes.
-    pub fn reach(self, visibility: Visibility) -> bool {
+impl Reach {
+    /// Whether an article of this visibility is within it.
+    pub fn covers(self, visibility: Visibility) -> bool {
         match visibility {
             Visibility::Public => true,
             Visibility::Embargoed => self.embargoed || self.editorial,
@@ -82,48 +66,30 @@ impl Scopes {
     }
 }
 
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let mut held = Self::default();
-        for scope in scopes {
-            match scope {
-                Scope::Embargoed => held.embargoed = true,
-                Scope::Editorial => held.editorial = true,
-            }
-        }
-        held
-    }
-}
-
 /// Which articles a read shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Shown {
     /// Deleted ones too.
     pub deleted: bool,
-    /// Hidden ones too, as far as these scopes reach.
-    pub hidden: Scopes,
+    /// Hidden ones too, as far as this reaches.
+    pub hidden: Reach,
 }
 
-/// A caller asks for hidden articles and holds no scope that reaches any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("hidden articles are shown to callers with the scope \"embargoed\" or \"editorial\"")]
-pub struct MissingScope;
-
 impl Shown {
-    /// What a caller with these scopes sees if it asks for deleted or hidden articles.
-    pub fn to(scopes: Scopes, show_deleted: bool, show_hidden: bool) -> Result<Self, MissingScope> {
-        if show_hidden && scopes == Scopes::default() {
-            return Err(MissingScope);
+    /// What a caller that reaches so far sees if it asks for deleted or hidden articles.
+    pub fn to(reach: Reach, show_deleted: bool, show_hidden: bool) -> Result<Self, Denied> {
+        if show_hidden && reach == Reach::default() {
+            return Err(Denied::Hidden);
         }
         Ok(Self {
             deleted: show_deleted,
-            hidden: if show_hidden { scopes } else { Scopes::default() },
+            hidden: if show_hidden { reach } else { Reach::default() },
         })
     }
 
     /// Whether an article is shown that is deleted or not and may be seen so far.
     pub fn shows(self, is_deleted: bool, visibility: Visibility) -> bool {
-        (self.deleted || !is_deleted) && self.hidden.reach(visibility)
+        (self.deleted || !is_deleted) && self.hidden.covers(visibility)
     }
 
     /// The same of an article's newest version.
@@ -136,15 +102,15 @@ impl Shown {
 mod tests {
     use super::*;
 
-    const NONE: Scopes = Scopes {
+    const NONE: Reach = Reach {
         embargoed: false,
         editorial: false,
     };
-    const EMBARGOED: Scopes = Scopes {
+    const EMBARGOED: Reach = Reach {
         embargoed: true,
         ..NONE
     };
-    const EDITORIAL: Scopes = Scopes {
+    const EDITORIAL: Reach = Reach {
         editorial: true,
         ..NONE
     };
@@ -159,10 +125,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(seen(Shown::default()), [Public]);
-        for scopes in [NONE, EMBARGOED, EDITORIAL] {
-            assert_eq!(seen(Shown::to(scopes, true, false).unwrap()), [Public]);
+        for reach in [NONE, EMBARGOED, EDITORIAL] {
+            assert_eq!(seen(Shown::to(reach, true, false).unwrap()), [Public]);
         }
-        assert_eq!(Shown::to(NONE, true, true), Err(MissingScope));
+        assert_eq!(Shown::to(NONE, true, true), Err(Denied::Hidden));
         assert_eq!(
             seen(Shown::to(EMBARGOED, false, true).unwrap()),
             [Public, Embargoed]

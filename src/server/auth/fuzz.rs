@@ -1,0 +1,35 @@
+//! What the fuzzer feeds to the check of credentials: a JWT as a caller sends it, its claims as an issuer would sign them,
+//! and the files of tokens and keys.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::jwt;
+use super::tokens::Tokens;
+use crate::domain::time::Timestamp;
+
+/// The public key of RFC 8037. What is fed is not signed by it.
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+static VERIFIER: LazyLock<Option<jwt::Keys>> =
+    LazyLock::new(|| jwt::Keys::parse(KEYS, "issuer", "audience").ok());
+
+/// No token is taken, whatever it says; claims and files are read or refused.
+pub(crate) fn jwt(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(now) = Timestamp::from_micros(1_800_000_000_000_000) else {
+        return;
+    };
+    let keys = VERIFIER.as_ref();
+    assert!(
+        keys.is_some_and(|keys| keys.verify(&text, now).is_err()),
+        "{text:?} was taken"
+    );
+    if let Ok(Value::Object(claims)) = serde_json::from_str(&text) {
+        let _ = jwt::known(&claims, now);
+    }
+    let _ = jwt::Keys::parse(&text, "issuer", "audience");
+    let _ = Tokens::parse(&text);
+}

@@ -1,0 +1,241 @@
+//! Ends calls that nobody waits for any more: when the time is over that the caller gave (`grpc-timeout`), or for calls that
+//! are neither streams nor claims the server's own. What is dropped with the call stops; a write that is under way is not
+//! undone, so its caller does not know whether it was done, and repeats it with its request id.
+//!
+//! tonic itself would answer `CANCELLED`, and only when the caller's time is over: the answer would come too late.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::{Answer, Inner};
+use crate::api::error::{self, Whose};
+use crate::server::methods::{self, Kind};
+
+/// How long before the caller's own timer the answer is sent, at most; a tenth of a short time.
+const EARLY: Duration = Duration::from_millis(5);
+
+/// See the module's page.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadlineLayer {
+    /// How long a call may take that is neither a stream nor a claim.
+    pub longest: Duration,
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline {
+            inner,
+            longest: self.longest,
+        }
+    }
+}
+
+/// See the module's page.
+#[derive(Debug, Clone)]
+pub struct Deadline<S> {
+    inner: S,
+    longest: Duration,
+}
+
+impl<S: Inner<Answered = Body>> Service<Request<Body>> for Deadline<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<Body>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let kind = methods::at(request.uri().path()).kind;
+        let longest = (kind == Kind::Short).then_some(self.longest);
+        let limit = Limit::of(Instant::now(), grpc_timeout(request.headers()), longest);
+        let answer = self.inner.call(request);
+        let Some(limit) = limit else {
+            return Box::pin(answer);
+        };
+        Box::pin(async move {
+            let Ok(answer) = timeout_at(limit.end, answer).await else {
+                return Ok(limit.status().into_http());
+            };
+            let answer = answer?;
+            if kind == Kind::Short {
+                return Ok(answer);
+            }
+            Ok(answer.map(|inner| {
+                Body::new(Limited {
+                    inner: Some(inner),
+                    timer: Box::pin(sleep_until(limit.end)),
+                    limit,
+                })
+            }))
+        })
+    }
+}
+
+/// When a call ends, and why.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    end: Instant,
+    whole: Duration,
+    whose: Whose,
+}
+
+impl Limit {
+    /// The shorter time, from now on.
+    fn of(now: Instant, callers: Option<Duration>, servers: Option<Duration>) -> Option<Self> {
+        let (whole, whose) = match (callers, servers) {
+            (Some(callers), Some(servers)) if servers < callers => (servers, Whose::Server),
+            (Some(callers), _) => (callers, Whose::Caller),
+            (None, Some(servers)) => (servers, Whose::Server),
+            (None, None) => return None,
+        };
+        let early = match whose {
+            Whose::Caller => EARLY.min(whole / 10),
+            Whose::Server => Duration::ZERO,
+        };
+        // A time that the clock does not reach is none.
+        let end = now.checked_add(whole - early)?;
+        Some(Self { end, whole, whose })
+    }
+
+    fn status(&self) -> Status {
+        error::deadline_exceeded(self.whole, self.whose)
+    }
+}
+
+/// The time that a caller gives; `None` if it says nothing that gRPC knows.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    /// The protocol allows eight digits.
+    const DIGITS: usize = 8;
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if number.is_empty() || number.len() > DIGITS || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// The messages of a stream until its time is over.
+struct Limited {
+    /// `None` afterwards.
+    inner: Option<Body>,
+    timer: Pin<Box<Sleep>>,
+    limit: Limit,
+}
+
+impl http_body::Body for Limited {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let Self {
+            inner: Some(inner),
+            timer,
+            ..
+        } = &mut *self
+        else {
+            return Poll::Ready(None);
+        };
+        if timer.as_mut().poll(context).is_pending() {
+            return Pin::new(inner).poll_frame(context);
+        }
+        self.inner = None;
+        let mut trailers = HeaderMap::new();
+        self.limit.status().add_header(&mut trailers)?;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn timeout(text: &'static str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", HeaderValue::from_static(text));
+        grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn the_header_is_read_as_the_protocol_says() {
+        let read = ["2H", "3M", "4S", "5m", "6u", "7n", "99999999H"].map(|text| timeout(text).unwrap());
+        let seconds = Duration::from_secs;
+        assert_eq!(read[..3], [seconds(7_200), seconds(180), seconds(4)]);
+        let (millis, micros) = (Duration::from_millis(5), Duration::from_micros(6));
+        assert_eq!(read[3..6], [millis, micros, Duration::from_nanos(7)]);
+        assert_eq!(read[6], seconds(99_999_999 * 3_600));
+        for text in [
+            "",
+            "S",
+            "5",
+            "5s",
+            "-5S",
+            "+5S",
+            "5.0S",
+            "123456789S",
+            "5 S",
+            "S5",
+        ] {
+            assert_eq!(timeout(text), None, "{text:?}");
+        }
+        assert_eq!(grpc_timeout(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn the_shorter_time_counts_and_a_callers_ends_early() {
+        let now = Instant::now();
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let limit = |callers, servers| {
+            Limit::of(now, callers, servers).map(|limit| (limit.end - now, limit.whole, limit.whose))
+        };
+        assert_eq!(limit(None, None), None);
+        let caller = Some((second - EARLY, second, Whose::Caller));
+        assert_eq!(limit(Some(second), None), caller);
+        assert_eq!(limit(Some(second), Some(minute)), caller);
+        assert_eq!(limit(Some(second), Some(second)), caller);
+        let server = Some((second, second, Whose::Server));
+        assert_eq!(limit(Some(minute), Some(second)), server);
+        assert_eq!(limit(None, Some(second)), server);
+        let short = Duration::from_millis(10);
+        assert_eq!(
+            limit(Some(short), None),
+            Some((short * 9 / 10, short, Whose::Caller))
+        );
+    }
+}

@@ -1,0 +1,286 @@
+//! The outermost layer: gives each call an id, and writes down how it ended, once: in the metrics, in the log, and in the
+//! caller's trace. A stream ends with its trailers; a call that is dropped before was given up by its caller.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use tower::{Layer, Service};
+use tracing::{Instrument, Level, Span, event};
+use uuid::Uuid;
+
+use super::{Answer, Inner, Unlogged};
+use crate::api::error::code_name;
+use crate::server::context::CallContext;
+use crate::server::methods::{self, Kind, Method};
+use crate::server::telemetry::{Telemetry, trace};
+
+/// The header with the id of a call, in requests and in answers.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that a caller may choose; a call with a longer one gets an id of the server's.
+const MAX_REQUEST_ID: usize = 128;
+/// Where the lines about calls are, for filters: `--log info,article_store::rpc=debug` shows those that succeed too.
+const LOG: &str = "article_store::rpc";
+
+/// See the module's page.
+#[derive(Debug, Clone)]
+pub struct ObserveLayer {
+    telemetry: Arc<Telemetry>,
+}
+
+impl ObserveLayer {
+    /// A layer that writes there.
+    pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe {
+            inner,
+            telemetry: self.telemetry.clone(),
+        }
+    }
+}
+
+/// See the module's page.
+#[derive(Debug, Clone)]
+pub struct Observe<S> {
+    inner: S,
+    telemetry: Arc<Telemetry>,
+}
+
+impl<S: Inner> Service<Request<Body>> for Observe<S> {
+    type Response = Response<Observed<S::Answered>>;
+    type Error = Infallible;
+    type Future = Answer<Observed<S::Answered>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let call = Call::begin(self.telemetry.clone(), &mut request);
+        let answer = call
+            .context
+            .scope(self.inner.call(request))
+            .instrument(call.span.clone());
+        Box::pin(async move { Ok(call.answered(answer.await?)) })
+    }
+}
+
+/// A call that goes on.
+struct Call {
+    telemetry: Arc<Telemetry>,
+    context: Arc<CallContext>,
+    method: &'static Method,
+    started: Instant,
+    span: Span,
+    trace_id: Option<Box<str>>,
+    is_over: bool,
+}
+
+impl Call {
+    fn begin(telemetry: Arc<Telemetry>, request: &mut Request<Body>) -> Self {
+        let method = methods::at(request.uri().path());
+        let context = Arc::new(CallContext::new(request_id(request.headers())));
+        request.extensions_mut().insert(context.clone());
+        telemetry.rpc.began(method);
+        Self {
+            span: trace::span(method, request.headers(), &context.request_id),
+            trace_id: trace::trace_id(request.headers()),
+            telemetry,
+            context,
+            method,
+            started: Instant::now(),
+            is_over: false,
+        }
+    }
+
+    /// Takes the answer, whose body may still go on.
+    fn answered<B: http_body::Body>(mut self, mut response: Response<B>) -> Response<Observed<B>> {
+        let headers = response.headers_mut();
+        self.name(headers);
+        let code = headers
+            .get(Status::GRPC_STATUS)
+            .map(|code| Code::from_bytes(code.as_bytes()));
+        let is_unlogged = response.extensions().get::<Unlogged>().is_some();
+        match code {
+            Some(code) if is_unlogged => self.end_quietly(code),
+            Some(code) => self.end(code, response.headers()),
+            // An answer that is none of gRPC's.
+            None if response.body().is_end_stream() => self.end(Code::Unknown, &HeaderMap::new()),
+            None => {}
+        }
+        response.map(|inner| Observed { inner, call: self })
+    }
+
+    /// Puts the call's id into an answer.
+    fn name(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.context.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+    }
+
+    /// The call ended, with these headers or trailers.
+    fn end(&mut self, code: Code, headers: &HeaderMap) {
+        if self.is_over {
+            return;
+        }
+        self.end_quietly(code);
+        let status = (code != Code::Ok)
+            .then(|| Status::from_header_map(headers))
+            .flatten();
+        self.log(code, status.as_ref());
+    }
+
+    fn end_quietly(&mut self, code: Code) {
+        self.is_over = true;
+        self.telemetry
+            .rpc
+            .ended(self.method, code, self.started.elapsed());
+        trace::end(&self.span, code);
+    }
+
+    fn log(&self, code: Code, status: Option<&Status>) {
+        macro_rules! line {
+            ($level:expr, $text:literal) => {
+                event!(
+                    target: LOG,
+                    $level,
+                    request_id = &*self.context.request_id,
+                    trace_id = self.trace_id.as_deref(),
+                    principal = self.context.principal(),
+                    method = self.method.label,
+                    code = code_name(code),
+                    reason = status.and_then(reason),
+                    error = status.map(Status::message),
+                    seconds = self.started.elapsed().as_secs_f64(),
+                    $text
+                )
+            };
+        }
+        match code {
+            Code::Ok => line!(Level::DEBUG, "served"),
+            // That is how a watch ends.
+            Code::Cancelled if self.method.kind != Kind::Short => {
+                line!(Level::DEBUG, "given up by the caller");
+            }
+            Code::Cancelled => line!(Level::INFO, "given up by the caller"),
+            Code::Unknown | Code::Internal | Code::DataLoss => line!(Level::ERROR, "the server failed"),
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => {
+                line!(Level::WARN, "not served");
+            }
+            _ => line!(Level::INFO, "refused"),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // The caller went away, or its connection broke.
+        self.end(Code::Cancelled, &HeaderMap::new());
+    }
+}
+
+/// The caller's id of a call, if it is one that can be printed; else a new one.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let is_sane = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given.filter(is_sane) {
+        Some(id) => id.into(),
+        None => (&*Uuid::new_v4()
+            .hyphenated()
+            .encode_lower(&mut Uuid::encode_buffer()))
+            .into(),
+    }
+}
+
+fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// The body of an answer, followed to its end.
+pub struct Observed<B> {
+    inner: B,
+    call: Call,
+}
+
+impl<B: http_body::Body + Unpin> http_body::Body for Observed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let Self { inner, call } = &mut *self;
+        let frame = {
+            let _entered = call.span.enter();
+            ready!(call.context.step(|| Pin::new(inner).poll_frame(context)))
+        };
+        Poll::Ready(match frame {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    let code = trailers
+                        .get(Status::GRPC_STATUS)
+                        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+                    if code != Code::Ok {
+                        call.name(trailers);
+                    }
+                    call.end(code, trailers);
+                }
+                Some(Ok(frame))
+            }
+            end => {
+                call.end(Code::Unknown, &HeaderMap::new());
+                end
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_can_be_printed_is_kept() {
+        let id = |given: Option<&[u8]>| {
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert(REQUEST_ID, HeaderValue::from_bytes(given).unwrap());
+            }
+            request_id(&headers)
+        };
+        for sane in ["1", "a-b_c:d/e=~", &"x".repeat(MAX_REQUEST_ID)] {
+            assert_eq!(&*id(Some(sane.as_bytes())), sane);
+        }
+        let too_long = "x".repeat(MAX_REQUEST_ID + 1);
+        let unfit: [&[u8]; 5] = [b"", b"a b", b"a\tb", "é".as_bytes(), too_long.as_bytes()];
+        for given in unfit.into_iter().map(Some).chain([None]) {
+            let made = id(given);
+            assert!(Uuid::parse_str(&made).is_ok(), "{given:?} became {made}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The RPCs that the server has, by path: a closed set, for labels and limits. What is not in it is one method, `other`, so
+//! that callers cannot make labels.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+use crate::pb;
+
+/// How a method counts against the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Health and reflection: never refused.
+    Exempt,
+    /// Ends by itself after its work.
+    Short,
+    /// May last as long as its caller likes: streams, and claims, which wait for jobs.
+    Long,
+}
+
+/// A method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Method {
+    /// The service with its package, such as `articlestore.v1.ArticleService`.
+    pub service: String,
+    /// The name in the service, such as `GetArticle`.
+    pub name: String,
+    /// Both without the package, such as `ArticleService/GetArticle`: what metrics and logs call it.
+    pub label: String,
+    /// How it counts against the limits.
+    pub kind: Kind,
+}
+
+/// Claims are no streams, but wait for up to a minute.
+const LONG_POLL: &str = "ClaimJobs";
+
+static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+    let ours = methods(pb::DESCRIPTORS, |is_stream, name| {
+        if is_stream || name == LONG_POLL {
+            Kind::Long
+        } else {
+            Kind::Short
+        }
+    });
+    let standard = [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let standard = standard
+        .into_iter()
+        .flat_map(|descriptors| methods(descriptors, |_, _| Kind::Exempt));
+    ours.chain(standard).collect()
+});
+
+static OTHER: LazyLock<Method> = LazyLock::new(|| Method {
+    service: "other".into(),
+    name: "other".into(),
+    label: "other".into(),
+    kind: Kind::Short,
+});
+
+/// The method of a path such as `/articlestore.v1.ArticleService/GetArticle`.
+pub fn at(path: &str) -> &'static Method {
+    METHODS.get(path).unwrap_or(&OTHER)
+}
+
+/// All methods, with their paths.
+pub fn all() -> impl Iterator<Item = (&'static str, &'static Method)> {
+    METHODS.iter().map(|(path, method)| (path.as_str(), method))
+}
+
+/// The methods of descriptors that were compiled in, which cannot fail to be read.
+fn methods(descriptors: &[u8], kind: impl Fn(bool, &str) -> Kind) -> impl Iterator<Item = (String, Method)> {
+    let files = FileDescriptorSet::decode(descriptors).unwrap_or_default().file;
+    files.into_iter().flat_map(move |file| {
+        let package = file.package().to_owned();
+        let mut found = Vec::new();
+        for service in &file.service {
+            for method in &service.method {
+                let is_stream = method.client_streaming() || method.server_streaming();
+                let (service, name) = (service.name(), method.name());
+                let method = Method {
+                    service: format!("{package}.{service}"),
+                    name: name.to_owned(),
+                    label: format!("{service}/{name}"),
+                    kind: kind(is_stream, name),
+                };
+                found.push((format!("/{}/{name}", method.service), method));
+            }
+        }
+        found
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_known_and_counts_as_it_should() {
+        let kind = |path: &str| (at(path).label.as_str(), at(path).kind);
+        let ours = |method: &str| kind(&format!("/articlestore.v1.{method}"));
+        let get = "ArticleService/GetArticle";
+        assert_eq!(ours(get), (get, Kind::Short));
+        for long in [
+            "ChangeService/WatchChanges",
+            "TranslationJobService/ClaimJobs",
+            "ArticleService/ImportArticles",
+            "ArticleService/ExportArticles",
+            "AdminService/BackupStore",
+        ] {
+            assert_eq!(ours(long), (long, Kind::Long));
+        }
+        for exempt in [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/Watch",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            assert_eq!(at(exempt).kind, Kind::Exempt, "{exempt}");
+        }
+        assert_eq!(kind("/x.Y/Z"), ("other", Kind::Short));
+        let services: std::collections::BTreeSet<_> = all().map(|(_, method)| &method.service).collect();
+        assert_eq!(services.len(), 5 + 3, "{services:?}");
+    }
+}

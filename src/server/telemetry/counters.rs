@@ -1,0 +1,98 @@
+//! What happens now and then and is counted: refusals of all sorts. Plain methods, so that who counts needs to know nothing
+//! of metrics.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::rpc::kind_name;
+use crate::server::methods::Kind;
+
+type Label = [(&'static str, &'static str); 1];
+
+/// Why a call was refused for who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// It had no credentials, or bad ones.
+    Unauthenticated,
+    /// Its scopes do not reach that far.
+    Forbidden,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Counters {
+    shed: [Counter; 2],
+    auth_failures: [Counter; 2],
+    rate_limited: Counter,
+    certificate_expiry: Family<[(&'static str, &'static str); 0], Gauge>,
+}
+
+impl Counters {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let mut labelled = |name: &str, help: &str, key: &'static str, values: [&'static str; 2]| {
+            let family = Family::<Label, Counter>::default();
+            registry.register(name, help, family.clone());
+            values.map(|value| family.get_or_create_owned(&[(key, value)]))
+        };
+        let shed = labelled(
+            "rpcs_shed",
+            "Calls that were refused at once because the server had no room for them",
+            "kind",
+            [Kind::Short, Kind::Long].map(kind_name),
+        );
+        let auth_failures = labelled(
+            "auth_failures",
+            "Calls that were refused for their credentials, or for what these do not allow",
+            "reason",
+            ["unauthenticated", "forbidden"],
+        );
+        let rate_limited = Counter::default();
+        registry.register(
+            "rpcs_rate_limited",
+            "Calls that were refused because their caller makes too many",
+            rate_limited.clone(),
+        );
+        let certificate_expiry = Family::default();
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the server's certificate ends, in seconds since 1970; absent without TLS",
+            certificate_expiry.clone(),
+        );
+        Self {
+            shed,
+            auth_failures,
+            rate_limited,
+            certificate_expiry,
+        }
+    }
+
+    /// A call found no room.
+    pub fn shed(&self, kind: Kind) {
+        let [short, long] = &self.shed;
+        match kind {
+            Kind::Long => long.inc(),
+            Kind::Short | Kind::Exempt => short.inc(),
+        };
+    }
+
+    /// A call was refused for who made it.
+    pub fn auth_failed(&self, why: AuthFailure) {
+        let [unauthenticated, forbidden] = &self.auth_failures;
+        match why {
+            AuthFailure::Unauthenticated => unauthenticated.inc(),
+            AuthFailure::Forbidden => forbidden.inc(),
+        };
+    }
+
+    /// A call was one too many of its caller.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// The certificate that is served ends then, in seconds since 1970.
+    pub fn certificate_expires(&self, seconds: i64) {
+        self.certificate_expiry.get_or_create(&[]).set(seconds);
+    }
+}

@@ -1,0 +1,353 @@
+//! The store in numbers. A scrape reads what is known already and costs the store nothing: the status is that of the last
+//! probe, distributions and caches are counted as they happen, and the backlog is what the last walk over it found. A walk
+//! follows a scrape, a little at a time, for a store may have millions of open jobs; how old it is is a metric too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::domain::freshness::Overall;
+use crate::domain::job::JobKind;
+use crate::domain::language::Language;
+use crate::service::Service;
+use crate::store::measures::Distribution;
+use crate::store::{Backlog, Counts, StoreStatus};
+
+/// Time between two walks over the backlog at least.
+const WALK_EVERY: Duration = Duration::from_secs(5);
+/// Entries that a step of a walk looks at: a few milliseconds of reading.
+const STEP_ENTRIES: usize = 4_096;
+/// Time between two steps. A million entries take half a minute then, and a twentieth of a processor.
+const STEP_EVERY: Duration = Duration::from_millis(100);
+
+/// What stands for all languages that were not named.
+const OTHER: &str = "other";
+
+/// The languages that metrics tell apart; all others are one, for every label is a series that is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Languages(BTreeSet<Language>);
+
+impl FromIterator<Language> for Languages {
+    fn from_iter<I: IntoIterator<Item = Language>>(languages: I) -> Self {
+        Self(languages.into_iter().collect())
+    }
+}
+
+impl Languages {
+    fn name(&self, language: &Language) -> &str {
+        self.0.get(language).map_or(OTHER, Language::as_str)
+    }
+}
+
+/// A backlog that was counted, and when.
+#[derive(Debug)]
+struct Counted {
+    backlog: Backlog,
+    begun: Instant,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct StoreFigures {
+    languages: Languages,
+    service: Mutex<Option<Observed>>,
+    status: Mutex<Option<StoreStatus>>,
+    backlog: Mutex<Option<Counted>>,
+    /// Somebody reads the backlog.
+    asked: Notify,
+}
+
+/// The service that is asked.
+struct Observed(Service);
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observed")
+    }
+}
+
+impl StoreFigures {
+    pub(super) fn new(languages: Languages) -> Self {
+        Self {
+            languages,
+            service: Mutex::default(),
+            status: Mutex::default(),
+            backlog: Mutex::default(),
+            asked: Notify::new(),
+        }
+    }
+
+    /// Takes up what the store says of itself; `None` while it says nothing.
+    pub fn status(&self, status: Option<StoreStatus>) {
+        *self.status.lock() = status;
+    }
+
+    /// The store is closed.
+    pub fn forget(&self) {
+        *self.service.lock() = None;
+        *self.status.lock() = None;
+        *self.backlog.lock() = None;
+    }
+
+    /// Counts the backlog of a service's store after scrapes, which ask this service from now on.
+    pub async fn follow(&self, service: Service) {
+        *self.service.lock() = Some(Observed(service.clone()));
+        let mut walks = interval(WALK_EVERY);
+        walks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.asked.notified().await;
+            walks.tick().await;
+            let begun = Instant::now();
+            match walk(&service).await {
+                Ok(backlog) => *self.backlog.lock() = Some(Counted { backlog, begun }),
+                Err(error) => {
+                    tracing::debug!(%error, "the backlog could not be counted; the last numbers stay");
+                }
+            }
+        }
+    }
+}
+
+/// Counts the backlog, a little at a time.
+async fn walk(service: &Service) -> crate::store::Result<Backlog> {
+    let mut steps = interval(STEP_EVERY);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut backlog, mut place) = (Backlog::default(), None);
+    loop {
+        steps.tick().await;
+        place = service.store().backlog(place, STEP_ENTRIES, &mut backlog).await?;
+        if place.is_none() {
+            return Ok(backlog);
+        }
+    }
+}
+
+fn overall_name(overall: Overall) -> &'static str {
+    match overall {
+        Overall::Current => "current",
+        Overall::Moved => "moved",
+        Overall::Orphaned => "orphaned",
+        Overall::Stale => "stale",
+        Overall::Incomplete => "incomplete",
+    }
+}
+
+/// Sums of numbers by labels.
+type Sums<'a, const N: usize> = BTreeMap<[(&'static str, &'a str); N], u64>;
+
+impl Collector for StoreFigures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.asked.notify_one();
+        let mut writer = Writer(encoder);
+        if let Some(status) = &*self.status.lock() {
+            self.write_status(&mut writer, status)?;
+        }
+        if let Some(counted) = &*self.backlog.lock() {
+            self.write_backlog(&mut writer, counted)?;
+        }
+        match &*self.service.lock() {
+            Some(Observed(service)) => write_measures(&mut writer, service),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A number of an article language.
+type Count = fn(&Counts) -> u64;
+
+impl StoreFigures {
+    fn write_status(&self, writer: &mut Writer<'_>, status: &StoreStatus) -> fmt::Result {
+        let bytes = [
+            ("store_live_bytes", "Bytes of all records", status.live_bytes),
+            (
+                "store_disk_bytes",
+                "Bytes that the store takes on its volume",
+                status.disk_bytes,
+            ),
+            (
+                "store_available_bytes",
+                "Bytes that the volume has free",
+                status.available_bytes,
+            ),
+            (
+                "store_floor_bytes",
+                "Free bytes below which writes are refused",
+                status.floor_bytes,
+            ),
+        ];
+        for (name, help, bytes) in bytes {
+            writer.gauge(name, help, bytes)?;
+        }
+        writer.gauge(
+            "store_last_seq",
+            "The number of the newest durable commit",
+            status.seq,
+        )?;
+        let counts: [(&str, &str, Count); 4] = [
+            ("articles", "Articles that are not deleted", |counts| {
+                counts.articles
+            }),
+            ("deleted_articles", "Deleted articles", |counts| counts.deleted),
+            ("revisions", "Revisions of all articles", |counts| {
+                counts.revisions
+            }),
+            ("translations", "Translations that are not withdrawn", |counts| {
+                counts.translations
+            }),
+        ];
+        for (name, help, count) in counts {
+            let mut sums = Sums::new();
+            for (language, counts) in &status.counts {
+                let labels = [("language", self.languages.name(language))];
+                *sums.entry(labels).or_default() += count(counts);
+            }
+            writer.gauges(name, help, &sums)?;
+        }
+        Ok(())
+    }
+
+    fn write_backlog(&self, writer: &mut Writer<'_>, Counted { backlog, begun }: &Counted) -> fmt::Result {
+        let mut jobs = Sums::new();
+        for ((source, target, kind), count) in &backlog.open_jobs {
+            let name = |language| self.languages.name(language);
+            let labels = [
+                ("source", name(source)),
+                ("target", name(target)),
+                ("kind", JobKind::name(*kind)),
+            ];
+            *jobs.entry(labels).or_default() += count;
+        }
+        writer.gauges(
+            "open_jobs",
+            "Open jobs, leased or not, by languages and kind",
+            &jobs,
+        )?;
+        let mut translations = Sums::new();
+        for ((language, overall), count) in &backlog.not_current {
+            let labels = [
+                ("language", self.languages.name(language)),
+                ("freshness", overall_name(*overall)),
+            ];
+            *translations.entry(labels).or_default() += count;
+        }
+        let help = "Active translations that do not hold, by language and in which way";
+        writer.gauges("translations_not_current", help, &translations)?;
+        let help = "How old the numbers of open jobs and of translations that do not hold are";
+        let age = ConstGauge::new(begun.elapsed().as_secs_f64());
+        writer.put("backlog_age_seconds", help, &age)
+    }
+}
+
+fn write_measures(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
+    let feed = service.feed_status();
+    writer.gauge("watchers", "Who follows the changes", feed.followers as u64)?;
+    writer.gauge(
+        "feed_lag_commits",
+        "Durable commits that are not ready to be told",
+        feed.lag,
+    )?;
+    let help = "Durable commits that the slowest of those who follow has not looked at";
+    writer.gauge("watch_lag_commits", help, feed.slowest_lag)?;
+
+    let measures = service.store().measures();
+    let help = "Batches that were committed together";
+    writer.put(
+        "commit_group_batches",
+        help,
+        &Distributed(measures.group_batches.read()),
+    )?;
+    let help = "Time from the beginning of a group of commits until it was durable";
+    writer.put(
+        "commit_group_seconds",
+        help,
+        &Distributed(measures.group_seconds.read()),
+    )?;
+    let help = "Time that the disk took to make a group of commits durable";
+    writer.put("fsync_seconds", help, &Distributed(measures.sync_seconds.read()))?;
+
+    let caches = [("articles", &measures.articles), ("texts", &measures.bodies)];
+    let used = caches.map(|(name, cache)| ([("cache", name)], cache.read()));
+    let hits = used
+        .map(|(labels, (hits, _))| (labels, hits))
+        .into_iter()
+        .collect();
+    writer.counters("cache_hits", "What was asked for and in the cache", &hits)?;
+    let misses = used
+        .map(|(labels, (_, misses))| (labels, misses))
+        .into_iter()
+        .collect();
+    writer.counters("cache_misses", "What was asked for and had to be read", &misses)
+}
+
+/// Writes metrics as they are at this moment.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn put(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let help = format!("{help}.");
+        metric.encode(
+            self.0
+                .encode_descriptor(name, &help, None, metric.metric_type())?,
+        )
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.put(name, help, &ConstGauge::new(value))
+    }
+
+    fn gauges<const N: usize>(&mut self, name: &str, help: &str, sums: &Sums<'_, N>) -> fmt::Result {
+        self.family(name, help, sums, MetricType::Gauge, |value, encoder| {
+            ConstGauge::new(value).encode(encoder)
+        })
+    }
+
+    fn counters<const N: usize>(&mut self, name: &str, help: &str, sums: &Sums<'_, N>) -> fmt::Result {
+        self.family(name, help, sums, MetricType::Counter, |value, encoder| {
+            ConstCounter::new(value).encode(encoder)
+        })
+    }
+
+    fn family<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        sums: &Sums<'_, N>,
+        of: MetricType,
+        encode: impl Fn(u64, MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result
+    where
+        for<'b> [(&'static str, &'b str); N]: EncodeLabelSet,
+    {
+        let help = format!("{help}.");
+        let mut encoder = self.0.encode_descriptor(name, &help, None, of)?;
+        for (labels, value) in sums {
+            encode(*value, encoder.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A distribution that was counted elsewhere.
+struct Distributed(Distribution);
+
+impl EncodeMetric for Distributed {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let Distribution { ranges, sum } = &self.0;
+        encoder.encode_histogram::<NoLabelSet>(*sum, self.0.count(), ranges, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}

@@ -1,0 +1,127 @@
+//! What is counted of connections.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The counters of a server's connections. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    /// Those that are open, handshakes included.
+    pub open: Gauge,
+    /// Those that ended, by why.
+    pub ended: Family<Ended, Counter>,
+    /// Calls that were reset because the peer let them wait for too long.
+    pub idle_calls: Counter,
+    /// How often no connection could be accepted, mostly for want of file descriptors.
+    pub accept_errors: Counter,
+    /// How often changed certificate files were taken, and how often they could not be.
+    pub reloads: Family<Reload, Counter>,
+    /// When the server's certificate expires, in seconds since 1970; 0 without TLS.
+    pub certificate_expires: Gauge,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Ended {
+    /// See [`End`].
+    pub reason: End,
+}
+
+/// Why a connection ended: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum End {
+    /// As connections do: the peer closed it, or the server stopped.
+    Closed,
+    /// There were too many.
+    Refused,
+    /// TLS could not be agreed on, or the peer did not speak HTTP/2.
+    Handshake,
+    /// The peer did not begin to speak in time.
+    HandshakeTimeout,
+    /// It had no calls for too long.
+    Idle,
+    /// The peer did not answer a ping.
+    Keepalive,
+    /// The peer did not take what was written.
+    Stalled,
+    /// The peer broke the rules of HTTP/2 or a limit, or the network failed.
+    Error,
+}
+
+/// Whether changed certificate files could be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reload {
+    /// See [`Outcome`].
+    pub outcome: Outcome,
+}
+
+/// Whether changed certificate files could be taken: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// New connections use them.
+    Taken,
+    /// New connections use what was there before.
+    Refused,
+}
+
+impl Metrics {
+    /// Shows them under their names.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "article_store_connections_open",
+            "Connections that are open, handshakes included",
+            self.open.clone(),
+        );
+        registry.register(
+            "article_store_connections_ended",
+            "Connections that ended, by reason",
+            self.ended.clone(),
+        );
+        registry.register(
+            "article_store_idle_calls_ended",
+            "Calls that were reset because the peer let them wait for too long",
+            self.idle_calls.clone(),
+        );
+        registry.register(
+            "article_store_accept_errors",
+            "How often no connection could be accepted, mostly for want of file descriptors",
+            self.accept_errors.clone(),
+        );
+        registry.register(
+            "article_store_tls_reloads",
+            "How often changed certificate files were taken or refused",
+            self.reloads.clone(),
+        );
+        registry.register(
+            "article_store_tls_certificate_expires_timestamp_seconds",
+            "When the server's certificate expires, in seconds since 1970; 0 without TLS",
+            self.certificate_expires.clone(),
+        );
+    }
+
+    /// Counts a connection as open until what this gives is dropped.
+    pub(super) fn opened(&self) -> Open {
+        self.open.inc();
+        Open(self.open.clone())
+    }
+
+    pub(super) fn ended(&self, reason: End) {
+        self.ended.get_or_create(&Ended { reason }).inc();
+    }
+
+    pub(super) fn reloaded(&self, outcome: Outcome) {
+        self.reloads.get_or_create(&Reload { outcome }).inc();
+    }
+}
+
+/// A connection that is counted.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

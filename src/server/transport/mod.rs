@@ -1,0 +1,239 @@
+//! How calls come in: the accept loop, TLS, and what a connection may take before it is ended.
+//!
+//! It knows nothing of the API: it hands HTTP requests to one service. Limits of a call are layers of that service.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tonic::body::Body;
+use tower::Service;
+
+pub use self::certificate::PeerCertificate;
+pub use self::metrics::{End, Ended, Metrics, Outcome, Reload};
+pub use self::tls::{ClientCertificates, Tls, TlsError, TlsFiles};
+
+use self::connection::{Ending, Shared};
+use self::seldom::Seldom;
+use crate::clock::Clock;
+
+mod certificate;
+mod connection;
+mod metrics;
+mod requests;
+mod seldom;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+/// How long nothing is accepted after it failed: descriptors that are gone come back when connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When the kernel asks a silent peer whether it is there, how often, and how many questions it leaves unanswered. Pings of
+/// HTTP/2 are earlier; this is for connections that have not come so far.
+const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// What connections may take.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many may be open. One more is closed at once: a caller knows then that it must go elsewhere or come back, and
+    /// would only wait in the kernel's queue otherwise.
+    pub max_connections: usize,
+    /// How many calls one may carry at a time. The peer is told, and lets further ones wait.
+    pub max_streams: u32,
+    /// The bytes of a request's headers, names, values and 32 for each; HTTP 431 answers more.
+    pub max_header_bytes: u32,
+    /// How long a peer may take for TLS and the first bytes of HTTP/2, and to go when it was told to.
+    pub handshake_timeout: Duration,
+    /// How long a peer may be silent before it is pinged.
+    pub keepalive_interval: Duration,
+    /// How long it may take to answer the ping.
+    pub keepalive_timeout: Duration,
+    /// How long a connection may carry no call, and a call may wait for its peer to send more of the request or to take
+    /// more of the response.
+    pub idle_timeout: Duration,
+    /// How long what is written may wait to be taken by the peer's network. A reader whose flow-control window is full
+    /// does not count: nothing is written to it.
+    pub write_timeout: Duration,
+    /// TLS; `None`: none.
+    pub tls: Option<Tls>,
+    /// Where it is counted.
+    pub metrics: Metrics,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_024,
+            max_streams: 256,
+            max_header_bytes: 16 << 10,
+            handshake_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(15 * 60),
+            write_timeout: Duration::from_secs(30),
+            tls: None,
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+/// Where a call comes from, in the extensions of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// What answers the calls.
+pub(super) trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Serves until `stop` is ready. Accepts nothing more then, tells the peers, and is done when the last connection has
+/// ended; dropping it ends all at once.
+pub(super) async fn serve(
+    listener: TcpListener,
+    service: impl Answers,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut followers = JoinSet::new();
+    let tls = config.tls.clone().map(|tls| {
+        let (changed, configs) = watch::channel(tls.config());
+        followers.spawn(tls.follow(changed, clock, config.metrics.clone()));
+        configs
+    });
+    let (stopping, stopped) = watch::channel(false);
+    let mut acceptor = Acceptor::new(listener, config.clone());
+    let shared = Arc::new(Shared {
+        config,
+        tls,
+        stopping: stopped,
+    });
+    let failures = Arc::new(Seldom::default());
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let open = connections.len();
+        tokio::select! {
+            // What has ended is forgotten before something new is counted.
+            biased;
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            (stream, address) = acceptor.accept(open) => {
+                let (shared, service, failures) = (shared.clone(), service.clone(), failures.clone());
+                connections.spawn(async move {
+                    let metrics = &shared.config.metrics;
+                    let open = metrics.opened();
+                    let ending = shared.serve(service, stream, address).await;
+                    metrics.ended(ending.end);
+                    drop(open);
+                    log(&ending, address, &failures);
+                });
+            }
+        }
+    }
+    drop(acceptor);
+    stopping.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Accepts connections while there are not too many.
+struct Acceptor {
+    listener: TcpListener,
+    config: Config,
+    refusals: Seldom,
+    errors: Seldom,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener, config: Config) -> Self {
+        Self {
+            listener,
+            config,
+            refusals: Seldom::default(),
+            errors: Seldom::default(),
+        }
+    }
+
+    /// The next connection, if so many are open.
+    async fn accept(&mut self, open: usize) -> (TcpStream, SocketAddr) {
+        loop {
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.failed(&error).await;
+                    continue;
+                }
+            };
+            if open < self.config.max_connections {
+                // Both fail only for a peer that is gone already, which shows at the first read.
+                let _ = stream.set_nodelay(true);
+                let _ = keep_alive(&stream);
+                return (stream, address);
+            }
+            self.config.metrics.ended(End::Refused);
+            if let Some(times) = self.refusals.say() {
+                let limit = self.config.max_connections;
+                tracing::warn!(limit, times, peer = %address, "a connection was refused: as many as may be are open");
+            }
+        }
+    }
+
+    /// Waits after an error that the next attempt would meet again.
+    async fn failed(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        // The peer went away while it waited to be accepted.
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionRefused | ConnectionReset
+        ) {
+            return;
+        }
+        self.config.metrics.accept_errors.inc();
+        if let Some(times) = self.errors.say() {
+            tracing::error!(%error, times, "connections cannot be accepted; it is tried again and again");
+        }
+        sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+    }
+}
+
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    let (idle, interval, count) = TCP_KEEPALIVE;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, idle)?;
+    sockopt::set_tcp_keepintvl(stream, interval)?;
+    sockopt::set_tcp_keepcnt(stream, count)
+}
+
+/// Says why connections fail, but not for every one: their number is the peers' choice.
+fn log(ending: &Ending, peer: SocketAddr, failures: &Seldom) {
+    let error = ending.error.as_deref().unwrap_or_default();
+    match ending.end {
+        End::Closed | End::Idle => tracing::debug!(%peer, end = ?ending.end, "a connection ended"),
+        end => match failures.say() {
+            Some(times) => tracing::info!(%peer, ?end, error, times, "a connection was ended"),
+            None => tracing::debug!(%peer, ?end, error, "a connection was ended"),
+        },
+    }
+}

@@ -1,0 +1,236 @@
+//! The streams of a connection: each is a task, and one in which the peer lets the server wait for too long is reset.
+//!
+//! The server waits when it wants more of a request, or has given something of a response that the peer's flow-control
+//! window does not let out. A watcher to which there is nothing to say keeps nobody waiting.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Runs the streams of one connection, and knows how many there are and since when there are none.
+#[derive(Clone)]
+pub(super) struct Streams {
+    open: Arc<Mutex<Open>>,
+    idle_timeout: Duration,
+    idle_ended: Counter,
+}
+
+struct Open {
+    number: usize,
+    /// When the last of them ended, if there are none.
+    idle_since: Instant,
+}
+
+impl Streams {
+    pub(super) fn new(idle_timeout: Duration, idle_ended: Counter) -> Self {
+        Self {
+            open: Arc::new(Mutex::new(Open {
+                number: 0,
+                idle_since: Instant::now(),
+            })),
+            idle_timeout,
+            idle_ended,
+        }
+    }
+
+    /// Since when there have been none; `None` while there are some.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let open = self.open.lock();
+        (open.number == 0).then_some(open.idle_since)
+    }
+}
+
+/// One that is open. It ends by being dropped, however its task ends.
+struct OpenStream(Arc<Mutex<Open>>);
+
+impl OpenStream {
+    fn new(open: Arc<Mutex<Open>>) -> Self {
+        open.lock().number += 1;
+        Self(open)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut open = self.0.lock();
+        open.number -= 1;
+        open.idle_since = Instant::now();
+    }
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let open = OpenStream::new(self.open.clone());
+        let (limit, ended) = (self.idle_timeout, self.idle_ended.clone());
+        let flow = Flow::default();
+        tokio::spawn(FLOW.scope(flow.clone(), async move {
+            let _open = open;
+            if !moving(stream, &flow, limit).await {
+                ended.inc();
+            }
+        }));
+    }
+}
+
+tokio::task_local! {
+    /// Of the stream that this task runs.
+    static FLOW: Flow;
+}
+
+/// Whether a stream waits for its peer, and when something moved last.
+#[derive(Clone)]
+pub(super) struct Flow(Arc<Mutex<Waits>>);
+
+struct Waits {
+    to_read: bool,
+    to_write: bool,
+    moved: Instant,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Waits {
+            to_read: false,
+            to_write: false,
+            moved: Instant::now(),
+        })))
+    }
+}
+
+impl Flow {
+    /// That of the stream whose task asks.
+    pub(super) fn current() -> Self {
+        FLOW.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// Since when nothing moved, if the peer is waited for.
+    fn waits_since(&self) -> Option<Instant> {
+        let waits = self.0.lock();
+        (waits.to_read || waits.to_write).then_some(waits.moved)
+    }
+
+    fn reads(&self, waits: bool) {
+        let mut state = self.0.lock();
+        // Asking again for what has not come yet moves nothing.
+        if waits && state.to_read {
+            return;
+        }
+        state.to_read = waits;
+        state.moved = Instant::now();
+    }
+
+    fn writes(&self, waits: bool) {
+        let mut state = self.0.lock();
+        state.to_write = waits;
+        state.moved = Instant::now();
+    }
+}
+
+/// Runs a stream to its end, or until its peer let it wait for too long; whether it came to its end.
+async fn moving(stream: impl Future, flow: &Flow, limit: Duration) -> bool {
+    let mut stream = pin!(stream);
+    // Most streams never wait.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        let Some(since) = flow.waits_since() else {
+            timer = None;
+            return Poll::Pending;
+        };
+        let end = since + limit;
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if timer.deadline() != end {
+            timer.as_mut().reset(end);
+        }
+        timer.as_mut().poll(cx).map(|()| false)
+    })
+    .await
+}
+
+/// The body of a request: the stream waits for its peer from when it finds nothing of it.
+pub(super) struct Sent<B> {
+    body: B,
+    flow: Flow,
+}
+
+impl<B> Sent<B> {
+    pub(super) fn new(body: B, flow: Flow) -> Self {
+        Self { body, flow }
+    }
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.flow.reads(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Sent<B> {
+    fn drop(&mut self) {
+        // Nobody wants the rest.
+        self.flow.reads(false);
+    }
+}
+
+/// The body of a response: the stream waits for its peer from when something was given until more is asked for.
+pub(super) struct Given<B> {
+    body: B,
+    flow: Flow,
+}
+
+impl<B> Given<B> {
+    pub(super) fn new(body: B, flow: Flow) -> Self {
+        Self { body, flow }
+    }
+}
+
+impl<B: Body + Unpin> Body for Given<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.flow.writes(polled.is_ready());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

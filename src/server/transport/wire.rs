@@ -1,0 +1,97 @@
+//! The bytes of a connection: what was read of it already comes again, and a write that the peer does not take for too
+//! long is an error.
+//!
+//! It knows nothing of HTTP/2. A peer whose flow-control windows are full is not slow here, for nothing is written to it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A stream that is read from its beginning again, and whose writes have a limit.
+pub(super) struct Wire<S> {
+    stream: S,
+    /// Read already, and to be read first.
+    again: Bytes,
+    write_limit: Duration,
+    /// Runs while a write waits. Made at the first one that does, and set again then: most connections need none.
+    waiting: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S, again: Bytes, write_limit: Duration) -> Self {
+        Self {
+            stream,
+            again,
+            write_limit,
+            waiting: None,
+            is_waiting: false,
+        }
+    }
+
+    /// Passes on how a write went, and begins or ends the wait by it.
+    fn within_limit<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.is_waiting = false;
+            return written;
+        }
+        let end = Instant::now() + self.write_limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if !self.is_waiting {
+            waiting.as_mut().reset(end);
+            self.is_waiting = true;
+        }
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.again.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let taken = self.again.len().min(buffer.remaining());
+        buffer.put_slice(&self.again.split_to(taken));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.within_limit(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.within_limit(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.within_limit(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.within_limit(cx, shut)
+    }
+}

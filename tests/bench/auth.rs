@@ -1,0 +1,127 @@
+//! What it costs to find out who calls: the gate before a service that does nothing. Run by `cargo bench --bench auth`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on panics, and prints"
+)]
+
+use std::convert::Infallible;
+use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
+
+use article_store::clock::SystemClock;
+use article_store::server::auth::{Config, Gate, GateLayer, JwtConfig};
+use futures::FutureExt;
+use http::{Request, Response};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::KeyPair;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tonic::body::Body;
+use tower::{Layer, Service, service_fn};
+
+const CALLS: usize = 100_000;
+/// Verified once each.
+const TOKENS: usize = 2_000;
+
+fn main() {
+    measure("no authentication", &Config::default(), &[None], CALLS);
+    let directory = tempfile::tempdir().unwrap();
+    for count in [1, 100, 1_000] {
+        let tokens_file = directory.path().join(format!("tokens-{count}"));
+        let lines: String = (0..count)
+            .map(|number| line(&format!("token-{number}")))
+            .collect();
+        fs::write(&tokens_file, lines).unwrap();
+        let config = Config {
+            tokens_file: Some(tokens_file),
+            ..Config::default()
+        };
+        let token = [Some("token-0".to_owned())];
+        measure(&format!("a token, one of {count}"), &config, &token, CALLS);
+    }
+    let kinds = [
+        (Algorithm::RS256, &rcgen::PKCS_RSA_SHA256),
+        (Algorithm::ES256, &rcgen::PKCS_ECDSA_P256_SHA256),
+        (Algorithm::EdDSA, &rcgen::PKCS_ED25519),
+    ];
+    for (algorithm, kind) in kinds {
+        let der = KeyPair::generate_for(kind).unwrap().serialize_der();
+        let key = match algorithm {
+            // The PKCS#1 key inside of the PKCS#8 one.
+            Algorithm::RS256 => EncodingKey::from_rsa_der(der.get(26..).unwrap()),
+            Algorithm::ES256 => EncodingKey::from_ec_der(&der),
+            _ => EncodingKey::from_ed_der(&der),
+        };
+        let jwks_file = directory.path().join(format!("jwks-{algorithm:?}"));
+        let jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
+        fs::write(&jwks_file, json!({ "keys": [jwk] }).to_string()).unwrap();
+        let config = Config {
+            jwt: Some(JwtConfig {
+                jwks_file,
+                issuer: "issuer".into(),
+                audience: "audience".into(),
+            }),
+            ..Config::default()
+        };
+        let token = |number: usize| {
+            let claims = json!({
+                "iss": "issuer", "aud": "audience", "sub": "nora", "exp": 4_000_000_000_u32, "scope": "read",
+                "jti": number,
+            });
+            Some(encode(&Header::new(algorithm), &claims, &key).unwrap())
+        };
+        let tokens: Vec<_> = (0..TOKENS).map(token).collect();
+        measure(&format!("a new JWT, {algorithm:?}"), &config, &tokens, TOKENS);
+        measure(
+            &format!("a known JWT, {algorithm:?}"),
+            &config,
+            tokens.get(..1).unwrap(),
+            CALLS,
+        );
+    }
+}
+
+fn line(token: &str) -> String {
+    let hash: String = Sha256::digest(token)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(
+        "{}\n",
+        json!({ "name": "nora", "sha256": hash, "scopes": ["read"] })
+    )
+}
+
+/// Prints the time of a call, with what a call without a gate takes off.
+fn measure(what: &str, config: &Config, tokens: &[Option<String>], calls: usize) {
+    let nothing = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let gate = GateLayer(Arc::new(Gate::open(config, Arc::new(SystemClock)).unwrap()));
+    let bare = time(nothing, tokens, calls);
+    let gated = time(gate.layer(nothing), tokens, calls);
+    println!("{what}: {:.2} µs", gated - bare);
+}
+
+/// Microseconds of a call.
+fn time<S>(mut service: S, tokens: &[Option<String>], calls: usize) -> f64
+where
+    S: Service<Request<()>, Response = Response<Body>, Error = Infallible>,
+{
+    let start = Instant::now();
+    for token in tokens.iter().cycle().take(calls) {
+        let mut request = Request::post("/articlestore.v1.ArticleService/GetArticle");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        // It waits for nothing.
+        let answer = service
+            .call(request.body(()).unwrap())
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        assert!(tonic::Status::from_header_map(answer.headers()).is_none());
+    }
+    start.elapsed().as_secs_f64() * 1e6 / calls as f64
+}

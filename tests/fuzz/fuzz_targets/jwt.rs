@@ -1,0 +1,4 @@
+//! Feeds `jwt` of `article_store::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| article_store::fuzz::run("jwt", data));

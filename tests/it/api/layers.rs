@@ -1,0 +1,344 @@
+//! What happens to a call around its handler: its id, a panic, an overload, a deadline, a caller that goes away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use article_store::clock::{Clock, SystemClock};
+use article_store::domain::time::Timestamp;
+use article_store::pb;
+use article_store::server::CallLimits;
+use article_store::server::context::CallContext;
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use uuid::Uuid;
+
+use super::{article, create, get, jobs};
+use crate::harness::{BareCall, Server, eventually, fails, failure, within};
+use crate::store::failure::Disk;
+
+const GET: &str = "/articlestore.v1.ArticleService/GetArticle";
+pub(super) const CREATE: &str = "/articlestore.v1.ArticleService/CreateArticle";
+const WATCH: &str = "/articlestore.v1.ChangeService/WatchChanges";
+
+pub(super) fn get_request(id: &str) -> pb::GetArticleRequest {
+    pb::GetArticleRequest {
+        article_id: id.into(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn create_request(id: &str) -> pb::CreateArticleRequest {
+    pb::CreateArticleRequest {
+        article: Some(article(id, &["نص"])),
+        ..Default::default()
+    }
+}
+
+/// The value of a series.
+fn metric(server: &Server, series: &str) -> Option<f64> {
+    let metrics = server.telemetry().metrics().unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series));
+    line.map(|value| value.trim().parse().unwrap())
+}
+
+/// How many calls of a method ended with a code.
+fn ended(server: &Server, method: &str, code: &str) -> f64 {
+    let labels = format!("{{method=\"{method}\",code=\"{code}\"}}");
+    metric(
+        server,
+        &format!("article_store_rpc_duration_seconds_count{labels}"),
+    )
+    .unwrap_or(0.0)
+}
+
+fn in_flight(server: &Server, kind: &str) -> f64 {
+    metric(
+        server,
+        &format!("article_store_rpcs_in_flight{{kind=\"{kind}\"}}"),
+    )
+    .unwrap()
+}
+
+/// A server whose disk the test can hold up, so that writes take as long as it likes.
+pub(super) async fn slow_server(disk: &Disk, calls: CallLimits) -> Server {
+    Server::over_store(disk.store(), |setup| setup.calls(calls)).await
+}
+
+/// A write that the disk holds up.
+pub(super) async fn held_write(
+    server: &Server,
+    disk: &Disk,
+    id: &str,
+) -> tokio::task::JoinHandle<Result<(), Status>> {
+    disk.hold();
+    let (mut articles, request) = (server.articles(), create_request(id));
+    let write = tokio::spawn(async move { articles.create_article(request).await.map(drop) });
+    eventually(|| disk.is_syncing()).await;
+    write
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_keeps_its_callers_id_or_gets_one() {
+    let server = Server::memory().await;
+    create(&server, article("a", &["نص"])).await;
+    for (id, code) in [("a", Code::Ok), ("b", Code::NotFound)] {
+        let sane = [("x-request-id", "desk-7/a")];
+        let call = BareCall::begin(&server, GET, &sane, &get_request(id)).await;
+        assert_eq!(call.headers["x-request-id"], "desk-7/a");
+        let (status, end) = call.end().await;
+        assert_eq!(status.code(), code);
+        // Who is given an error finds the id with it.
+        assert_eq!(code != Code::Ok, end.contains_key("x-request-id"));
+        for unfit in [vec![], vec![("x-request-id", "two words")]] {
+            let call = BareCall::begin(&server, GET, &unfit, &get_request(id)).await;
+            let made = call.headers["x-request-id"].to_str().unwrap();
+            assert!(Uuid::parse_str(made).is_ok(), "{made:?}");
+        }
+    }
+    // The error of a stream has it in its trailers, and the generated client shows it.
+    let token = pb::WatchChangesRequest {
+        start: pb::WatchStart::Snapshot.into(),
+        ..Default::default()
+    };
+    let mut request = Request::new(token);
+    request
+        .metadata_mut()
+        .insert("x-request-id", "w1".parse().unwrap());
+    let mut watch = server.changes().watch_changes(request).await.unwrap();
+    assert_eq!(watch.metadata().get("x-request-id").unwrap(), "w1");
+    let ended = within(async {
+        loop {
+            if let Err(error) = watch.get_mut().message().await {
+                return error;
+            }
+        }
+    });
+    // The server ends the watch when it stops.
+    let ((), error) = futures::join!(server.stop(), ended);
+    assert_eq!(error.metadata().get("x-request-id").unwrap(), "w1");
+    assert_eq!(failure(&error).reason, "STORE_UNAVAILABLE");
+}
+
+/// A clock that can be broken for the handlers of calls.
+#[derive(Clone, Default)]
+pub(super) struct BrokenClock(Arc<AtomicBool>);
+
+impl BrokenClock {
+    pub(super) fn set_broken(&self, broken: bool) {
+        self.0.store(broken, Ordering::Relaxed);
+    }
+}
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Timestamp {
+        let is_call = CallContext::current().is_some();
+        assert!(
+            !(is_call && self.0.load(Ordering::Relaxed)),
+            "the clock has stopped"
+        );
+        SystemClock.now()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_the_answer_to_its_call_alone() {
+    let clock = BrokenClock::default();
+    let server = Server::over_store(Disk::default().store(), |setup| setup.clock(clock.clone())).await;
+    create(&server, article("a", &["نص"])).await;
+    let panics = || metric(&server, "article_store_panics_total").unwrap();
+    let before = panics();
+    clock.set_broken(true);
+    let mut articles = server.articles();
+    let list = articles.list_articles(pb::ListArticlesRequest::default());
+    let failed = fails(list.await, Code::Internal, "INTERNAL");
+    assert_eq!(failed.message, "internal error; the server's log has the details");
+    assert!(panics() > before, "it is counted");
+    assert_eq!(ended(&server, "ArticleService/ListArticles", "INTERNAL"), 1.0);
+    // The connection and everything else go on, and so does the method when the bug is gone.
+    assert_eq!(
+        articles
+            .get_article(get_request("a"))
+            .await
+            .unwrap()
+            .into_inner()
+            .article
+            .unwrap()
+            .revision,
+        1
+    );
+    clock.set_broken(false);
+    let listed = articles.list_articles(pb::ListArticlesRequest::default()).await;
+    assert_eq!(listed.unwrap().into_inner().articles.len(), 1);
+    assert_eq!(in_flight(&server, "short"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_is_refused_at_once() {
+    let disk = Disk::default();
+    let calls = CallLimits {
+        in_flight: 1,
+        long_calls: 1,
+        ..CallLimits::default()
+    };
+    let server = slow_server(&disk, calls).await;
+    create(&server, article("a", &["نص"])).await;
+    let write = held_write(&server, &disk, "b").await;
+    assert_eq!(in_flight(&server, "short"), 1.0);
+    // On other connections too, for all calls share the limit.
+    let call = BareCall::begin(&server, GET, &[("x-request-id", "r1")], &get_request("a")).await;
+    assert_eq!(call.headers["x-request-id"], "r1");
+    let refused = failure(&call.end().await.0);
+    assert_eq!(
+        (refused.code, &*refused.reason),
+        (Code::ResourceExhausted, "OVERLOADED")
+    );
+    assert!(refused.retry, "{refused:?}");
+    let metadata =
+        |limit_of: &str| [("limit", "1"), ("limit_of", limit_of)].map(|(k, v)| (k.into(), v.into()));
+    assert_eq!(refused.metadata, metadata("calls").into());
+    // Health goes on, and so does a watch, which counts apart.
+    let mut health = HealthClient::new(server.channel());
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    let mut first = server
+        .changes()
+        .watch_changes(pb::WatchChangesRequest::default())
+        .await
+        .unwrap();
+    within(first.get_mut().message()).await.unwrap().unwrap();
+    let second = server
+        .changes()
+        .watch_changes(pb::WatchChangesRequest::default())
+        .await;
+    let refused = fails(second, Code::ResourceExhausted, "OVERLOADED");
+    assert_eq!(refused.metadata, metadata("streams and claims").into());
+    let claim = server.jobs().claim_jobs(jobs::claim_all()).await;
+    fails(claim, Code::ResourceExhausted, "OVERLOADED");
+
+    // When there is room again, calls are served again.
+    disk.release();
+    within(write).await.unwrap().unwrap();
+    assert_eq!(get(&server, "b").await.revision, 1);
+    drop(first);
+    eventually(|| in_flight(&server, "long") == 0.0).await;
+    server.jobs().claim_jobs(jobs::claim_all()).await.unwrap();
+    let shed = |kind| {
+        metric(
+            &server,
+            &format!("article_store_rpcs_shed_total{{kind=\"{kind}\"}}"),
+        )
+    };
+    assert_eq!((shed("short"), shed("long")), (Some(1.0), Some(2.0)));
+    assert_eq!(
+        ended(&server, "ArticleService/GetArticle", "RESOURCE_EXHAUSTED"),
+        1.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_answered_as_one_and_ends_the_work() {
+    let disk = Disk::default();
+    let calls = CallLimits {
+        deadline: Duration::from_millis(300),
+        ..CallLimits::default()
+    };
+    let server = slow_server(&disk, calls).await;
+    disk.hold();
+    let end = async |timeout: &[(&str, &str)], id| {
+        let call = BareCall::begin(&server, CREATE, timeout, &create_request(id)).await;
+        failure(&call.end().await.0)
+    };
+    let metadata = |millis: &str, of: &str| {
+        [("limit_ms", millis), ("limit_of", of)]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into()
+    };
+    let callers = end(&[("grpc-timeout", "100m")], "a").await;
+    assert_eq!(
+        (callers.code, &*callers.reason),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    assert_eq!(callers.metadata, metadata("100", "caller"));
+    for timeout in [&[][..], &[("grpc-timeout", "1H")]] {
+        let servers = end(timeout, "b").await;
+        assert_eq!(
+            (servers.code, &*servers.reason),
+            (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        );
+        assert_eq!(servers.metadata, metadata("300", "server"));
+    }
+    assert_eq!(
+        in_flight(&server, "short"),
+        0.0,
+        "nothing goes on for callers that have their answer"
+    );
+    assert_eq!(
+        ended(&server, "ArticleService/CreateArticle", "DEADLINE_EXCEEDED"),
+        3.0
+    );
+
+    // A stream lasts as long as its caller says, whatever the server gives to others.
+    disk.release();
+    let started = tokio::time::Instant::now();
+    let timeout = [("grpc-timeout", "700m")];
+    let watch = BareCall::begin(&server, WATCH, &timeout, &pb::WatchChangesRequest::default()).await;
+    let (status, trailers) = watch.end().await;
+    let ended = failure(&status);
+    assert_eq!(
+        (ended.code, &*ended.reason),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    assert_eq!(ended.metadata, metadata("700", "caller"));
+    assert!(trailers.contains_key("x-request-id"));
+    assert!(
+        started.elapsed() > calls.deadline,
+        "the server's own limit is for short calls"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_stops_its_work() {
+    const ARTICLES: usize = 600;
+    let disk = Disk::default();
+    let server = slow_server(&disk, CallLimits::default()).await;
+    let many = (0..ARTICLES).map(|number| create(&server, article(&format!("a{number:03}"), &["نص"])));
+    futures::future::join_all(many).await;
+
+    // An export that is read a little and then dropped reads no more articles.
+    let mut export = server
+        .narrow_articles(1 << 10)
+        .export_articles(pb::ExportArticlesRequest::default())
+        .await
+        .unwrap();
+    within(export.get_mut().message()).await.unwrap().unwrap();
+    assert_eq!(in_flight(&server, "long"), 1.0);
+    drop(export);
+    eventually(|| in_flight(&server, "long") == 0.0).await;
+    assert_eq!(ended(&server, "ArticleService/ExportArticles", "CANCELLED"), 1.0);
+
+    // A claim that waits is gone with its worker: the next job is for another one.
+    let mut workers = server.jobs();
+    let wait = pb::ClaimJobsRequest {
+        wait: jobs::seconds(60),
+        ..jobs::claim_all()
+    };
+    let waiting = tokio::spawn(async move { workers.claim_jobs(wait).await });
+    eventually(|| in_flight(&server, "long") == 1.0).await;
+    waiting.abort();
+    eventually(|| in_flight(&server, "long") == 0.0).await;
+    assert_eq!(
+        ended(&server, "TranslationJobService/ClaimJobs", "CANCELLED"),
+        1.0
+    );
+    jobs::open(&server, jobs::request(&["a000"])).await;
+    jobs::claim_one(&server).await;
+
+    // A write of a caller that is gone is not waited for.
+    let write = held_write(&server, &disk, "b").await;
+    assert_eq!(in_flight(&server, "short"), 1.0);
+    write.abort();
+    eventually(|| in_flight(&server, "short") == 0.0).await;
+    assert_eq!(ended(&server, "ArticleService/CreateArticle", "CANCELLED"), 1.0);
+    disk.release();
+}

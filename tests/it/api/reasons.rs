@@ -1,0 +1,566 @@
+//! Every reason that an error can have, made by a real server, with its code and metadata as `error_reason.proto` says them.
+//!
+//! A reason that is added to the enum does not compile until [`provoke`] makes it. That its text can be shown to anybody is
+//! what [`failure`] asserts, of these errors and of all others that the tests see.
+
+use std::sync::Arc;
+
+use article_store::api::codec::ImportArticlesRequest;
+use article_store::clock::SystemClock;
+use article_store::pb;
+use article_store::server::CallLimits;
+use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::store::kv::engine::{Engine, Write};
+use futures::future::join_all;
+use futures::stream;
+use pb::attach_translation_request::Content;
+use pb::{AgentKind, ErrorReason as Reason, IssueSide, TranslationState};
+use prost::Message;
+use regex::Regex;
+use tonic::{Code, Response, Status};
+
+use super::identity;
+use super::jobs::{self, claim_one};
+use super::layers::{BrokenClock, CREATE, create_request, get_request, held_write, slow_server};
+use super::workflow::{by_person, review};
+use super::{
+    agent, article, attach, create, feed, full_article, purge, quality, retention, rewrite, small_form,
+};
+use super::{update_request, workflow};
+use crate::harness::{BareCall, Failure, Server, eventually, failure, frame, refused, within};
+use crate::store::failure::Disk;
+
+const TEXTS: [&str; 2] = ["الفقرة الأولى", "الفقرة الثانية"];
+const ENGLISH: [&str; 2] = ["one", "two"];
+
+/// A server with the article `a` and its translation into English.
+async fn furnished() -> Server {
+    let server = Server::memory().await;
+    create(&server, article("a", &TEXTS)).await;
+    attach(&server, small_form("a", "en", 1, &ENGLISH)).await;
+    server
+}
+
+async fn attaching(server: &Server, request: pb::AttachTranslationRequest) -> Failure {
+    refused(server.translations().attach_translation(request).await)
+}
+
+async fn getting(server: &Server, id: &str) -> Failure {
+    refused(server.articles().get_article(get_request(id)).await)
+}
+
+async fn creating(server: &Server, article: pb::Article) -> Failure {
+    let request = pb::CreateArticleRequest {
+        article: Some(article),
+        ..Default::default()
+    };
+    refused(server.articles().create_article(request).await)
+}
+
+/// Makes an error with a reason.
+async fn provoke(reason: Reason) -> Option<Failure> {
+    Some(match reason {
+        Reason::Unspecified => return None,
+        Reason::BadField => getting(&Server::memory().await, "a/b").await,
+        Reason::MalformedMessage => {
+            let server = Server::memory().await;
+            failure(&server.raw(CREATE, frame(&[0xFF])).await.unwrap_err())
+        }
+        Reason::MessageTooLarge => {
+            let server = Server::memory().await;
+            let promised = vec![0, 255, 255, 255, 255, 1];
+            failure(&server.raw(CREATE, promised).await.unwrap_err())
+        }
+        Reason::TooLarge => {
+            creating(
+                &Server::memory().await,
+                article("a", &["x".repeat(3 << 20).as_str()]),
+            )
+            .await
+        }
+        Reason::BadToken => {
+            let request = pb::ListArticlesRequest {
+                page_token: "x".into(),
+                ..Default::default()
+            };
+            refused(Server::memory().await.articles().list_articles(request).await)
+        }
+        Reason::RequestIdReused => {
+            let server = Server::memory().await;
+            let request = |id: &str| pb::CreateArticleRequest {
+                request_id: "00000000-0000-4000-8000-000000000001".into(),
+                ..create_request(id)
+            };
+            server.articles().create_article(request("a")).await.unwrap();
+            refused(server.articles().create_article(request("b")).await)
+        }
+        Reason::ArticleNotFound => getting(&Server::memory().await, "a").await,
+        Reason::RevisionNotFound => {
+            let at = pb::get_article_request::At::Revision(2);
+            refused(retention::get_at(&furnished().await, at).await)
+        }
+        Reason::TranslationNotFound => {
+            let request = pb::GetTranslationRequest {
+                article_id: "a".into(),
+                language: "fr".into(),
+                translation_id: "t1".into(),
+                ..Default::default()
+            };
+            refused(furnished().await.translations().get_translation(request).await)
+        }
+        Reason::ArticleExists => creating(&furnished().await, article("a", &TEXTS)).await,
+        Reason::AliasTaken => {
+            let server = Server::memory().await;
+            create(&server, full_article("a")).await;
+            let thief = pb::Article {
+                article_id: "b".into(),
+                ..full_article("a")
+            };
+            creating(&server, thief).await
+        }
+        Reason::AliasesDisagree => aliases_disagree().await,
+        Reason::ArticleDeleted => {
+            let server = furnished().await;
+            let delete = pb::DeleteArticleRequest {
+                article_id: "a".into(),
+                ..Default::default()
+            };
+            server.articles().delete_article(delete).await.unwrap();
+            attaching(&server, small_form("a", "fr", 1, &ENGLISH)).await
+        }
+        Reason::EtagMismatch => {
+            let changed = pb::Article {
+                section: "other".into(),
+                ..article("a", &TEXTS)
+            };
+            let request = pb::UpdateArticleRequest {
+                etag: "9-x".into(),
+                ..update_request(changed, &["section"])
+            };
+            refused(furnished().await.articles().update_article(request).await)
+        }
+        Reason::Contention => contention().await,
+        Reason::IllegalTransition => {
+            let server = Server::memory().await;
+            create(&server, article("a", &TEXTS)).await;
+            let own = by_person("Omar", small_form("a", "en", 1, &ENGLISH));
+            let etag = attach(&server, own).await.0.etag;
+            refused(
+                server
+                    .translations()
+                    .review_translation(review("Omar", &etag))
+                    .await,
+            )
+        }
+        Reason::PersonRequired => {
+            let server = furnished().await;
+            let etag = super::translation(&server, "a", "en", "")
+                .await
+                .summary
+                .unwrap()
+                .etag;
+            let etag = workflow::reviewed(&server, review("Omar", &etag)).await.etag;
+            let lower = pb::ReviewTranslationRequest {
+                state: TranslationState::Translated.into(),
+                reason: "x".into(),
+                agent: agent(AgentKind::Llm, "qa"),
+                ..review("", &etag)
+            };
+            refused(server.translations().review_translation(lower).await)
+        }
+        Reason::TooManyCandidates => {
+            let server = furnished().await;
+            let candidate = pb::AttachTranslationRequest {
+                new_candidate: true,
+                ..small_form("a", "en", 1, &ENGLISH)
+            };
+            for _ in 1..64 {
+                attach(&server, candidate.clone()).await;
+            }
+            attaching(&server, candidate).await
+        }
+        Reason::TooMuchEvidence => {
+            let long = |number: usize| pb::QualityIssue {
+                comment: format!("{number:0>1024}"),
+                ..quality::issue("s1", IssueSide::Target, None)
+            };
+            let server = furnished().await;
+            let mut translations = server.translations();
+            let issues = |numbers: std::ops::Range<usize>| pb::AddQualityScoresRequest {
+                quality_issues: numbers.map(long).collect(),
+                ..quality::evidence(&[], &[])
+            };
+            let first = translations.add_quality_scores(issues(0..600)).await;
+            let second = translations.add_quality_scores(issues(600..1_200)).await;
+            refused(first.and(second))
+        }
+        Reason::TranslationWithoutText => {
+            let server = Server::memory().await;
+            create(&server, article("a", &TEXTS)).await;
+            let address = pb::AttachTranslationRequest {
+                content: Some(Content::ExternalUri("https://tms.example.com/job/7".into())),
+                ..small_form("a", "en", 1, &[""])
+            };
+            attach(&server, address).await;
+            refused(
+                server
+                    .translations()
+                    .measure_translation(quality::measuring("t1", ""))
+                    .await,
+            )
+        }
+        Reason::TooLargeToMeasure => {
+            let server = Server::memory().await;
+            create(&server, article("a", &["كلمة 12 ".repeat(40_000).as_str()])).await;
+            attach(&server, small_form("a", "en", 1, &["word 12 ".repeat(40_000)])).await;
+            refused(
+                server
+                    .translations()
+                    .measure_translation(quality::measuring("t1", ""))
+                    .await,
+            )
+        }
+        Reason::MissingScope => {
+            let request = pb::GetArticleRequest {
+                show_hidden: true,
+                ..get_request("a")
+            };
+            refused(furnished().await.articles().get_article(request).await)
+        }
+        Reason::SourceWithheld => {
+            let server = furnished().await;
+            jobs::withhold(&server, "a", pb::PublicationStatus::Withheld).await;
+            attaching(&server, small_form("a", "fr", 1, &ENGLISH)).await
+        }
+        Reason::ArticlePurged => {
+            let server = furnished().await;
+            purge::purge(&server, purge::purge_request("a")).await;
+            getting(&server, "a").await
+        }
+        Reason::IdPurged => {
+            let server = furnished().await;
+            purge::purge(&server, purge::purge_request("a")).await;
+            creating(&server, article("a", &TEXTS)).await
+        }
+        Reason::RevisionNotRetained => {
+            let server = furnished().await;
+            for text in ["x", "y", "z"] {
+                rewrite(&server, "a", &[text]).await;
+            }
+            retention::drop_all_but(&server, 1).await;
+            refused(retention::get_at(&server, pb::get_article_request::At::Revision(2)).await)
+        }
+        Reason::JobNotFound => {
+            let job_id = "a/fr/mt/1".into();
+            refused(
+                furnished()
+                    .await
+                    .jobs()
+                    .get_job(pb::GetJobRequest { job_id })
+                    .await,
+            )
+        }
+        Reason::LeaseLost => {
+            let (server, job) = claimed().await;
+            jobs::release(&server, &job).await.unwrap();
+            let (job_id, lease_token) = jobs::fence(&job);
+            let failed = pb::FailJobRequest {
+                job_id,
+                lease_token,
+                message: "too late".into(),
+                ..Default::default()
+            };
+            refused(server.jobs().fail_job(failed).await)
+        }
+        Reason::JobNotOpen => {
+            let (server, job) = claimed().await;
+            jobs::complete(&server, jobs::result(&job, "fr:")).await;
+            let job_id = jobs::fence(&job).0;
+            refused(server.jobs().cancel_job(pb::CancelJobRequest { job_id }).await)
+        }
+        Reason::NothingWanted => {
+            let (server, job) = claimed().await;
+            let job_id = jobs::fence(&job).0;
+            let cancel = pb::CancelJobRequest {
+                job_id: job_id.clone(),
+            };
+            server.jobs().cancel_job(cancel).await.unwrap();
+            attach(&server, small_form("a", "fr", 1, &ENGLISH)).await;
+            refused(server.jobs().retry_job(pb::RetryJobRequest { job_id }).await)
+        }
+        Reason::PolicyNotFound => {
+            let request = pb::DeleteTranslationPolicyRequest {
+                policy_id: "p".into(),
+                ..Default::default()
+            };
+            refused(
+                Server::memory()
+                    .await
+                    .jobs()
+                    .delete_translation_policy(request)
+                    .await,
+            )
+        }
+        Reason::TooManyPolicies => too_many_policies().await,
+        Reason::ChangesTrimmed => {
+            let server = furnished().await;
+            let mut watch = server
+                .changes()
+                .watch_changes(feed::oldest())
+                .await
+                .unwrap()
+                .into_inner();
+            let token = within(watch.message()).await.unwrap().unwrap().resume_token;
+            drop(watch);
+            feed::trim_all(&server).await;
+            refused(server.changes().watch_changes(feed::resume(&token)).await)
+        }
+        Reason::TokenOfAnotherStore => {
+            let (one, other) = (furnished().await, furnished().await);
+            let mut watch = one
+                .changes()
+                .watch_changes(feed::oldest())
+                .await
+                .unwrap()
+                .into_inner();
+            let token = within(watch.message()).await.unwrap().unwrap().resume_token;
+            refused(other.changes().watch_changes(feed::resume(&token)).await)
+        }
+        Reason::StoreFull => store_full().await,
+        Reason::StoreUnavailable => {
+            let server = furnished().await;
+            server.store.close().await.unwrap();
+            getting(&server, "a").await
+        }
+        Reason::OutcomeUnknown => {
+            let disk = Disk::default();
+            let server = slow_server(&disk, CallLimits::default()).await;
+            disk.fail_next_sync();
+            creating(&server, article("a", &TEXTS)).await
+        }
+        Reason::RecordDamaged => {
+            let disk = Disk::default();
+            let server = slow_server(&disk, CallLimits::default()).await;
+            disk.apply(vec![Write::Put(b"ha".to_vec(), vec![1, 2, 3])])
+                .unwrap();
+            getting(&server, "a").await
+        }
+        Reason::Internal => {
+            let clock = BrokenClock::default();
+            clock.set_broken(true);
+            let server = Server::over_store(Disk::default().store(), |setup| setup.clock(clock)).await;
+            refused(
+                server
+                    .articles()
+                    .list_articles(pb::ListArticlesRequest::default())
+                    .await,
+            )
+        }
+        Reason::CredentialsMissing => failure(&identity::refused_to_list(None).await),
+        Reason::CredentialsInvalid => failure(&identity::refused_to_list(Some("x")).await),
+        Reason::CredentialsExpired => failure(&identity::refused_to_list(Some("old-token")).await),
+        Reason::RateLimited => failure(&identity::refused_to_list(Some("nora-token")).await),
+        Reason::AgentKindDenied => failure(&identity::refused_as_a_person().await),
+        Reason::UnknownMethod => {
+            let server = Server::memory().await;
+            let path = "/articlestore.v1.ArticleService/DropAll";
+            failure(&server.raw(path, frame(&[])).await.unwrap_err())
+        }
+        Reason::DeadlineExceeded => {
+            let disk = Disk::default();
+            let server = slow_server(&disk, CallLimits::default()).await;
+            disk.hold();
+            let timeout = [("grpc-timeout", "50m")];
+            let call = BareCall::begin(&server, CREATE, &timeout, &create_request("a")).await;
+            let ended = failure(&call.end().await.0);
+            disk.release();
+            ended
+        }
+        Reason::Overloaded => {
+            let disk = Disk::default();
+            let calls = CallLimits {
+                in_flight: 1,
+                ..CallLimits::default()
+            };
+            let server = slow_server(&disk, calls).await;
+            let write = held_write(&server, &disk, "a").await;
+            let refused = getting(&server, "a").await;
+            disk.release();
+            within(write).await.unwrap().unwrap();
+            refused
+        }
+    })
+}
+
+/// A server with a leased job of `a` into French.
+async fn claimed() -> (Server, pb::ClaimedJob) {
+    let server = furnished().await;
+    jobs::open(&server, jobs::request(&["a"])).await;
+    let job = claim_one(&server).await;
+    (server, job)
+}
+
+/// Only the items of an import meet it.
+async fn aliases_disagree() -> Failure {
+    let server = Server::memory().await;
+    let (mut one, mut other) = (full_article("a"), full_article("b"));
+    one.canonical_url.clear();
+    other.guid.clear();
+    create(&server, one.clone()).await;
+    create(&server, other.clone()).await;
+    let both = pb::Article {
+        article_id: String::new(),
+        guid: one.guid,
+        ..other
+    };
+    let item = ImportArticlesRequest {
+        item: 1,
+        article: Some(both.encode_to_vec().into()),
+        significance: 0,
+    };
+    let answers = server.articles().import_articles(stream::iter([item])).await;
+    let answer = within(answers.unwrap().get_mut().message())
+        .await
+        .unwrap()
+        .unwrap();
+    let error = answer.error.unwrap();
+    let reason = error.reason().as_str_name();
+    Failure {
+        code: Code::from_i32(error.code),
+        reason: reason.strip_prefix("ERROR_REASON_").unwrap().to_owned(),
+        message: error.message,
+        metadata: error.metadata.into_iter().collect(),
+        fields: vec![],
+        retry: false,
+    }
+}
+
+/// Writers of one article that read it together, each time before one of them gets through.
+async fn contention() -> Failure {
+    const WRITERS: usize = 64;
+    let disk = Disk::default();
+    let server = slow_server(&disk, CallLimits::default()).await;
+    create(&server, article("a", &TEXTS)).await;
+    disk.hold();
+    let writes = (0..WRITERS).map(|number| {
+        let changed = pb::Article {
+            section: format!("s{number}"),
+            ..article("a", &TEXTS)
+        };
+        let (mut client, request) = (server.articles(), update_request(changed, &["section"]));
+        tokio::spawn(async move { client.update_article(request).await })
+    });
+    let writes: Vec<_> = writes.collect();
+    eventually(|| {
+        if disk.is_syncing() {
+            disk.release_one();
+        }
+        writes.iter().all(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    disk.release();
+    let answers = join_all(writes).await;
+    let refused = answers.into_iter().find_map(|answer| answer.unwrap().err());
+    failure(&refused.expect("some lose every time"))
+}
+
+async fn too_many_policies() -> Failure {
+    let server = Server::memory().await;
+    let put = async |number: usize| -> Result<Response<_>, Status> {
+        let policy = pb::TranslationPolicy {
+            policy_id: format!("p{number}"),
+            target_languages: vec!["fr".into()],
+            kinds: vec![pb::JobKind::Mt.into()],
+            ..Default::default()
+        };
+        let request = pb::PutTranslationPolicyRequest {
+            policy: Some(policy),
+            ..Default::default()
+        };
+        server.jobs().put_translation_policy(request).await
+    };
+    for number in 0..1_000 {
+        put(number).await.unwrap();
+    }
+    refused(put(1_000).await)
+}
+
+/// A volume on which no room is enough.
+async fn store_full() -> Failure {
+    let directory = tempfile::tempdir().unwrap();
+    Server::over(directory.path()).await.stop().await;
+    let options = StoreOptions {
+        cache_bytes: 1 << 20,
+        min_free_bytes: Some(u64::MAX),
+    };
+    let location = StoreLocation::Sled(directory.path().to_path_buf());
+    let store = location.open(options, Arc::new(SystemClock)).unwrap();
+    let server = Server::over_store(store, |setup| setup).await;
+    let refused = creating(&server, article("a", &TEXTS)).await;
+    server.stop().await;
+    refused
+}
+
+/// What the proto file says of each reason.
+fn documented() -> Vec<(Reason, String)> {
+    let proto = include_str!("../../../proto/articlestore/v1/error_reason.proto");
+    let mut found = Vec::new();
+    let mut comment = String::new();
+    for line in proto.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("// ") {
+            comment.push_str(text);
+            comment.push(' ');
+        } else {
+            let name = line.split(" = ").next().unwrap();
+            found.extend(Reason::from_str_name(name).map(|reason| (reason, comment.clone())));
+            comment.clear();
+        }
+    }
+    found
+}
+
+/// Asserts that an error is as its comment says.
+async fn is_as_documented(reason: Reason, comment: String) {
+    let Some(made) = within(Box::pin(provoke(reason))).await else {
+        assert!(comment.starts_with("Never sent"), "{comment}");
+        return;
+    };
+    assert_eq!(format!("ERROR_REASON_{}", made.reason), reason.as_str_name());
+    let code = article_store::api::error::code_name(made.code);
+    assert!(
+        comment.starts_with(&format!("{code}. ")) || comment.starts_with(&format!("{code} with RetryInfo. ")),
+        "{made:?}: {comment}"
+    );
+    assert_eq!(
+        made.retry,
+        comment.contains("with RetryInfo"),
+        "{made:?}: {comment}"
+    );
+    let quoted = Regex::new("`([a-z_]+)`").unwrap();
+    let names: Vec<_> = quoted
+        .captures_iter(&comment)
+        .map(|name| name[1].to_owned())
+        .collect();
+    for key in made.metadata.keys() {
+        assert!(names.contains(key), "{key} is not documented: {comment}");
+    }
+    assert_eq!(
+        !made.metadata.is_empty(),
+        comment.contains("Metadata: "),
+        "{made:?}: {comment}"
+    );
+    assert!(!made.message.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_is_given_as_it_is_documented() {
+    let documented = documented();
+    assert!(documented.len() > 40, "the file is read");
+    let mut wrong = Vec::new();
+    for (reason, comment) in documented {
+        if tokio::spawn(is_as_documented(reason, comment)).await.is_err() {
+            wrong.push(reason);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -13,20 +13,23 @@ use std::fmt;
 
 use super::Invalid;
 use super::ids::{ArticleId, SegmentId, TranslationId};
-use super::language::Language;
 use super::policy::PolicyId;
-use super::provenance::AgentKind;
 use super::request::Outcome;
 use super::segment::TextHash;
 use super::time::{Stamp, Timestamp};
 use super::translation::{Disposition, Slot};
 
+mod claim;
 mod follow;
+mod id;
+mod life;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
+pub use claim::{ClaimQuery, Found, Pair};
 pub use follow::{Article, Jobs};
+pub use id::{JobId, JobKey, JobKind, LeaseToken};
 pub use wanted::wanted;
 
 /// How often a job is tried unless it says otherwise.
@@ -35,10 +38,6 @@ pub const DEFAULT_ATTEMPTS: u32 = 5;
 pub const MAX_ATTEMPTS: u32 = 100;
 /// The longest lease.
 pub const MAX_LEASE_MICROS: i64 = 12 * HOUR;
-/// The wait after the first failure; it doubles with every further one.
-const FIRST_BACK_OFF: i64 = 30 * SECOND;
-/// The longest wait after a failure.
-const MAX_BACK_OFF: i64 = HOUR;
 /// How long before its deadline a job goes before all that has none.
 const DEADLINE_LEAD: i64 = 10 * MINUTE;
 /// The most wanted texts that are remembered as given up; the oldest are forgotten first.
@@ -47,137 +46,6 @@ const MAX_GIVEN_UP: usize = 20_000;
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-
-/// What kind of work a job asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum JobKind {
-    /// A translation by an engine.
-    Mt,
-    /// A translation by a large language model.
-    Llm,
-    /// A translation by a person.
-    Human,
-    /// A review of what is translated.
-    Review,
-    /// Quality scores of what is translated.
-    Score,
-}
-
-impl JobKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Mt, Self::Llm, Self::Human, Self::Review, Self::Score];
-
-    /// The name in job ids.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mt => "mt",
-            Self::Llm => "llm",
-            Self::Human => "human",
-            Self::Review => "review",
-            Self::Score => "score",
-        }
-    }
-
-    /// Whether an agent of this kind does such work.
-    pub fn is_done_by(self, agent: AgentKind) -> bool {
-        match self {
-            Self::Mt => matches!(agent, AgentKind::Mt | AgentKind::Tm | AgentKind::Rule),
-            Self::Llm => agent == AgentKind::Llm,
-            Self::Human => agent == AgentKind::Human,
-            Self::Review | Self::Score => true,
-        }
-    }
-
-    /// Whether the work is a text.
-    pub fn translates(self) -> bool {
-        matches!(self, Self::Mt | Self::Llm | Self::Human)
-    }
-}
-
-/// Names the jobs of an article of which at most one is open.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobKey {
-    /// The target language.
-    pub language: Language,
-    /// The kind.
-    pub kind: JobKind,
-}
-
-/// The id of a job, printed as `a1/fr/mt/3`: the third job of kind MT for `a1` into French.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobId {
-    /// The article.
-    pub article: ArticleId,
-    /// Language and kind.
-    pub key: JobKey,
-    /// 1, 2, 3… among the jobs of this article, language and kind.
-    pub number: u32,
-}
-
-impl JobId {
-    /// Reads an id in the form that [`fmt::Display`] prints.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let refuse = || {
-            let shown: String = text.chars().take(160).collect();
-            Invalid::new(format!(
-                "{shown:?} is not a job id; the store makes them, such as \"a1/fr/mt/1\""
-            ))
-        };
-        let mut parts = text.split('/');
-        let (Some(article), Some(language), Some(kind), Some(number), None) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
-            return Err(refuse());
-        };
-        let kind = JobKind::ALL.into_iter().find(|known| known.name() == kind);
-        let id = Self {
-            article: ArticleId::parse(article).map_err(|_| refuse())?,
-            key: JobKey {
-                language: Language::parse(language).map_err(|_| refuse())?,
-                kind: kind.ok_or_else(refuse)?,
-            },
-            number: number.parse().map_err(|_| refuse())?,
-        };
-        // One spelling only: tokens and logs are compared as texts.
-        if id.number == 0 || id.to_string() != text {
-            return Err(refuse());
-        }
-        Ok(id)
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let JobKey { language, kind } = &self.key;
-        write!(f, "{}/{language}/{}/{}", self.article, kind.name(), self.number)
-    }
-}
-
-/// What a lease is proven with: 128 random bits, printed as 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LeaseToken(pub [u8; 16]);
-
-impl LeaseToken {
-    /// Reads a token in the form that [`fmt::Display`] prints.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let is_token = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        is_token
-            .then(|| u128::from_str_radix(text, 16).ok())
-            .flatten()
-            .map(|token| Self(token.to_be_bytes()))
-            .ok_or_else(|| Invalid::new("is not a lease token; ClaimJobs gives one of 32 hexadecimal digits"))
-    }
-}
-
-impl fmt::Display for LeaseToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
 
 /// How urgent a job is, 1 (at once) to 4 (when there is time).
 ///
@@ -505,175 +373,6 @@ impl Job {
         }
     }
 
-    /// Gives it to a worker. Its caller has seen that it [`is_claimable`](Self::is_claimable).
-    #[must_use]
-    pub fn leased(&self, grant: Grant, now: Timestamp) -> Self {
-        Self {
-            state: JobState::Leased,
-            not_before: None,
-            attempts: self.attempts + 1,
-            lease: Some(Lease {
-                token: grant.token,
-                worker: grant.worker,
-                claimed: Stamp::PENDING,
-                until: now.saturating_add_micros(grant.lease_micros),
-            }),
-            settled: None,
-            ..self.next()
-        }
-    }
-
-    /// The lease, if this is its token: one that has ended counts until another worker has the job, so that no result is
-    /// lost for being late.
-    pub fn fenced(&self, token: LeaseToken) -> Result<&Lease, JobRefusal> {
-        match (self.state, &self.lease) {
-            (JobState::Leased, Some(lease)) if lease.token == token => Ok(lease),
-            _ => Err(JobRefusal::LeaseLost),
-        }
-    }
-
-    /// How an earlier call with this token ended the lease, if one did.
-    pub fn settled_by(&self, token: LeaseToken) -> Option<&Settled> {
-        self.settled.as_ref().filter(|settled| settled.token == token)
-    }
-
-    /// Its lease lasts so much longer from now on.
-    #[must_use]
-    pub fn prolonged(&self, lease: &Lease, now: Timestamp, lease_micros: i64) -> Self {
-        Self {
-            lease: Some(Lease {
-                until: now.saturating_add_micros(lease_micros),
-                ..lease.clone()
-            }),
-            ..self.next()
-        }
-    }
-
-    /// It is done.
-    #[must_use]
-    pub fn done(&self, settled: Settled) -> Self {
-        Self {
-            state: JobState::Done,
-            lease: None,
-            settled: Some(settled),
-            ..self.next()
-        }
-    }
-
-    /// An attempt failed: it waits, or is dead. `jitter` is random, 0 to 1, and `wait_micros` what the worker asks for
-    /// instead of the usual wait.
-    #[must_use]
-    pub fn failed(
-        &self,
-        settled: Settled,
-        failure: Failure,
-        is_permanent: bool,
-        wait_micros: Option<i64>,
-        jitter: f64,
-    ) -> Self {
-        let is_dead = is_permanent || self.attempts >= self.max_attempts;
-        let wait = wait_micros.unwrap_or_else(|| back_off(self.attempts, jitter));
-        Self {
-            state: if is_dead {
-                JobState::Dead
-            } else {
-                JobState::Pending
-            },
-            not_before: (!is_dead).then(|| failure.time.saturating_add_micros(wait)),
-            lease: None,
-            settled: Some(settled),
-            last_failure: Some(failure),
-            ..self.next()
-        }
-    }
-
-    /// Its last lease ended without a word from the worker.
-    #[must_use]
-    pub fn expired(&self) -> Self {
-        let failure = self.lease.as_ref().map(|lease| Failure {
-            message: "the lease ended".into(),
-            worker: lease.worker.clone(),
-            time: lease.until,
-        });
-        Self {
-            state: JobState::Dead,
-            lease: None,
-            last_failure: failure,
-            ..self.next()
-        }
-    }
-
-    /// The worker gives it back undone; the attempt does not count.
-    #[must_use]
-    pub fn released(&self, settled: Option<Settled>) -> Self {
-        Self {
-            state: JobState::Pending,
-            attempts: self.attempts.saturating_sub(1),
-            lease: None,
-            settled,
-            ..self.next()
-        }
-    }
-
-    /// It is given up; `hidden`: because its article was hidden or deleted.
-    #[must_use]
-    pub fn canceled(&self, hidden: bool) -> Self {
-        Self {
-            state: JobState::Canceled,
-            lease: None,
-            hidden,
-            ..self.next()
-        }
-    }
-
-    /// Nothing of it is wanted any more.
-    #[must_use]
-    pub fn superseded(&self) -> Self {
-        Self {
-            state: JobState::Superseded,
-            lease: None,
-            ..self.next()
-        }
-    }
-
-    /// It is to be done from another revision, or wants something else.
-    #[must_use]
-    pub fn retargeted(&self, revision: u32, wanted: Vec<Wanted>) -> Self {
-        Self {
-            source_revision: revision,
-            wanted,
-            ..self.next()
-        }
-    }
-
-    /// It is as urgent as this order at least; `None` where it is already.
-    pub fn hastened(&self, order: &Order) -> Option<Self> {
-        let sooner = |new: Timestamp| self.deadline.is_none_or(|old| new < old);
-        let deadline = order.deadline.filter(|new| sooner(*new));
-        let is_urgent = order.priority < self.priority;
-        (is_urgent || deadline.is_some()).then(|| Self {
-            priority: self.priority.min(order.priority),
-            deadline: deadline.or(self.deadline),
-            ..self.next()
-        })
-    }
-
-    /// It may be tried again from now on, though it was given up.
-    #[must_use]
-    pub fn retried(&self, revision: u32, wanted: Vec<Wanted>) -> Self {
-        Self {
-            state: JobState::Pending,
-            source_revision: revision,
-            wanted,
-            not_before: None,
-            attempts: 0,
-            lease: None,
-            hidden: false,
-            given_up: Vec::new(),
-            ..self.next()
-        }
-    }
-
     /// Whether a policy is not to ask for this: each text was asked for before, by this job or one that was given up, or
     /// what an agent of this kind made of it was turned down. Others brought what a superseded job asked for, and a result
     /// may have been detached since: those jobs count for nothing.
@@ -740,67 +439,4 @@ impl Job {
             lease.claimed.resolve(stamp);
         }
     }
-}
-
-/// The wait after so many attempts, half of it left to chance, so that jobs that failed together do not come back
-/// together.
-fn back_off(attempts: u32, jitter: f64) -> i64 {
-    let doubled = FIRST_BACK_OFF.saturating_mul(1 << attempts.saturating_sub(1).min(20));
-    let wait = doubled.min(MAX_BACK_OFF);
-    let half = wait / 2;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "a share of at most an hour"
-    )]
-    let chance = (half as f64 * jitter.clamp(0.0, 1.0)) as i64;
-    half + chance
-}
-
-/// Which jobs a worker takes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClaimQuery {
-    /// Pairs of source and target language; empty: any.
-    pub pairs: Vec<Pair>,
-    /// Kinds; empty: any.
-    pub kinds: Vec<JobKind>,
-    /// Only these jobs; empty: any.
-    pub ids: Vec<JobId>,
-    /// Whether those of embargoed articles too.
-    pub embargoed: bool,
-}
-
-/// A source and a target language.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pair {
-    /// The source language; `None`: any.
-    pub source: Option<Language>,
-    /// The target language; `None`: any.
-    pub target: Option<Language>,
-}
-
-impl ClaimQuery {
-    /// Whether a job of this source language, key and visibility is one of them, leaving the ids aside.
-    pub fn matches(&self, source: &Language, key: &JobKey) -> bool {
-        let pair = |pair: &Pair| {
-            pair.source.as_ref().is_none_or(|language| language == source)
-                && pair
-                    .target
-                    .as_ref()
-                    .is_none_or(|language| *language == key.language)
-        };
-        (self.kinds.is_empty() || self.kinds.contains(&key.kind))
-            && (self.pairs.is_empty() || self.pairs.iter().any(pair))
-    }
-}
-
-/// What a claim finds when it looks at a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// The job, leased.
-    Leased(Job),
-    /// The job, which has no work left or no attempt.
-    Ended(Job),
-    /// It cannot be claimed now.
-    NotNow,
 }

@@ -11,8 +11,10 @@ use crate::domain::article::{ArticleVersion, Head, Manifest, ManifestEntry, Meta
 use crate::domain::etag::Etag;
 use crate::domain::history::History;
 use crate::domain::job::follow::{Article, Jobs};
+use crate::domain::job::life::back_off;
+use crate::domain::language::Language;
 use crate::domain::policy::{PolicyRule, TranslationPolicy};
-use crate::domain::provenance::{Actor, Agent};
+use crate::domain::provenance::{Actor, Agent, AgentKind};
 use crate::domain::segment::MarkedText;
 use crate::domain::segment::{DraftSegment, Role};
 use crate::domain::translation::{Binding, Disposition, SegmentOrigin, Slot, State, TranslationHead};

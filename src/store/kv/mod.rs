@@ -23,7 +23,7 @@ use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
-use crate::store::error::{Result, StoreError};
+use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::{
     self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
     Conflict, Counts, Durable, EntitySink, Expect, Finding, LogPin, Measures, Page, Standings, Store,
@@ -86,10 +86,20 @@ impl KvStore {
     ///
     /// `cache_bytes` bounds the decoded articles and texts that are kept in memory.
     pub fn open(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
-        let identity = recovery::identify(&engine, clock.now())?;
-        let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
-        recovery::upgrade(&core, &identity)?;
-        Self::start(core, &identity)
+        let directory = engine.location();
+        let open = || {
+            let identity = recovery::identify(&engine, clock.now())?;
+            let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
+            recovery::upgrade(&core, &identity)?;
+            Self::start(core, &identity)
+        };
+        open().map_err(|error| match error {
+            StoreError::Corrupt { record, detail } => StoreError::Open(OpenError::Damaged {
+                directory,
+                detail: format!("{record}: {detail}"),
+            }),
+            other => other,
+        })
     }
 
     /// Takes up the work on an engine that holds a store of the present format.

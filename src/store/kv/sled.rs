@@ -33,6 +33,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
+use crate::store::kv::keys;
 use chunks::Staged;
 use compact::Compaction;
 use fault::{Fault, Outcome, contain};
@@ -152,11 +153,11 @@ impl SledEngine {
                 unavailable()
             }
             Fault::Damaged(_) => {
-                let record = record.escape_ascii().to_string();
+                let record = keys::readable(record);
                 tracing::error!(record, error = %fault, "a stored record is damaged");
                 StoreError::Corrupt {
                     record,
-                    detail: "the database cannot read it".to_owned(),
+                    detail: "it cannot be read from the file db/db".to_owned(),
                 }
             }
         })

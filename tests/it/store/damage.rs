@@ -1,15 +1,19 @@
 //! The check finds what is broken and names the record; reads of it fail, and of nothing else.
 
+use std::sync::Arc;
+
 use article_store::domain::access::Visibility;
 use article_store::domain::change::JobStep;
 use article_store::domain::history::BodyRef;
 use article_store::domain::job::{Job, JobKind};
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
+use article_store::store::kv::KvStore;
 use article_store::store::kv::engine::{Engine, Write};
-use article_store::store::{Budget, Finding, Store, StoreError};
+use article_store::store::kv::sled::SledEngine;
+use article_store::store::{Budget, Finding, OpenError, Store, StoreError};
 
-use super::bench::{Bench, Kind, within_limit};
+use super::bench::{Bench, Kind, sled_config, within_limit};
 use super::fixtures::*;
 
 /// Three articles of nine commits: `a` (1) with a slot (4), a revision (5) and an address, `b` (2), `c` (3), changed
@@ -440,5 +444,31 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
             .await
             .unwrap();
         store.close().await.unwrap();
+    });
+}
+
+/// What a start needs and cannot read is named, with where it is and what to do.
+#[test]
+fn a_store_that_cannot_start_says_which_record_is_damaged_and_where() {
+    within_limit(async {
+        for (prefix, name) in [(b'm', "store record "), (b'l', "log group ")] {
+            let bench = filled(Kind::Sled).await;
+            let last = bench.records(prefix).len() - 1;
+            bench
+                .engine
+                .apply(flipped(&bench, Target::Nth(prefix, last)))
+                .unwrap();
+            bench.store.close().await.unwrap();
+            let directory = bench.directory.path();
+            let engine = SledEngine::open(sled_config(directory)).unwrap();
+            let refused = KvStore::open(engine, Arc::new(bench.clock.clone()), 0).map(drop);
+            let Err(StoreError::Open(OpenError::Damaged { .. })) = &refused else {
+                panic!("{refused:?}")
+            };
+            let said = refused.unwrap_err().to_string();
+            for part in [name, &directory.display().to_string(), "restore a backup"] {
+                assert!(said.contains(part), "{said}");
+            }
+        }
     });
 }

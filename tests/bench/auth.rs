@@ -12,11 +12,13 @@ use std::time::Instant;
 
 use article_store::clock::SystemClock;
 use article_store::server::auth::{Config, Gate, GateLayer, JwtConfig};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
 use http::{Request, Response};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tonic::body::Body;
@@ -48,7 +50,8 @@ fn main() {
         (Algorithm::EdDSA, &rcgen::PKCS_ED25519),
     ];
     for (algorithm, kind) in kinds {
-        let der = KeyPair::generate_for(kind).unwrap().serialize_der();
+        let pair = KeyPair::generate_for(kind).unwrap();
+        let der = pair.serialize_der();
         let key = match algorithm {
             // The PKCS#1 key inside of the PKCS#8 one.
             Algorithm::RS256 => EncodingKey::from_rsa_der(der.get(26..).unwrap()),
@@ -56,7 +59,14 @@ fn main() {
             _ => EncodingKey::from_ed_der(&der),
         };
         let jwks_file = directory.path().join(format!("jwks-{algorithm:?}"));
-        let jwk = Jwk::from_encoding_key(&key, algorithm).unwrap();
+        let jwk = match algorithm {
+            // The library only takes an Ed25519 key in an older form than this one.
+            Algorithm::EdDSA => {
+                let x = URL_SAFE_NO_PAD.encode(pair.subject_public_key_info().get(12..).unwrap());
+                json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x})
+            }
+            _ => json!(Jwk::from_encoding_key(&key, algorithm).unwrap()),
+        };
         fs::write(&jwks_file, json!({ "keys": [jwk] }).to_string()).unwrap();
         let config = Config {
             jwt: Some(JwtConfig {

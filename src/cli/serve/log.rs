@@ -25,8 +25,8 @@ use crate::server::telemetry::trace;
 #[derive(Debug, Clone, Args)]
 pub(super) struct LogArgs {
     /// What to log: a level, or a filter such as `info,article_store=debug`. `article_store::rpc=debug` adds a line for each
-    /// call that succeeds; those that fail have one anyway.
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    /// call that succeeds; those that fail have one anyway, up to 100 a second.
+    #[arg(long, value_name = "FILTER", default_value = "info,h2=error")]
     pub(super) log: String,
     /// The form of the log: `auto` is text on a terminal and JSON elsewhere.
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]

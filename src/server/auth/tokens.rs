@@ -3,6 +3,7 @@
 //! It holds SHA-256 of tokens and no token. A plain hash is enough, for tokens are long random strings that nobody guesses,
 //! unlike passwords: a slow hash would only slow down every call. Lines that begin with `#` are comments.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -19,9 +20,16 @@ use crate::server::transport::PeerCertificate;
 /// SHA-256 of a token.
 pub(super) type Hash = [u8; 32];
 
+/// What the hash of a token is looked up by: its first bytes, which say nothing of the token.
+type HashStart = [u8; 8];
+
 /// The tokens and certificates that are known.
 #[derive(Default)]
-pub(super) struct Tokens(Vec<Entry>);
+pub(super) struct Tokens {
+    entries: Vec<Entry>,
+    /// Where in the entries the hashes are that begin so.
+    by_start: HashMap<HashStart, Vec<usize>>,
+}
 
 struct Entry {
     hash: Option<Hash>,
@@ -38,7 +46,7 @@ impl Tokens {
                     .into(),
             );
         }
-        let mut entries: Vec<Entry> = Vec::new();
+        let (mut entries, mut by_start) = (Vec::<Entry>::new(), HashMap::<_, Vec<_>>::new());
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -52,22 +60,20 @@ impl Tokens {
             if is_twice {
                 return Err(format!("line {number}: the token or certificate is in it twice"));
             }
+            if let Some(hash) = &entry.hash {
+                by_start.entry(start(hash)).or_default().push(entries.len());
+            }
             entries.push(entry);
         }
-        Ok(Self(entries))
+        Ok(Self { entries, by_start })
     }
 
-    /// Whose token this is. Takes the same time whichever it is, and whether there is one.
+    /// Whose token this is. How long it takes tells nothing of a token: what is compared are hashes, and as a whole.
     pub(super) fn by_hash(&self, hash: &Hash) -> Option<&Known> {
-        let mut found = None;
-        for entry in &self.0 {
-            if let Some(known) = &entry.hash
-                && bool::from(known.ct_eq(hash))
-            {
-                found = Some(&entry.known);
-            }
-        }
-        found
+        let places = self.by_start.get(&start(hash))?;
+        let mut entries = places.iter().filter_map(|place| self.entries.get(*place));
+        let found = entries.find(|entry| entry.hash.is_some_and(|known| known.ct_eq(hash).into()));
+        found.map(|entry| &entry.known)
     }
 
     /// Whose certificate it is that carries one of these names.
@@ -76,8 +82,14 @@ impl Tokens {
             let named = entry.certificate.as_deref();
             named.is_some_and(|named| certificate.names().any(|name| name == named))
         };
-        self.0.iter().find(is_named).map(|entry| &entry.known)
+        self.entries.iter().find(is_named).map(|entry| &entry.known)
     }
+}
+
+fn start(hash: &Hash) -> HashStart {
+    let mut start = HashStart::default();
+    start.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    start
 }
 
 fn entry(line: &str) -> Result<Entry, String> {
@@ -213,7 +225,7 @@ mod tests {
         let worker = tokens.by_certificate(&names("worker.internal")).unwrap();
         assert_eq!(worker.principal.actor.principal, "worker");
         assert!(tokens.by_certificate(&names("worker")).is_none());
-        assert!(Tokens::parse("# nobody\n").unwrap().0.is_empty());
+        assert!(Tokens::parse("# nobody\n").unwrap().entries.is_empty());
     }
 
     #[test]

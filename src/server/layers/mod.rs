@@ -24,6 +24,7 @@ use self::shed::ShedLayer;
 use super::telemetry::Telemetry;
 
 pub mod deadline;
+mod lines;
 pub mod observe;
 pub mod panics;
 pub mod shed;
@@ -31,7 +32,8 @@ pub mod shed;
 /// What the server takes on at once, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Calls that are worked on at once, over all connections, but for those below.
+    /// Calls that are worked on or whose answers are being sent at once, over all connections, but for those below. By default as
+    /// many as a core answers within a second even if they are pages in full (the overload bench).
     pub in_flight: usize,
     /// Streams and claims that go on at once: they may last long, and must not take the place of others.
     pub long_calls: usize,
@@ -42,7 +44,7 @@ pub struct CallLimits {
 impl Default for CallLimits {
     fn default() -> Self {
         Self {
-            in_flight: 512,
+            in_flight: 256,
             long_calls: 1_024,
             deadline: Duration::from_secs(60),
         }

@@ -16,6 +16,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Level, Span, event};
 use uuid::Uuid;
 
+use super::lines::Lines;
 use super::{Answer, Inner, Unlogged};
 use crate::api::error::code_name;
 use crate::server::context::CallContext;
@@ -33,12 +34,16 @@ const LOG: &str = "article_store::rpc";
 #[derive(Debug, Clone)]
 pub struct ObserveLayer {
     telemetry: Arc<Telemetry>,
+    lines: Arc<Lines>,
 }
 
 impl ObserveLayer {
     /// A layer that writes there.
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { telemetry }
+        Self {
+            telemetry,
+            lines: Arc::default(),
+        }
     }
 }
 
@@ -48,7 +53,7 @@ impl<S> Layer<S> for ObserveLayer {
     fn layer(&self, inner: S) -> Observe<S> {
         Observe {
             inner,
-            telemetry: self.telemetry.clone(),
+            layer: self.clone(),
         }
     }
 }
@@ -57,7 +62,7 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,
-    telemetry: Arc<Telemetry>,
+    layer: ObserveLayer,
 }
 
 impl<S: Inner> Service<Request<Body>> for Observe<S> {
@@ -70,7 +75,7 @@ impl<S: Inner> Service<Request<Body>> for Observe<S> {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Call::begin(self.telemetry.clone(), &mut request);
+        let call = Call::begin(self.layer.clone(), &mut request);
         let answer = call
             .context
             .scope(self.inner.call(request))
@@ -82,6 +87,7 @@ impl<S: Inner> Service<Request<Body>> for Observe<S> {
 /// A call that goes on.
 struct Call {
     telemetry: Arc<Telemetry>,
+    lines: Arc<Lines>,
     context: Arc<CallContext>,
     method: &'static Method,
     started: Instant,
@@ -91,7 +97,8 @@ struct Call {
 }
 
 impl Call {
-    fn begin(telemetry: Arc<Telemetry>, request: &mut Request<Body>) -> Self {
+    fn begin(layer: ObserveLayer, request: &mut Request<Body>) -> Self {
+        let ObserveLayer { telemetry, lines } = layer;
         let method = methods::at(request.uri().path());
         let context = Arc::new(CallContext::new(request_id(request.headers())));
         request.extensions_mut().insert(context.clone());
@@ -100,6 +107,7 @@ impl Call {
             span: trace::span(method, request.headers(), &context.request_id),
             trace_id: trace::trace_id(request.headers()),
             telemetry,
+            lines,
             context,
             method,
             started: Instant::now(),
@@ -153,6 +161,21 @@ impl Call {
     }
 
     fn log(&self, code: Code, status: Option<&Status>) {
+        let is_expected = match code {
+            Code::Ok => true,
+            // That is how a watch ends.
+            Code::Cancelled => self.method.kind != Kind::Short,
+            _ => false,
+        };
+        if !is_expected {
+            match self.lines.admit() {
+                None => return,
+                Some(0) => {}
+                Some(left_out) => {
+                    event!(target: LOG, Level::WARN, left_out, "too many calls failed for a line each");
+                }
+            }
+        }
         macro_rules! line {
             ($level:expr, $text:literal) => {
                 event!(
@@ -172,10 +195,7 @@ impl Call {
         }
         match code {
             Code::Ok => line!(Level::DEBUG, "served"),
-            // That is how a watch ends.
-            Code::Cancelled if self.method.kind != Kind::Short => {
-                line!(Level::DEBUG, "given up by the caller");
-            }
+            Code::Cancelled if is_expected => line!(Level::DEBUG, "given up by the caller"),
             Code::Cancelled => line!(Level::INFO, "given up by the caller"),
             Code::Unknown | Code::Internal | Code::DataLoss => line!(Level::ERROR, "the server failed"),
             Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => {

@@ -43,9 +43,10 @@ const NOT_HTTP1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\ncontent-length: 39\r\nconnection: close\r\n\r\n\
     this port speaks gRPC over HTTP/2 only\n";
 
-/// The bytes of a stream that may wait to be sent, and of a stream and a connection that a client may send unasked. A
-/// stream whose reader waits must not hold up the others of its connection, so that this has room for several.
-const SEND_BUFFER_BYTES: usize = 400 << 10;
+/// The bytes of a response that may wait to be sent: more would only hide from the limits of calls what is still to do.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// The bytes that a client may send unasked on a stream, and on a connection. A stream whose reader waits must not hold up the
+/// others of its connection, so that this has room for several.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// The largest frame. HTTP/2's own default, and its smallest: larger ones only make small messages wait.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use parking_lot::Mutex;
@@ -201,36 +202,65 @@ impl<B> Drop for Sent<B> {
     }
 }
 
-/// The body of a response: the stream waits for its peer from when something was given until more is asked for.
+/// The most that is given of a response at once.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// The body of a response: the stream waits for its peer from when something was given until more is asked for. It is given in
+/// pieces, as there is room for them, so that it ends when nearly all of it is sent: what was given is HTTP/2's, which takes
+/// pieces of any size and says nothing when they are gone.
 pub(super) struct Given<B> {
     body: B,
+    /// What is still to be given of the last frame.
+    rest: Bytes,
     flow: Flow,
 }
 
 impl<B> Given<B> {
     pub(super) fn new(body: B, flow: Flow) -> Self {
-        Self { body, flow }
+        Self {
+            body,
+            rest: Bytes::new(),
+            flow,
+        }
     }
 }
 
-impl<B: Body + Unpin> Body for Given<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Given<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.flow.writes(polled.is_ready());
-        polled
+        if self.rest.is_empty() {
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            self.flow.writes(polled.is_ready());
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                polled => return polled,
+            }
+        } else {
+            self.flow.writes(true);
+        }
+        let piece = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut all = SizeHint::new();
+        all.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper + rest);
+        }
+        all
     }
 }

@@ -91,14 +91,12 @@ async fn a_principal_that_calls_too_often_is_told_when_to_call_again() {
             .starts_with("callers without credentials make")
     );
     // It is over when it was said to be over.
-    let delay = list(&desk, "nora").await.err().map(|status| {
-        status
-            .get_error_details()
-            .retry_info()
-            .unwrap()
-            .retry_delay
-            .unwrap()
-    });
+    let refused = loop {
+        if let Err(status) = list(&desk, "nora").await {
+            break status;
+        }
+    };
+    let delay = refused.get_error_details().retry_info().unwrap().retry_delay;
     tokio::time::timeout(Duration::from_secs(30), async {
         #[expect(clippy::disallowed_methods, reason = "so long a caller was told to wait")]
         tokio::time::sleep(delay.unwrap_or_default()).await;

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use prost::Message;
 use serde_json::Value;
 use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_types::StatusExt;
 
 use self::tls::TlsArgs;
 use super::credentials::Credentials;
-use super::{Failure, json, terminal};
+use super::{Failure, json, terminal, warn};
 use crate::api::error::code_name;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
@@ -78,6 +79,12 @@ impl ServerArgs {
 
     async fn connect(&self) -> Result<Connection, Failure> {
         let credentials = Credentials::new(self.token_file.clone())?;
+        let address = self.address()?;
+        if credentials.is_given() && is_open_to_others(&address) {
+            warn(&format!(
+                "the token goes to {address} without TLS, and whoever is on the way can read it; use https://"
+            ));
+        }
         Ok(InterceptedService::new(self.channel().await?, credentials))
     }
 
@@ -120,6 +127,16 @@ impl ServerArgs {
                 ))
             })
     }
+}
+
+/// Whether what goes to an address leaves this machine without TLS.
+fn is_open_to_others(address: &str) -> bool {
+    let Ok(uri) = address.parse::<Uri>() else {
+        return false;
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() != Some("https") && !is_local
 }
 
 /// How to print answers.

@@ -43,6 +43,11 @@ impl Credentials {
         };
         Ok(Self(source))
     }
+
+    /// Whether there is a token.
+    pub(crate) fn is_given(&self) -> bool {
+        !matches!(self.0, Source::Nothing)
+    }
 }
 
 impl Interceptor for Credentials {

@@ -80,7 +80,18 @@ fn a_token_is_made_once_and_called_with() {
         &["get", "market"],
     )
     .ok();
-    with(&server, &[("ARTICLE_STORE_TOKEN", &token)], &["get", "market"]).ok();
+    let by_variable: &[(&str, &str)] = &[("ARTICLE_STORE_TOKEN", &token)];
+    let quiet = with(&server, by_variable, &["get", "market"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (Some(0), ""));
+    // This address is the same machine, but not by its name.
+    let elsewhere = server.address().replace("127.0.0.1", "0.0.0.0");
+    let warned = with(&server, by_variable, &["get", "market", "--server", &elsewhere]);
+    assert_eq!(warned.code, Some(0), "{}", warned.stderr);
+    assert!(
+        warned.stderr.contains("without TLS") && !warned.stderr.contains(&token),
+        "{}",
+        warned.stderr
+    );
     // The file goes before the variable.
     let wrong = with(
         &server,

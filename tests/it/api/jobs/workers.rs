@@ -33,13 +33,16 @@ fn articles() -> usize {
     number.map_or(200, |number| number.parse().unwrap())
 }
 
+/// The time of a commit: seconds and nanoseconds.
+type Moment = (i64, i32);
+
 /// What is known of the jobs by what was asked and answered.
 #[derive(Default)]
 struct Model {
-    /// Every token that was ever given, with its job and attempt.
-    tokens: HashMap<String, (String, u32)>,
-    /// The tokens of each job in the order in which they were seen.
-    of_job: HashMap<String, Vec<String>>,
+    /// Every token that was ever given, with its job and when it was given.
+    tokens: HashMap<String, (String, Moment)>,
+    /// The tokens of each job in the order in which they were given, which is not that in which the answers arrive.
+    of_job: HashMap<String, BTreeMap<Moment, String>>,
     /// Results that were sent, acknowledged or not, by job.
     sent: HashMap<String, HashSet<String>>,
     /// Jobs that are known to be done, by whose token, with the answer.
@@ -53,19 +56,19 @@ impl Model {
         let of = job.job.as_ref().unwrap();
         assert_eq!(of.state(), JobState::Leased, "{of:?}");
         // An answer may arrive after another worker has claimed the job, too, and done it.
+        let time = of.update_time.as_ref().unwrap();
+        let given = (time.seconds, time.nanos);
         if let Some((by, _)) = self.done.get(&of.job_id) {
-            let (_, attempt) = self.tokens[by];
-            assert!(of.attempts < attempt, "{} is done and was claimed", of.job_id);
+            let (_, done) = &self.tokens[by];
+            assert!(given < *done, "{} is done and was claimed", of.job_id);
         }
-        let known = (of.job_id.clone(), of.attempts);
-        assert!(
-            self.tokens.insert(job.lease_token.clone(), known).is_none(),
-            "a token was given twice"
-        );
+        let token = job.lease_token.clone();
+        let twice = self.tokens.insert(token.clone(), (of.job_id.clone(), given));
+        assert!(twice.is_none(), "a token was given twice");
         self.of_job
             .entry(of.job_id.clone())
             .or_default()
-            .push(job.lease_token.clone());
+            .insert(given, token);
     }
 
     fn sent(&mut self, id: &str, token: &str) {
@@ -163,7 +166,11 @@ impl Worker {
             }
             3 => {
                 // With the token of an earlier lease of the same job.
-                let earlier = self.model.lock().of_job[&job_id].first().cloned().unwrap();
+                let earlier = self.model.lock().of_job[&job_id]
+                    .values()
+                    .next()
+                    .cloned()
+                    .unwrap();
                 if earlier != lease_token {
                     let old = pb::ClaimedJob {
                         lease_token: earlier,
@@ -208,7 +215,7 @@ impl Worker {
     /// Whether another worker is known to have the job.
     fn is_fenced_off(&self, job: &pb::ClaimedJob) -> bool {
         let (id, token) = fence(job);
-        self.model.lock().of_job[&id].last() != Some(&token)
+        self.model.lock().of_job[&id].values().next_back() != Some(&token)
     }
 
     fn note(&self, what: &str, status: Option<Status>) {

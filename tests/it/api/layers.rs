@@ -237,6 +237,31 @@ async fn what_there_is_no_room_for_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_has_its_place_until_it_is_sent_but_who_reads_slowly_loses_it() {
+    let calls = CallLimits {
+        in_flight: 1,
+        ..CallLimits::default()
+    };
+    let server = slow_server(&Disk::default(), calls).await;
+    let paragraph = "نص ".repeat(1_000);
+    create(&server, article("a", &vec![paragraph.as_str(); 100])).await;
+    // More than the caller's window takes, which nobody opens.
+    let unread = BareCall::begin(&server, GET, &[], &get_request("a")).await;
+    let mut articles = server.articles();
+    let mut list = async || articles.list_articles(pb::ListArticlesRequest::default()).await;
+    fails(list().await, Code::ResourceExhausted, "OVERLOADED");
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    within(async {
+        while list().await.is_err() {
+            looks.tick().await;
+        }
+    })
+    .await;
+    // It is whole all the same.
+    assert_eq!(unread.end().await.0.code(), Code::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_is_answered_as_one_and_ends_the_work() {
     let disk = Disk::default();
     let calls = CallLimits {

@@ -2,13 +2,14 @@
 //! come late, and no job is ever opened by the policy for texts that all were asked for before.
 //!
 //! `ARTICLE_STORE_TEST_HISTORIES` is the number of histories, 60 unless it says otherwise. No text of a source comes back
-//! once it was replaced: then it would rightly be asked for again where another translation stands in its place.
+//! once it was replaced: then it would rightly be asked for again where another translation stands in its place. It rightly is,
+//! too, where what somebody else brought stood instead of a result, and was turned down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use article_store::domain::article::ArticleId;
-use article_store::domain::job::{JobId, JobKey, JobState as State, Wanted};
+use article_store::domain::job::{Job, JobId, JobKey, JobState as State, Wanted};
 use article_store::domain::translation::Disposition;
 use article_store::store::ArticleState;
 use futures::StreamExt;
@@ -33,8 +34,8 @@ struct History<'a> {
     id: String,
     random: Random,
     texts: usize,
-    /// What was asked for by each job, as it was seen after every step.
-    asked: BTreeMap<JobId, BTreeSet<Wanted>>,
+    /// What was asked for by each job, as it was seen after every step, and what of it others brought when it was done.
+    asked: BTreeMap<JobId, (BTreeSet<Wanted>, BTreeSet<Wanted>)>,
     /// The newest job of each key.
     newest: BTreeMap<JobKey, u32>,
     /// Claims that were not ended.
@@ -221,7 +222,7 @@ impl History<'_> {
         let replaced = self.server.store.replaced_jobs(&state.head.id).await.unwrap();
         for job in &replaced {
             assert!(!job.state.is_open(), "{} is open and was replaced", job.id);
-            self.note(job);
+            self.note(job, &state);
         }
         for (key, job) in &state.jobs {
             let newest = self.newest.insert(key.clone(), job.id.number);
@@ -230,26 +231,58 @@ impl History<'_> {
             if newest != Some(job.id.number) {
                 self.count("opened");
                 let earlier = self.asked.iter().filter(|(id, _)| id.key == *key);
-                let known: BTreeSet<_> = earlier.flat_map(|(_, wanted)| wanted).collect();
+                let known: BTreeSet<_> = earlier
+                    .flat_map(|(_, (asked, replaced))| asked.difference(replaced))
+                    .collect();
                 assert!(
                     job.wanted.iter().any(|text| !known.contains(text)),
-                    "{} asks for what was asked for: {:?}",
+                    "{} asks for what was asked for: {:?} of {:?}",
                     job.id,
+                    job.wanted,
                     self.asked
                 );
             }
-            self.note(job);
+            self.note(job, &state);
         }
     }
 
-    fn note(&mut self, job: &article_store::domain::job::Job) {
+    fn note(&mut self, job: &Job, state: &ArticleState) {
         if job.hidden || job.state == State::Superseded {
             self.asked.remove(&job.id);
-        } else {
-            let asked = self.asked.entry(job.id.clone()).or_default();
-            asked.extend(job.wanted.iter().cloned());
+            return;
+        }
+        let (asked, replaced) = self.asked.entry(job.id.clone()).or_default();
+        asked.extend(job.wanted.iter().cloned());
+        if job.state == State::Done {
+            replaced.extend(
+                asked
+                    .iter()
+                    .filter(|text| is_from_others(&job.id.key, text, state))
+                    .cloned(),
+            );
         }
     }
+}
+
+/// Whether others than those of a job have the text in a translation that was not turned down, and they have it nowhere.
+fn is_from_others(key: &JobKey, text: &Wanted, state: &ArticleState) -> bool {
+    let translations = state
+        .slots
+        .get(&key.language)
+        .into_iter()
+        .flat_map(|slot| &slot.translations);
+    let writers = translations.flat_map(|translation| {
+        let stands = matches!(
+            translation.disposition,
+            Disposition::Active | Disposition::Candidate
+        );
+        let bindings = translation.bindings.iter();
+        bindings
+            .filter(|binding| (&binding.id, binding.source_hash) == (&text.segment, text.hash))
+            .map(move |binding| (stands, key.kind.is_done_by(binding.writer)))
+    });
+    let writers: Vec<_> = writers.collect();
+    writers.contains(&(true, false)) && writers.iter().all(|(_, is_own)| !is_own)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ struct History<'a> {
     id: String,
     random: Random,
     texts: usize,
-    /// What was asked for by each job, as it was seen after every step, and what of it others brought when it was done.
+    /// What was asked for by each job in the end, and what of it others brought when it was done.
     asked: BTreeMap<JobId, (BTreeSet<Wanted>, BTreeSet<Wanted>)>,
     /// The newest job of each key.
     newest: BTreeMap<JobKey, u32>,
@@ -252,7 +252,8 @@ impl History<'_> {
             return;
         }
         let (asked, replaced) = self.asked.entry(job.id.clone()).or_default();
-        asked.extend(job.wanted.iter().cloned());
+        // What others brought before it was claimed is not asked for any more.
+        *asked = job.wanted.iter().cloned().collect();
         if job.state == State::Done {
             replaced.extend(
                 asked

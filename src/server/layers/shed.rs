@@ -2,8 +2,7 @@
 //! quick. Calls that last long are counted apart, so that those who follow the changes do not take the place of others.
 //!
 //! A call has its place until its answer is sent: to send is work too, and answers that wait for it would grow in number and
-//! age. But who reads slowly must not keep others out, so a short call loses its place when sending takes longer than
-//! [`SENDING`].
+//! age. But who reads slowly must not keep others out, so a short call loses its place a second after it was answered.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -38,8 +38,8 @@ use tonic_health::pb::health_client::HealthClient;
 const SERVER_CORE: &str = "0";
 const GENERATOR_CORE: &str = "1";
 const ARTICLES: usize = 500;
-/// With fewer, HTTP/2 lets calls wait in the generator: a server takes 256 of a connection.
-const CONNECTIONS: usize = OPEN / 256;
+/// With fewer, HTTP/2 lets calls wait in the generator: a server takes 100 of a connection.
+const CONNECTIONS: usize = OPEN / 100;
 /// Calls in flight while the peak is looked for.
 const CLOSED: [usize; 3] = [8, 32, 128];
 const CLOSED_RUN: Duration = Duration::from_secs(8);

@@ -78,7 +78,10 @@ fn serve(directory: &Path) {
                 article_bytes: 2 << 20,
             },
             auth: article_store::server::auth::Config::default(),
-            calls: article_store::server::CallLimits::default(),
+            calls: article_store::server::CallLimits {
+                in_flight: 512,
+                ..Default::default()
+            },
             telemetry: Arc::default(),
             drain_delay: Duration::ZERO,
             grace: Duration::from_secs(5),

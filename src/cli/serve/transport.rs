@@ -19,7 +19,7 @@ pub(super) struct TransportArgs {
     max_connections: NonZeroUsize,
     /// How many calls a connection may carry at a time, watches included; clients let further ones wait. More lets one
     /// client take more of the server.
-    #[arg(long, value_name = "NUMBER", default_value = "256")]
+    #[arg(long, value_name = "NUMBER", default_value = "100")]
     max_streams: NonZeroU32,
     /// The largest headers of a call in bytes, 32 added for each; a call with more is answered with HTTP status 431.
     /// Clients with large tokens may need more.

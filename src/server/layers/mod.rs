@@ -44,7 +44,7 @@ pub struct CallLimits {
 impl Default for CallLimits {
     fn default() -> Self {
         Self {
-            in_flight: 256,
+            in_flight: 128,
             long_calls: 1_024,
             deadline: Duration::from_secs(60),
         }

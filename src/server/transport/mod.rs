@@ -77,7 +77,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 1_024,
-            max_streams: 256,
+            // Fewer than calls are worked on at once, so that one connection alone never finds the server busy.
+            max_streams: 100,
             max_header_bytes: 16 << 10,
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),

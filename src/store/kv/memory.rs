@@ -12,6 +12,9 @@ use parking_lot::RwLock;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 
+/// Entries that a scan copies at once.
+const PIECE: usize = 64;
+
 /// A `BTreeMap` behind the engine's promises; "durable" means "in the map".
 #[derive(Debug)]
 pub struct MemoryEngine {
@@ -78,19 +81,28 @@ impl Engine for MemoryEngine {
         if range.start() > range.end() {
             return self.read(|_| ());
         }
-        let bounds = (Bound::Included(*range.start()), Bound::Included(*range.end()));
-        // Collected first, so that `visit` may call the engine.
-        let mut found: Vec<_> = self.read(|entries| {
-            entries
-                .range::<[u8], _>(bounds)
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        })?;
-        if direction == Direction::Backward {
-            found.reverse();
+        let mut bounds = (
+            Bound::Included(range.start().to_vec()),
+            Bound::Included(range.end().to_vec()),
+        );
+        loop {
+            // Copied out first, so that `visit` may call the engine; in pieces, as most visitors break early.
+            let piece: Vec<_> = self.read(|entries| {
+                let entries = entries.range(bounds.clone()).map(|(k, v)| (k.clone(), v.clone()));
+                match direction {
+                    Direction::Forward => entries.take(PIECE).collect(),
+                    Direction::Backward => entries.rev().take(PIECE).collect(),
+                }
+            })?;
+            if piece.iter().any(|(key, value)| visit(key, value).is_break()) {
+                return Ok(());
+            }
+            match piece.into_iter().nth(PIECE - 1) {
+                None => return Ok(()),
+                Some((last, _)) if direction == Direction::Forward => bounds.0 = Bound::Excluded(last),
+                Some((last, _)) => bounds.1 = Bound::Excluded(last),
+            }
         }
-        let _ = found.iter().try_for_each(|(key, value)| visit(key, value));
-        Ok(())
     }
 
     fn admit(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::codec::ImportArticlesRequest;
@@ -20,9 +21,6 @@ use crate::service::articles::Moment;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
 use crate::service::snapshot::View;
 use crate::service::{Error, Service};
-
-/// The most ids of one call.
-const MAX_IDS: usize = 1_000;
 
 /// The handlers.
 pub struct Articles {
@@ -43,8 +41,8 @@ impl Articles {
 
     fn draft(&self, article: Option<pb::Article>) -> Result<ArticleDraft, Error> {
         let article = convert::required("article", article)?;
-        convert::check_size("an article", &article, self.limits.article_bytes)?;
-        convert::article(article)
+        convert::check_size("an article", article.encoded_len(), &self.limits)?;
+        convert::article(article, &self.limits)
     }
 }
 
@@ -113,16 +111,12 @@ impl ArticleService for Articles {
         let mut fields = Fields::default();
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Basic);
-        if request.article_ids.len() > MAX_IDS {
-            fields.wrong(
-                "article_ids",
-                format!("{} ids are more than {MAX_IDS}", request.article_ids.len()),
-            );
-        }
+        let limit = self.limits.batch;
+        fields.limited("article_ids", request.article_ids.len(), limit);
         let ids: Vec<_> = request
             .article_ids
             .iter()
-            .take(MAX_IDS)
+            .take(limit)
             .enumerate()
             .filter_map(|(index, id)| fields.article_id(&format!("article_ids[{index}]"), id))
             .collect();
@@ -171,8 +165,7 @@ impl ArticleService for Articles {
         let call = caller.repeatable(&request_id, &request, &mut fields);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
-        let update =
-            convert::update(request, self.limits.article_bytes, &mut fields).map_err(error::status)?;
+        let update = convert::update(request, &self.limits, &mut fields).map_err(error::status)?;
         let convert::Update { id, patch, missing } = fields.status(update)?;
         let snapshot = self
             .service

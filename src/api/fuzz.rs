@@ -103,7 +103,7 @@ pub(crate) fn mask(data: &[u8]) {
         ..pb::UpdateArticleRequest::default()
     };
     let mut fields = convert::Fields::default();
-    let update = convert::update(request, 1 << 20, &mut fields);
+    let update = convert::update(request, &Limits::default(), &mut fields);
     let is_accepted = update.is_ok_and(|update| fields.finish(update).is_ok());
     assert!(!is_accepted || is_whole || are_fields, "{text:?} was accepted");
 }
@@ -175,8 +175,8 @@ fn serve() -> Routes {
     let store = KvStore::open(MemoryEngine::default(), clock.clone(), 1 << 20).expect("memory opens");
     let service = Service::new(Arc::new(store), clock.clone());
     let limits = Limits {
-        article_bytes: 1 << 20,
         shortest_lease_micros: 1_000,
+        ..Limits::default()
     };
     Routes::new(pb::article_service_server::ArticleServiceServer::new(
         articles::Articles::new(service.clone(), clock.clone(), limits),

@@ -149,17 +149,11 @@ impl Import {
 
     fn draft(&self, encoded: Option<Bytes>) -> Result<ArticleDraft, pb::ItemError> {
         let encoded = convert::required("article", encoded).map_err(error::item_error)?;
-        let (size_bytes, limit_bytes) = (encoded.len(), self.limits.article_bytes);
-        if size_bytes > limit_bytes {
-            return Err(error::item_error(Error::TooLarge {
-                what: "an article",
-                size_bytes,
-                limit_bytes,
-            }));
-        }
+        // Before it is decoded: its segments take more memory than its bytes.
+        convert::check_size("an article", encoded.len(), &self.limits).map_err(error::item_error)?;
         let article =
             pb::Article::decode(encoded).map_err(|error| error::malformed_item(&error.to_string()))?;
-        convert::article(article).map_err(error::item_error)
+        convert::article(article, &self.limits).map_err(error::item_error)
     }
 
     fn start(&mut self, item: u64, draft: Box<ArticleDraft>, significance: i32, names: Vec<String>) {

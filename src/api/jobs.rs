@@ -76,7 +76,7 @@ impl TranslationJobService for Jobs {
                     fields.wrong("page_token", "goes together with a query only");
                 }
                 let keys = wanted.as_ref().map_or(0, |wanted| wanted.keys.len());
-                let ids = convert::article_ids(&selection, keys, &mut fields);
+                let ids = convert::article_ids(&selection, keys, &self.limits, &mut fields);
                 let wanted = fields.status(wanted)?;
                 let requested = self.service.request_translations(&call, ids, &wanted).await;
                 (requested.map_err(error::status)?, None)
@@ -154,13 +154,13 @@ impl TranslationJobService for Jobs {
         request: Request<pb::CompleteJobRequest>,
     ) -> Result<Response<pb::CompleteJobResponse>, Status> {
         let (caller, request) = Caller::of(request);
-        convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
+        convert::check_size("a translation", request.encoded_len(), &self.limits).map_err(error::status)?;
         let mut fields = Fields::default();
         let call = caller.call();
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
         let agent = convert::agent(request.agent, &call, &mut fields);
-        let work = convert::work(request.result, &mut fields);
+        let work = convert::work(request.result, &self.limits, &mut fields);
         let provenance = work.as_ref().zip(agent).map(|((work, comment), agent)| {
             let provenance = convert::work_provenance(work, comment.clone(), agent);
             convert::effort(request.effort, provenance, &mut fields)

@@ -27,16 +27,40 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use crate::domain::access::{Principal, Shown};
+use crate::domain::article::MAX_SEGMENTS;
 use crate::domain::ids::RequestId;
 use crate::service::{Call, Request};
 
 /// What the API accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// The largest message that is decoded, in bytes. This bounds what one call can take in memory.
+    pub message_bytes: usize,
     /// The largest article or translation, in bytes of its message.
     pub article_bytes: usize,
+    /// The most segments of the body of an article or a translation, at most [`MAX_SEGMENTS`].
+    pub segments: usize,
+    /// The most articles that one call names by their ids, at most [`MAX_BATCH`].
+    pub batch: usize,
     /// The shortest lease that a worker may ask for, in microseconds.
     pub shortest_lease_micros: i64,
+}
+
+/// The largest message that a server decodes, in bytes, if it is not told otherwise.
+pub const MESSAGE_BYTES: usize = 16 << 20;
+/// The most articles that one call names by their ids, by the contract.
+pub const MAX_BATCH: usize = 1_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: MESSAGE_BYTES,
+            article_bytes: 2 << 20,
+            segments: MAX_SEGMENTS,
+            batch: MAX_BATCH,
+            shortest_lease_micros: 10_000_000,
+        }
+    }
 }
 
 /// Who calls, in the extensions of a request. Whoever lets a call through puts it there; without it a call may do nothing.

@@ -1,5 +1,6 @@
 //! `TranslationService`.
 
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
@@ -34,10 +35,10 @@ impl TranslationService for Translations {
     ) -> Result<Response<pb::AttachTranslationResponse>, Status> {
         let (caller, mut request) = Caller::of(request);
         let request_id = std::mem::take(&mut request.request_id);
-        convert::check_size("a translation", &request, self.limits.article_bytes).map_err(error::status)?;
+        convert::check_size("a translation", request.encoded_len(), &self.limits).map_err(error::status)?;
         let mut fields = Fields::default();
         let call = caller.repeatable(&request_id, &request, &mut fields);
-        let attachment = attachment(request, &call, fields)?;
+        let attachment = attachment(request, &call, &self.limits, fields)?;
         let (translation, outcome) = self
             .service
             .attach_translation(&call, &attachment)
@@ -273,6 +274,7 @@ impl TranslationService for Translations {
 fn attachment(
     request: pb::AttachTranslationRequest,
     call: &Call,
+    limits: &Limits,
     mut fields: Fields,
 ) -> Result<Attachment, Status> {
     use pb::attach_translation_request::Content;
@@ -285,7 +287,7 @@ fn attachment(
         );
     }
     let sent = match request.content {
-        Some(Content::Text(text)) => convert::target_texts(text, &mut fields).map(Sent::Texts),
+        Some(Content::Text(text)) => convert::target_texts(text, limits, &mut fields).map(Sent::Texts),
         Some(Content::ExternalUri(uri)) => convert::external_uri(uri, &mut fields).map(Sent::External),
         None => {
             fields.wrong("content", "text or external_uri is required");

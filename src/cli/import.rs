@@ -19,6 +19,7 @@ use tonic::Code;
 use self::source::{Format, Item, Reading};
 use super::client::{Output, OutputArgs, Printer, ServerArgs};
 use super::{Failure, json, terminal, warn, words};
+use crate::api::MESSAGE_BYTES;
 use crate::api::codec::ImportArticlesRequest;
 use crate::api::error::code_name;
 use crate::api::render;
@@ -27,7 +28,6 @@ use crate::exchange::jsonl::FieldMap;
 use crate::exchange::{Defaults, Document};
 use crate::pb;
 use crate::pb::ImportResult;
-use crate::server::MAX_FRAME_BYTES;
 
 mod source;
 
@@ -188,9 +188,9 @@ fn encode(item: Item) -> (Pending, Option<ImportArticlesRequest>) {
     let article = item.document.and_then(|mut document| {
         pending.notes = std::mem::take(&mut document.notes);
         let encoded = article(document).encode_to_vec();
-        if encoded.len() + FRAME_OVERHEAD > MAX_FRAME_BYTES {
+        if encoded.len() + FRAME_OVERHEAD > MESSAGE_BYTES {
             return Err(format!(
-                "an article of {} bytes is larger than the {MAX_FRAME_BYTES} that can be sent",
+                "an article of {} bytes is larger than the {MESSAGE_BYTES} that can be sent",
                 encoded.len()
             ));
         }

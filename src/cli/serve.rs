@@ -22,12 +22,11 @@ use self::tls::TlsArgs;
 use self::transport::TransportArgs;
 use super::Failure;
 use super::duration::duration;
-use crate::api::Limits;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::workflow::SelfReview;
 use crate::server::auth::Gate;
 use crate::server::location::{StoreLocation, StoreOptions};
-use crate::server::{self, CallLimits, Config, KeepChanges, MAX_FRAME_BYTES};
+use crate::server::{self, Config, KeepChanges};
 use crate::store::Store;
 
 mod configuration;
@@ -64,14 +63,8 @@ pub(crate) struct Serve {
     /// not given.
     #[arg(long, value_name = "BYTES")]
     min_free_bytes: Option<u64>,
-    /// The largest article or translation, in bytes of its message.
-    #[arg(long, value_name = "BYTES", default_value_t = 2 << 20, value_parser = clap::value_parser!(u32).range(1..=MAX_FRAME_BYTES as i64))]
-    max_article_bytes: u32,
     #[command(flatten)]
     lifecycle: Lifecycle,
-    /// The shortest lease that a worker may ask for, in milliseconds. Shorter ones only make work for the disk.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
-    shortest_lease_ms: u32,
     /// Let agents review what they wrote themselves, for desks of one person.
     #[arg(long)]
     allow_self_review: bool,
@@ -117,6 +110,7 @@ impl Serve {
 
     async fn serve(self, configuration: &Configuration) -> Result<(), Failure> {
         let mut stop = stop_signal()?;
+        let limits = self.limits.of_requests()?;
         configuration.log();
         let auth = self.identity.config();
         let has_auth = auth.authenticates() || self.tls.requires_client_certificates();
@@ -149,12 +143,9 @@ impl Serve {
         tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let life = show_life(store.clone());
         let config = Config {
-            limits: Limits {
-                article_bytes: self.max_article_bytes as usize,
-                shortest_lease_micros: i64::from(self.shortest_lease_ms) * 1_000,
-            },
+            limits,
             auth,
-            calls: CallLimits::from(&self.limits),
+            calls: self.limits.of_calls(),
             telemetry,
             drain_delay: self.lifecycle.drain_delay,
             grace: self.lifecycle.grace(),

@@ -67,9 +67,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const LIFT_EVERY: Duration = Duration::from_millis(250);
 /// How often health asks the store.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// The largest frame that is decoded. An article is far smaller; this bounds what one message can take in memory.
-pub const MAX_FRAME_BYTES: usize = 16 << 20;
-
 /// Threads for work that may read the disk. More would only wait for the same disk, and each keeps memory for itself.
 const BLOCKING_THREADS: usize = 16;
 
@@ -207,14 +204,16 @@ fn routes(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
-    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone()));
-    let changes = ChangeServiceServer::new(Changes::new(service.clone()));
+    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone()))
+        .max_decoding_message_size(limits.message_bytes);
+    let changes = ChangeServiceServer::new(Changes::new(service.clone()))
+        .max_decoding_message_size(limits.message_bytes);
     let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock.clone(), limits))
-        .max_decoding_message_size(MAX_FRAME_BYTES);
+        .max_decoding_message_size(limits.message_bytes);
     let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), clock, limits))
-        .max_decoding_message_size(MAX_FRAME_BYTES);
+        .max_decoding_message_size(limits.message_bytes);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
-        .max_decoding_message_size(MAX_FRAME_BYTES);
+        .max_decoding_message_size(limits.message_bytes);
     let routes = Routes::new(blame.named_layer(articles))
         .add_service(blame.named_layer(translations))
         .add_service(blame.named_layer(jobs))

@@ -75,7 +75,7 @@ fn serve(directory: &Path) {
         let config = Config {
             limits: Limits {
                 shortest_lease_micros: 1_000,
-                article_bytes: 2 << 20,
+                ..Limits::default()
             },
             auth: article_store::server::auth::Config::default(),
             calls: article_store::server::CallLimits {

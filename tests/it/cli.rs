@@ -479,6 +479,10 @@ fn the_exit_code_says_what_happened() {
         &["import", PAGE, "--map", "headline=title"],
         &["serve", "--store", "papyrus:scroll"],
         &["serve", "--max-article-bytes", "99999999"],
+        &["serve", "--max-message-bytes", "2000000"],
+        &["serve", "--max-segments", "10001"],
+        &["serve", "--max-batch", "0"],
+        &["serve", "--max-resets", "0"],
         &["health", "--server", "not an address"],
     ] {
         let done = server.run(usage);

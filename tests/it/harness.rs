@@ -62,6 +62,7 @@ pub(crate) struct Setup {
     keep_changes: KeepChanges,
     transport: transport::Config,
     calls: CallLimits,
+    limits: Limits,
     telemetry: Arc<Telemetry>,
 }
 
@@ -75,6 +76,11 @@ impl Setup {
             keep_changes: KeepChanges::default(),
             transport: transport::Config::default(),
             calls: CallLimits::default(),
+            limits: Limits {
+                article_bytes: ARTICLE_BYTES,
+                shortest_lease_micros: 1_000,
+                ..Limits::default()
+            },
             telemetry: Arc::default(),
         }
     }
@@ -82,6 +88,11 @@ impl Setup {
     /// With these limits.
     pub(crate) fn calls(self, calls: CallLimits) -> Self {
         Self { calls, ..self }
+    }
+
+    /// With these limits of requests.
+    pub(crate) fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Writing how it goes there.
@@ -206,10 +217,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let config = server::Config {
-            limits: Limits {
-                article_bytes: ARTICLE_BYTES,
-                shortest_lease_micros: 1_000,
-            },
+            limits: setup.limits,
             auth: setup.auth.clone(),
             calls: setup.calls,
             telemetry: setup.telemetry.clone(),

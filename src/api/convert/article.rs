@@ -1,6 +1,9 @@
 //! Articles, whole and in parts.
 
+use prost::Message;
+
 use super::{Fields, check_size, required};
+use crate::api::Limits;
 use crate::domain::article::{Alias, ArticleId, DraftContent, Metadata, PublicationStatus, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch, StatusChange};
 use crate::domain::url::CanonicalUrl;
@@ -8,7 +11,7 @@ use crate::pb;
 use crate::service::Result;
 
 /// A whole article.
-pub(in crate::api) fn article(article: pb::Article) -> Result<ArticleDraft> {
+pub(in crate::api) fn article(article: pb::Article, limits: &Limits) -> Result<ArticleDraft> {
     let mut fields = Fields::default();
     let id = (!article.article_id.is_empty())
         .then(|| fields.article_id("article.article_id", &article.article_id))
@@ -16,7 +19,7 @@ pub(in crate::api) fn article(article: pb::Article) -> Result<ArticleDraft> {
     let language = fields.language("article.language", &article.language);
     let title = fields.heading("article.title", article.title);
     let lead = fields.heading("article.lead", article.lead);
-    let body = fields.body(article.body);
+    let body = fields.body(article.body, limits);
     fields.labels(&article.labels);
     let canonical_url = fields.url("article.canonical_url", &article.canonical_url);
     let mut text = |field: &str, value| fields.text(format!("article.{field}"), value);
@@ -137,6 +140,7 @@ fn mask(
 pub(in crate::api) fn patch(
     article: pb::Article,
     update_mask: Option<&prost_types::FieldMask>,
+    limits: &Limits,
 ) -> Result<ArticlePatch> {
     let mut fields = Fields::default();
     let mask = mask(&article, update_mask, &mut fields);
@@ -151,7 +155,7 @@ pub(in crate::api) fn patch(
     if has("lead") {
         patch.lead = fields.heading("article.lead", article.lead);
     }
-    patch.body = has("body").then(|| fields.body(article.body));
+    patch.body = has("body").then(|| fields.body(article.body, limits));
     let mut text = |field, value| has(field).then(|| fields.text(format!("article.{field}"), value));
     patch.section = text("section", article.section);
     patch.publisher = text("publisher", article.publisher);
@@ -185,19 +189,19 @@ pub(in crate::api) struct Update {
 /// The article, mask and `allow_missing` of an update.
 pub(in crate::api) fn update(
     request: pb::UpdateArticleRequest,
-    limit_bytes: usize,
+    limits: &Limits,
     fields: &mut Fields,
 ) -> Result<Option<Update>> {
     let Some(article) = fields.join(required("article", request.article))? else {
         return Ok(None);
     };
     let id = fields.article_id("article.article_id", &article.article_id);
-    check_size("an article", &article, limit_bytes)?;
+    check_size("an article", article.encoded_len(), limits)?;
     let missing = request
         .allow_missing
-        .then(|| fields.join(self::article(article.clone())))
+        .then(|| fields.join(self::article(article.clone(), limits)))
         .transpose()?;
-    let patch = fields.join(patch(article, request.update_mask.as_ref()))?;
+    let patch = fields.join(patch(article, request.update_mask.as_ref(), limits))?;
     Ok(id.zip(patch).map(|(id, patch)| Update {
         id,
         patch,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost_types::Duration as PbDuration;
 
 use super::Fields;
+use crate::api::Limits;
 use crate::domain::article::{ArticleId, MAX_FIELD};
 use crate::domain::ids::SegmentId;
 use crate::domain::job::{
@@ -23,8 +24,6 @@ use crate::service::leases::JobClaim;
 
 /// The most languages of a request.
 const MAX_LANGUAGES: usize = 50;
-/// The most articles of a request.
-const MAX_ARTICLES: usize = 1_000;
 /// The most pairs, ids and jobs of a claim.
 const MAX_CLAIM: usize = 100;
 /// The longest name of a worker, in bytes.
@@ -120,12 +119,6 @@ impl Fields {
             languages.extend(language.filter(|language| !languages.contains(language)));
         }
         languages
-    }
-
-    fn limited(&mut self, field: &str, count: usize, limit: usize) {
-        if count > limit {
-            self.wrong(field, format!("{count} entries are more than {limit}"));
-        }
     }
 
     /// A span of time in microseconds within bounds; unset is the default.
@@ -233,15 +226,16 @@ pub(in crate::api) fn job_request(
 pub(in crate::api) fn article_ids(
     selection: &pb::ArticleSelection,
     keys: usize,
+    limits: &Limits,
     fields: &mut Fields,
 ) -> Vec<ArticleId> {
     let ids = &selection.article_ids;
     if ids.is_empty() {
         fields.wrong("articles.article_ids", "is required");
     }
-    fields.limited("articles.article_ids", ids.len(), MAX_ARTICLES);
+    fields.limited("articles.article_ids", ids.len(), limits.batch);
     let mut seen = HashSet::new();
-    let named = ids.iter().take(MAX_ARTICLES).enumerate();
+    let named = ids.iter().take(limits.batch).enumerate();
     let ids: Vec<_> = named
         .filter(|(_, id)| seen.insert(id.as_str()))
         .filter_map(|(index, id)| fields.article_id(&format!("articles.article_ids[{index}]"), id))
@@ -336,6 +330,7 @@ pub(in crate::api) fn retry_after(after: Option<&PbDuration>, fields: &mut Field
 /// The result of a job.
 pub(in crate::api) fn work(
     result: Option<pb::complete_job_request::Result>,
+    limits: &Limits,
     fields: &mut Fields,
 ) -> Option<(Work, String)> {
     use pb::complete_job_request::Result as Pb;
@@ -345,7 +340,7 @@ pub(in crate::api) fn work(
             None
         }
         Some(Pb::Text(text)) => {
-            super::target_texts(text, fields).map(|texts| (Work::Texts(texts), String::new()))
+            super::target_texts(text, limits, fields).map(|texts| (Work::Texts(texts), String::new()))
         }
         Some(Pb::Review(review)) => {
             let ids = review.segment_ids.iter().enumerate();

@@ -16,6 +16,7 @@ use prost_types::Timestamp as PbTimestamp;
 use tonic::Status;
 
 use super::error;
+use crate::api::Limits;
 use crate::domain::article::{ArticleId, MAX_FIELD, MAX_LIST, MAX_SEGMENTS, MAX_URL};
 use crate::domain::date::{ArticleDate, Precision, offset_out_of_range};
 use crate::domain::etag::ExpectedEtag;
@@ -68,6 +69,14 @@ impl Fields {
     /// A wrong field.
     pub(in crate::api) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
         self.wrong.push(Violation::new(field, description));
+    }
+
+    /// Whether a list has few enough entries.
+    pub(in crate::api) fn limited(&mut self, field: &str, count: usize, limit: usize) -> bool {
+        if count > limit {
+            self.wrong(field, format!("{count} entries are more than {limit}"));
+        }
+        count <= limit
     }
 
     /// The value of a conversion of its own, whose wrong fields join these.
@@ -314,12 +323,8 @@ impl Fields {
         })
     }
 
-    fn body(&mut self, segments: Vec<pb::Segment>) -> Vec<DraftSegment> {
-        if segments.len() > MAX_SEGMENTS {
-            self.wrong(
-                "article.body",
-                format!("{} segments are more than {MAX_SEGMENTS}", segments.len()),
-            );
+    fn body(&mut self, segments: Vec<pb::Segment>, limits: &Limits) -> Vec<DraftSegment> {
+        if !self.limited("article.body", segments.len(), limits.segments) {
             return Vec::new();
         }
         let mut body = Vec::with_capacity(segments.len());
@@ -365,12 +370,8 @@ pub(in crate::api) fn required<T>(field: &str, value: Option<T>) -> Result<T> {
 }
 
 /// Refuses an article or translation that is larger than the server accepts.
-pub(in crate::api) fn check_size(
-    what: &'static str,
-    message: &impl prost::Message,
-    limit_bytes: usize,
-) -> Result<()> {
-    let size_bytes = message.encoded_len();
+pub(in crate::api) fn check_size(what: &'static str, size_bytes: usize, limits: &Limits) -> Result<()> {
+    let limit_bytes = limits.article_bytes;
     if size_bytes > limit_bytes {
         Err(Error::TooLarge {
             what,

@@ -1,8 +1,9 @@
 //! Translations and what comes with them.
 
 use super::Fields;
+use crate::api::Limits;
 use crate::domain::Invalid;
-use crate::domain::article::{MAX_SEGMENTS, MAX_URL};
+use crate::domain::article::MAX_URL;
 use crate::domain::attach::{BodyTexts, TargetText, TargetTexts};
 use crate::domain::ids::SegmentId;
 use crate::domain::provenance::{Agent, AgentKind, Provenance};
@@ -13,7 +14,11 @@ use crate::pb;
 use crate::service::Call;
 
 /// The texts of a translation.
-pub(in crate::api) fn target_texts(text: pb::TargetText, fields: &mut Fields) -> Option<TargetTexts> {
+pub(in crate::api) fn target_texts(
+    text: pb::TargetText,
+    limits: &Limits,
+    fields: &mut Fields,
+) -> Option<TargetTexts> {
     let heading = |fields: &mut Fields, name: &str, segment: Option<pb::TargetSegment>| {
         let segment = segment?;
         if !segment.segment_id.is_empty() && segment.segment_id != name {
@@ -26,11 +31,7 @@ pub(in crate::api) fn target_texts(text: pb::TargetText, fields: &mut Fields) ->
     };
     let title = heading(fields, "title", text.title);
     let lead = heading(fields, "lead", text.lead);
-    if text.body.len() > MAX_SEGMENTS {
-        fields.wrong(
-            "text.body",
-            format!("{} segments are more than {MAX_SEGMENTS}", text.body.len()),
-        );
+    if !fields.limited("text.body", text.body.len(), limits.segments) {
         return None;
     }
     let with_id = text

@@ -177,11 +177,7 @@ fn required_reason(reason: &str, fields: &mut Fields) {
 }
 
 fn segments(ids: &[String], fields: &mut Fields) -> Vec<SegmentId> {
-    if ids.len() > MAX_SEGMENTS {
-        fields.wrong(
-            "segment_ids",
-            format!("{} segments are more than {MAX_SEGMENTS}", ids.len()),
-        );
+    if !fields.limited("segment_ids", ids.len(), MAX_SEGMENTS) {
         return Vec::new();
     }
     let ids = ids.iter().enumerate();

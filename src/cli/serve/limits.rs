@@ -1,15 +1,35 @@
-//! How much the server takes on at once.
+//! How much a request may ask for, and how much the server takes on at once.
 
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::api::{Limits, MAX_BATCH};
+use crate::cli::Failure;
 use crate::cli::duration::duration;
+use crate::domain::article::MAX_SEGMENTS;
 use crate::server::CallLimits;
 
 /// See the module's page.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LimitArgs {
+    /// The largest message of a request that is decoded, in bytes. This bounds the memory that one call can take.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().message_bytes as u32, value_parser = clap::value_parser!(u32).range(1 << 10..=64 << 20))]
+    max_message_bytes: u32,
+    /// The largest article or translation, in bytes of its message.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().article_bytes as u32, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
+    max_article_bytes: u32,
+    /// The most segments that the body of an article or a translation may have. The contract promises callers as many as the
+    /// default.
+    #[arg(long, value_name = "NUMBER", default_value_t = MAX_SEGMENTS as u32, value_parser = clap::value_parser!(u32).range(1..=MAX_SEGMENTS as i64))]
+    max_segments: u32,
+    /// The most articles that one call may name by their ids (`BatchGetArticles`, `RequestTranslations`). The contract
+    /// promises callers as many as the default.
+    #[arg(long, value_name = "NUMBER", default_value_t = MAX_BATCH as u32, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH as i64))]
+    max_batch: u32,
+    /// The shortest lease that a worker may ask for, in milliseconds. Shorter ones only make work for the disk.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = (Limits::default().shortest_lease_micros / 1_000) as u32, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
+    shortest_lease_ms: u32,
     /// How many calls are worked on at once, over all connections; further ones are refused at once with OVERLOADED. More
     /// lets bursts wait instead, and each call wait longer under load. Health and reflection do not count.
     #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().in_flight as u32, value_parser = clap::value_parser!(u32).range(1..))]
@@ -23,12 +43,28 @@ pub(super) struct LimitArgs {
     max_deadline: Duration,
 }
 
-impl From<&LimitArgs> for CallLimits {
-    fn from(args: &LimitArgs) -> Self {
-        Self {
-            in_flight: args.max_in_flight as usize,
-            long_calls: args.max_long_calls as usize,
-            deadline: args.max_deadline,
+impl LimitArgs {
+    pub(super) fn of_calls(&self) -> CallLimits {
+        CallLimits {
+            in_flight: self.max_in_flight as usize,
+            long_calls: self.max_long_calls as usize,
+            deadline: self.max_deadline,
         }
+    }
+
+    pub(super) fn of_requests(&self) -> Result<Limits, Failure> {
+        if self.max_article_bytes > self.max_message_bytes {
+            return Err(Failure::Usage(format!(
+                "--max-article-bytes {} is more than --max-message-bytes {}: no such article would be decoded",
+                self.max_article_bytes, self.max_message_bytes
+            )));
+        }
+        Ok(Limits {
+            message_bytes: self.max_message_bytes as usize,
+            article_bytes: self.max_article_bytes as usize,
+            segments: self.max_segments as usize,
+            batch: self.max_batch as usize,
+            shortest_lease_micros: i64::from(self.shortest_lease_ms) * 1_000,
+        })
     }
 }

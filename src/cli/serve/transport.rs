@@ -21,6 +21,11 @@ pub(super) struct TransportArgs {
     /// client take more of the server.
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     max_streams: NonZeroU32,
+    /// How many calls a client may give up on a connection before the server has got to them; with one more it is taken for
+    /// a flood and the connection is closed. As many as `--max-streams` if not given, so that a client can give up all of its
+    /// calls at once.
+    #[arg(long, value_name = "NUMBER")]
+    max_resets: Option<NonZeroU32>,
     /// The largest headers of a call in bytes, 32 added for each; a call with more is answered with HTTP status 431.
     /// Clients with large tokens may need more.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10, value_parser = clap::value_parser!(u32).range(1 << 10..=1 << 20))]
@@ -76,6 +81,7 @@ impl TransportArgs {
         Config {
             max_connections: self.max_connections.get(),
             max_streams: self.max_streams.get(),
+            max_resets: self.max_resets.unwrap_or(self.max_streams).get(),
             max_header_bytes: self.max_header_bytes,
             handshake_timeout: self.handshake_timeout,
             keepalive_interval: self.keepalive_interval,

@@ -223,8 +223,7 @@ impl Shared {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
-            // A client that gives up all its calls at once is not an attack.
-            .max_pending_accept_reset_streams(config.max_streams as usize)
+            .max_pending_accept_reset_streams(config.max_resets as usize)
             .max_local_error_reset_streams(LOCAL_RESETS);
         http2
     }

@@ -53,6 +53,8 @@ pub struct Config {
     pub max_connections: usize,
     /// How many calls one may carry at a time. The peer is told, and lets further ones wait.
     pub max_streams: u32,
+    /// How many calls a peer may give up before the server has got to them; with one more the connection is ended.
+    pub max_resets: u32,
     /// The bytes of a request's headers, names, values and 32 for each; HTTP 431 answers more.
     pub max_header_bytes: u32,
     /// How long a peer may take for TLS and the first bytes of HTTP/2, and to go when it was told to.
@@ -79,6 +81,7 @@ impl Default for Config {
             max_connections: 1_024,
             // Fewer than calls are worked on at once, so that one connection alone never finds the server busy.
             max_streams: 100,
+            max_resets: 100,
             max_header_bytes: 16 << 10,
             handshake_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),

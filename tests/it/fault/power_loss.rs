@@ -61,6 +61,7 @@ async fn server_that_reopens() {
         limits: Limits {
             article_bytes: ARTICLE_BYTES as usize,
             shortest_lease_micros: 1_000,
+            ..Limits::default()
         },
         calls: server::CallLimits::default(),
         telemetry: Arc::default(),

@@ -9,8 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::peer::{
-    ACK, CANCEL, END_HEADERS, Frame, GOAWAY, HEADERS, HEALTH, NO_ERROR, PING, PREFACE, Peer, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, call, goaway, whole_call,
+    ACK, CANCEL, END_HEADERS, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, HEALTH, NO_ERROR, PING, PREFACE,
+    Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, goaway, whole_call,
 };
 use super::{brief, ended, eventually};
 use crate::harness::Server;
@@ -49,6 +49,43 @@ async fn the_client_is_told_how_much_it_may() {
         assert!(said.contains(&expected), "{expected:?} is not in {said:?}");
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn so_many_calls_are_given_up_at_once_and_no_more() {
+    for (max_resets, lives) in [(50, true), (3, false)] {
+        let config = Config {
+            max_resets,
+            ..Config::default()
+        };
+        let server = server(&config).await;
+        let mut peer = Peer::new(server.address).await;
+        // In one piece, so that all of it is there when the server looks.
+        let given_up = (0..50).flat_map(|at| {
+            let stream = at * 2 + 1;
+            let reset = Frame::new(RST_STREAM, 0, stream, CANCEL.to_be_bytes());
+            [whole_call(stream, HEALTH), reset.bytes()].concat()
+        });
+        let mut all: Vec<u8> = given_up.collect();
+        all.extend(Frame::new(PING, 0, 0, [7; 8]).bytes());
+        peer.send(&all).await.unwrap();
+        let mut end = None;
+        let mut is_answered = false;
+        while let Some(frame) = peer.frame().await {
+            match frame.kind {
+                GOAWAY => end = Some(frame.code()),
+                PING if frame.flags == ACK && frame.payload == [7; 8] => {
+                    is_answered = true;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        // What the server says last may be lost with the connection.
+        let is_ended = matches!(end, None | Some(ENHANCE_YOUR_CALM));
+        assert!(is_answered == lives && is_ended, "{max_resets}: {end:?}");
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

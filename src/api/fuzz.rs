@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use prost::bytes::Bytes;
-use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::FieldMask;
 use tokio::runtime::Runtime;
 use tonic::body::Body;
@@ -96,7 +95,9 @@ pub(crate) fn mask(data: &[u8]) {
         ..pb::Article::default()
     };
     let is_whole = paths.iter().any(|path| path == "*");
-    let are_fields = paths.iter().all(|path| ARTICLE.get_field_by_name(path).is_some());
+    let are_fields = paths
+        .iter()
+        .all(|path| convert::MASK_FIELDS.contains(&path.as_str()));
     let request = pb::UpdateArticleRequest {
         article: Some(article),
         update_mask: Some(FieldMask { paths }),
@@ -118,14 +119,6 @@ thread_local! {
     static SERVED: RefCell<Option<Served>> = const { RefCell::new(None) };
 }
 
-static DESCRIPTORS: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).expect("the descriptor is sound"));
-
-static ARTICLE: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-    let name = "articlestore.v1.Article";
-    DESCRIPTORS.get_message_by_name(name).expect("an article")
-});
-
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -136,7 +129,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// The paths of the API's methods, by their names.
 static METHODS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
-    let methods = DESCRIPTORS.services().flat_map(|service| {
+    let pool = prost_reflect::DescriptorPool::decode(pb::DESCRIPTORS).expect("the descriptor is sound");
+    let methods = pool.services().flat_map(|service| {
         let methods = service.methods().map(|method| method.name().to_owned());
         let name = service.full_name().to_owned();
         methods

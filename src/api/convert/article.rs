@@ -63,7 +63,7 @@ pub(in crate::api) fn article(article: pb::Article, limits: &Limits) -> Result<A
 }
 
 /// The fields that an update mask can name.
-const MASK_FIELDS: [&str; 17] = [
+pub(in crate::api) const MASK_FIELDS: [&str; 17] = [
     "language",
     "title",
     "lead",

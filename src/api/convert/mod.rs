@@ -30,6 +30,8 @@ use crate::pb;
 use crate::service::snapshot::View;
 use crate::service::{Error, Result};
 
+#[cfg(any(test, fuzzing))]
+pub(super) use article::MASK_FIELDS;
 pub(super) use article::{Update, alias, article, significance, status_change, update};
 pub(super) use changes::{change_filter, checkpoint_interval, watch_start};
 pub(super) use coverage::coverage;

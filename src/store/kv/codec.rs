@@ -181,6 +181,8 @@ fn stamp_record(stamp: Stamp) -> Option<rec::Stamp> {
 
 fn stamp(record: Option<rec::Stamp>, own: Stamp) -> Result<Stamp> {
     match record {
+        // Written as none at all, see above.
+        Some(record) if record.seq == 0 => Err(Malformed("a stamp of no commit".into())),
         Some(record) => Ok(Stamp {
             seq: record.seq,
             time: time(record.time)?,

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 
 mod certificate;
 mod connection;
+mod frames;
 mod metrics;
 mod requests;
 mod seldom;

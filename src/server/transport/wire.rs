@@ -1,7 +1,7 @@
-//! The bytes of a connection: what was read of it already comes again, and a write that the peer does not take for too
+//! The bytes of a connection: its preface, which was read already, comes again, and a write that the peer does not take for too
 //! long is an error.
 //!
-//! It knows nothing of HTTP/2. A peer whose flow-control windows are full is not slow here, for nothing is written to it.
+//! A peer whose flow-control windows are full is not slow here, for nothing is written to it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,11 +12,14 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A stream that is read from its beginning again, and whose writes have a limit.
+use super::frames::Frames;
+
+/// A stream whose preface is read again, and whose writes have a limit.
 pub(super) struct Wire<S> {
     stream: S,
-    /// Read already, and to be read first.
+    /// The preface, which was read already: to be read first.
     again: Bytes,
+    frames: Frames,
     write_limit: Duration,
     /// Runs while a write waits. Made at the first one that does, and set again then: most connections need none.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -28,6 +31,7 @@ impl<S> Wire<S> {
         Self {
             stream,
             again,
+            frames: Frames::default(),
             write_limit,
             waiting: None,
             is_waiting: false,
@@ -58,7 +62,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.again.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let wire = &mut *self;
+            return wire.frames.poll_read(Pin::new(&mut wire.stream), cx, buffer);
         }
         let taken = self.again.len().min(buffer.remaining());
         buffer.put_slice(&self.again.split_to(taken));

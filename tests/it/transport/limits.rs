@@ -9,8 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::peer::{
-    ACK, CANCEL, END_HEADERS, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, HEALTH, NO_ERROR, PING, PREFACE,
-    Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, goaway, whole_call,
+    ACK, CANCEL, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, HEALTH, NO_ERROR,
+    PING, PREFACE, Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, goaway, whole_call,
 };
 use super::{brief, ended, eventually};
 use crate::harness::Server;
@@ -176,6 +176,40 @@ async fn a_connection_without_calls_is_closed_politely_and_one_with_a_watch_is_n
     assert_eq!(seen.article_id, "a");
     drop(watch);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn calls_that_began_too_late_do_no_harm_to_those_that_are_answered() {
+    let server = server(&Config::default()).await;
+    let mut peer = Peer::new(server.address).await;
+    // One whose request is still on its way when the server stops.
+    peer.send(&Frame::new(HEADERS, END_HEADERS, 1, call(HEALTH)).bytes())
+        .await
+        .unwrap();
+    peer.next(SETTINGS).await;
+    let stopping = tokio::spawn(server.stop());
+    let ping = peer.next(PING).await;
+    peer.send(&Frame::new(PING, ACK, 0, ping.payload).bytes())
+        .await
+        .unwrap();
+    let last = peer.next(GOAWAY).await;
+    assert_eq!(
+        (last.code(), last.payload[..4].to_vec()),
+        (NO_ERROR, vec![0, 0, 0, 1])
+    );
+    // Another, as gRPC's C core begins it, and the rest of the first.
+    let late = [
+        whole_call(3, HEALTH),
+        Frame::new(WINDOW_UPDATE, 0, 3, 1_000_u32.to_be_bytes()).bytes(),
+        Frame::new(DATA, END_STREAM, 1, [0; 5]).bytes(),
+    ];
+    peer.send(&late.concat()).await.unwrap();
+    let said = peer.rest().await;
+    let of_calls = said.iter().filter(|frame| frame.stream != 0);
+    let answered: Vec<_> = of_calls.map(|frame| (frame.kind, frame.stream)).collect();
+    assert_eq!(answered, [(HEADERS, 1), (DATA, 1), (HEADERS, 1)]);
+    assert!(matches!(goaway(&said), None | Some(NO_ERROR)), "{said:?}");
+    stopping.await.unwrap();
 }
 
 #[tokio::test]

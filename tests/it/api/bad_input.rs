@@ -1,6 +1,5 @@
 //! Bad input: a precise error each, naming every field to blame, and a store that is as it was.
 
-use article_store::api::Limits;
 use article_store::pb;
 use prost::Message;
 use prost_types::Timestamp;
@@ -10,6 +9,7 @@ use tonic::{Code, Status};
 use super::{article, attach, body, by_id, create, full_article, segment, small_form, update_request};
 use crate::harness::{ARTICLE_BYTES, Server, blames, fails, failure};
 
+mod limits;
 mod messages;
 mod queries;
 
@@ -366,73 +366,6 @@ async fn what_is_too_large_names_its_size_and_the_limit() {
     let room = ARTICLE_BYTES - article("fits", &[""]).encoded_len() - 8;
     create(&server, article("fits", &["x".repeat(room).as_str()])).await;
     assert_eq!(super::get(&server, "fits").await.body[0].text.len(), room);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_takes_as_little_as_it_is_told() {
-    let limits = Limits {
-        message_bytes: 8_192,
-        article_bytes: 4_096,
-        segments: 3,
-        batch: 2,
-        ..Limits::default()
-    };
-    let server = Server::memory_with(|setup| setup.limits(limits)).await;
-    for id in ["a", "b"] {
-        create(&server, article(id, &["1", "2", "3"])).await;
-    }
-    attach(&server, small_form("a", "en", 1, &["1", "2", "3"])).await;
-    let before = server.export().await;
-    let (mut articles, mut translations) = (server.articles(), server.translations());
-    let four = ["1", "2", "3", "4"];
-    let more_than = |failure: crate::harness::Failure, said: &str| {
-        assert!(failure.fields[0].1.contains(said), "{failure:?}");
-    };
-    let answer = articles.create_article(create_request(article("c", &four))).await;
-    more_than(blames(answer, &["article.body"]), "4 entries are more than 3");
-    let answer = articles
-        .update_article(update_request(article("a", &four), &["body"]))
-        .await;
-    more_than(blames(answer, &["article.body"]), "4 entries are more than 3");
-    let answer = translations
-        .attach_translation(small_form("a", "fr", 1, &four))
-        .await;
-    more_than(blames(answer, &["text.body"]), "4 entries are more than 3");
-    let article_ids: Vec<String> = ["a", "b", "c"].map(Into::into).to_vec();
-    let batch = pb::BatchGetArticlesRequest {
-        article_ids: article_ids.clone(),
-        ..Default::default()
-    };
-    let answer = articles.batch_get_articles(batch).await;
-    more_than(blames(answer, &["article_ids"]), "3 entries are more than 2");
-    let request = super::jobs::request(&["a", "b", "c"]);
-    let answer = server.jobs().request_translations(request).await;
-    more_than(
-        blames(answer, &["articles.article_ids"]),
-        "3 entries are more than 2",
-    );
-    let large = create_request(article("c", &["x".repeat(5_000).as_str()]));
-    let failure = fails(
-        articles.create_article(large).await,
-        Code::InvalidArgument,
-        "TOO_LARGE",
-    );
-    assert_eq!(failure.metadata["limit_bytes"], "4096");
-    let giant = create_request(article("c", &["x".repeat(9_000).as_str()]));
-    let refused = fails(
-        articles.create_article(giant).await,
-        Code::ResourceExhausted,
-        "MESSAGE_TOO_LARGE",
-    );
-    assert!(refused.message.contains("8192"), "{}", refused.message);
-    // Every service keeps to it.
-    let watch = pb::WatchChangesRequest {
-        resume_token: "x".repeat(9_000),
-        ..Default::default()
-    };
-    let answer = server.changes().watch_changes(watch).await;
-    fails(answer, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
-    assert_eq!(server.export().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use tonic::Code;
 use super::{article, attach, body, create, full_article, get, segment, settable, small_form};
 use crate::harness::{LIMIT, Server, failure, frame, shared_lines};
 
-fn item(number: u64, article: &pb::Article) -> article_store::api::codec::ImportArticlesRequest {
+pub(super) fn item(number: u64, article: &pb::Article) -> article_store::api::codec::ImportArticlesRequest {
     article_store::api::codec::ImportArticlesRequest {
         item: number,
         article: Some(Bytes::from(article.encode_to_vec())),
@@ -22,9 +22,9 @@ fn item(number: u64, article: &pb::Article) -> article_store::api::codec::Import
     }
 }
 
-type Items = Vec<article_store::api::codec::ImportArticlesRequest>;
+pub(super) type Items = Vec<article_store::api::codec::ImportArticlesRequest>;
 
-async fn import(server: &Server, items: Items) -> Vec<pb::ImportArticlesResponse> {
+pub(super) async fn import(server: &Server, items: Items) -> Vec<pb::ImportArticlesResponse> {
     let expected: Vec<_> = items.iter().map(|item| item.item).collect();
     let answers = server
         .articles()

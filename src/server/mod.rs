@@ -51,6 +51,7 @@ pub mod auth;
 mod bloat;
 pub mod context;
 pub mod layers;
+mod lines;
 pub mod location;
 mod log;
 pub mod methods;

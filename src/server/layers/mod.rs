@@ -24,7 +24,6 @@ use self::shed::ShedLayer;
 use super::telemetry::Telemetry;
 
 pub mod deadline;
-mod lines;
 pub mod observe;
 pub mod panics;
 pub mod shed;

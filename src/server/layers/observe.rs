@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
@@ -16,10 +16,10 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Level, Span, event};
 use uuid::Uuid;
 
-use super::lines::Lines;
 use super::{Answer, Inner, Unlogged};
 use crate::api::error::code_name;
 use crate::server::context::CallContext;
+use crate::server::lines::Lines;
 use crate::server::methods::{self, Kind, Method};
 use crate::server::telemetry::{Telemetry, trace};
 
@@ -29,6 +29,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
 /// Where the lines about calls are, for filters: `--log info,article_store::rpc=debug` shows those that succeed too.
 const LOG: &str = "article_store::rpc";
+/// Lines about failed calls that may come at once, and how long it takes until there is room for one more.
+const LINES_AT_ONCE: u32 = 1_000;
+const ONE_MORE_LINE: Duration = Duration::from_millis(10);
 
 /// See the module's page.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl ObserveLayer {
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
         Self {
             telemetry,
-            lines: Arc::default(),
+            lines: Arc::new(Lines::new(LINES_AT_ONCE, ONE_MORE_LINE)),
         }
     }
 }
@@ -170,9 +173,9 @@ impl Call {
         if !is_expected {
             match self.lines.admit() {
                 None => return,
-                Some(0) => {}
-                Some(left_out) => {
-                    event!(target: LOG, Level::WARN, left_out, "too many calls failed for a line each");
+                Some(1) => {}
+                Some(times) => {
+                    event!(target: LOG, Level::WARN, left_out = times - 1, "too many calls failed for a line each");
                 }
             }
         }

@@ -2,18 +2,19 @@
 //! quick. Calls that last long are counted apart, so that those who follow the changes do not take the place of others.
 //!
 //! A call has its place until its answer is sent: to send is work too, and answers that wait for it would grow in number and
-//! age. But who reads slowly must not keep others out, so a short call loses its place a second after it was answered.
+//! age. Only the end of it is sent without a place, so that a caller who has the whole answer finds room for the next call.
+//! But who reads slowly must not keep others out, so a short call loses its place a second after it was answered.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::ready;
+use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -22,6 +23,7 @@ use tower::{Layer, Service};
 
 use super::{Answer, CallLimits, Inner, Unlogged};
 use crate::api::error;
+use crate::server::lines::Lines;
 use crate::server::methods::{self, Kind};
 use crate::server::telemetry::Telemetry;
 
@@ -46,7 +48,7 @@ impl ShedLayer {
             places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             sending: Arc::default(),
             refusal: error::overloaded(what, limit),
-            said: Arc::default(),
+            lines: Arc::new(Lines::new(1, SAY_EVERY)),
         };
         Self {
             short: room(limits.in_flight, "calls"),
@@ -67,8 +69,8 @@ struct Room {
     sending: Arc<Mutex<Sending>>,
     /// What those get who find none.
     refusal: Status,
-    /// When the log said last that there is none.
-    said: Arc<Mutex<Option<Instant>>>,
+    /// Of the log, for saying so.
+    lines: Arc<Lines>,
 }
 
 impl Room {
@@ -91,12 +93,8 @@ impl Room {
 
     /// Says that calls are refused, now and then: a line for each would be more work than they are.
     fn say(&self) {
-        let Some(mut said) = self.said.try_lock() else {
-            return;
-        };
-        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-            *said = Some(Instant::now());
-            tracing::warn!(error = self.refusal.message(), "calls are refused");
+        if let Some(times) = self.lines.admit() {
+            tracing::warn!(error = self.refusal.message(), times, "calls are refused");
         }
     }
 }
@@ -178,10 +176,9 @@ impl<S: Inner> Service<Request<Body>> for Shed<S> {
                 room.say();
                 let mut refused = room.refusal.clone().into_http::<S::Answered>();
                 refused.extensions_mut().insert(Unlogged);
-                return Box::pin(ready(Ok(refused.map(|inner| Held {
-                    inner,
-                    _holding: None,
-                }))));
+                return Box::pin(future::ready(Ok(
+                    refused.map(|inner| Held { inner, holding: None })
+                )));
             };
             holding = Some(Holding(place));
         }
@@ -189,22 +186,22 @@ impl<S: Inner> Service<Request<Body>> for Shed<S> {
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
+            if answer.body().is_end_stream() {
+                holding = None;
+            }
             if let (Some(room), Some(holding)) = (room, &holding) {
                 room.send(&holding.0);
             }
-            Ok(answer.map(|inner| Held {
-                inner,
-                _holding: holding,
-            }))
+            Ok(answer.map(|inner| Held { inner, holding }))
         })
     }
 }
 
-/// The body of an answer, which may have a place until it ends.
+/// The body of an answer, which may have a place until its end is given.
 #[derive(Debug, Default)]
 pub struct Held<B> {
     inner: B,
-    _holding: Option<Holding>,
+    holding: Option<Holding>,
 }
 
 impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
@@ -215,7 +212,11 @@ impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            self.holding = None;
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -224,5 +225,57 @@ impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, Full};
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    /// A short call, on a server that has room for one, answered with this.
+    async fn call(layer: &ShedLayer, answer: Body) -> Response<Held<Body>> {
+        let mut answer = Some(answer);
+        let service = service_fn(move |_: Request<Body>| {
+            let answer = answer.take().unwrap();
+            future::ready(Ok::<_, Infallible>(Response::new(answer)))
+        });
+        let request = Request::post("/articlestore.v1.ArticleService/GetArticle").body(Body::empty());
+        layer.layer(service).oneshot(request.unwrap()).await.unwrap()
+    }
+
+    fn is_refused(answer: &Response<Held<Body>>) -> bool {
+        answer.headers().contains_key(Status::GRPC_STATUS)
+    }
+
+    fn whole() -> Body {
+        let trailers = future::ready(Some(Ok(HeaderMap::new())));
+        Body::new(Full::new(Bytes::from_static(b"message")).with_trailers(trailers))
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_call_is_free_before_its_caller_can_have_the_end_of_the_answer() {
+        let limits = CallLimits {
+            in_flight: 1,
+            ..CallLimits::default()
+        };
+        let layer = ShedLayer::new(&limits, Arc::default());
+        let mut first = call(&layer, whole()).await;
+        assert!(first.body_mut().frame().await.unwrap().unwrap().is_data());
+        assert!(
+            is_refused(&call(&layer, whole()).await),
+            "the first is being sent"
+        );
+        assert!(first.body_mut().frame().await.unwrap().unwrap().is_trailers());
+        // What is sent of it now is nobody's business here.
+        assert!(!is_refused(&call(&layer, whole()).await));
+        // An error is an answer without a body.
+        let failed = call(&layer, Body::empty()).await;
+        assert!(!is_refused(&call(&layer, whole()).await));
+        drop((first, failed));
     }
 }

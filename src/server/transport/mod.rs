@@ -24,15 +24,14 @@ pub use self::metrics::{End, Ended, Metrics, Outcome, Reload};
 pub use self::tls::{ClientCertificates, Tls, TlsError, TlsFiles};
 
 use self::connection::{Ending, Shared};
-use self::seldom::Seldom;
 use crate::clock::Clock;
+use crate::server::lines::Lines;
 
 mod certificate;
 mod connection;
 mod frames;
 mod metrics;
 mod requests;
-mod seldom;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -41,6 +40,9 @@ mod wire;
 
 /// How long nothing is accepted after it failed: descriptors that are gone come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time between two lines of the log about what peers can cause.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// When the kernel asks a silent peer whether it is there, how often, and how many questions it leaves unanswered. Pings of
 /// HTTP/2 are earlier; this is for connections that have not come so far.
@@ -135,7 +137,7 @@ pub(super) async fn serve(
         tls,
         stopping: stopped,
     });
-    let failures = Arc::new(Seldom::default());
+    let failures = Arc::new(Lines::new(1, SAY_EVERY));
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -167,8 +169,8 @@ pub(super) async fn serve(
 struct Acceptor {
     listener: TcpListener,
     config: Config,
-    refusals: Seldom,
-    errors: Seldom,
+    refusals: Lines,
+    errors: Lines,
 }
 
 impl Acceptor {
@@ -176,8 +178,8 @@ impl Acceptor {
         Self {
             listener,
             config,
-            refusals: Seldom::default(),
-            errors: Seldom::default(),
+            refusals: Lines::new(1, SAY_EVERY),
+            errors: Lines::new(1, SAY_EVERY),
         }
     }
 
@@ -198,7 +200,7 @@ impl Acceptor {
                 return (stream, address);
             }
             self.config.metrics.ended(End::Refused);
-            if let Some(times) = self.refusals.say() {
+            if let Some(times) = self.refusals.admit() {
                 let limit = self.config.max_connections;
                 tracing::warn!(limit, times, peer = %address, "a connection was refused: as many as may be are open");
             }
@@ -216,7 +218,7 @@ impl Acceptor {
             return;
         }
         self.config.metrics.accept_errors.inc();
-        if let Some(times) = self.errors.say() {
+        if let Some(times) = self.errors.admit() {
             tracing::error!(%error, times, "connections cannot be accepted; it is tried again and again");
         }
         sleep_until(Instant::now() + ACCEPT_PAUSE).await;
@@ -232,11 +234,11 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 }
 
 /// Says why connections fail, but not for every one: their number is the peers' choice.
-fn log(ending: &Ending, peer: SocketAddr, failures: &Seldom) {
+fn log(ending: &Ending, peer: SocketAddr, failures: &Lines) {
     let error = ending.error.as_deref().unwrap_or_default();
     match ending.end {
         End::Closed | End::Idle => tracing::debug!(%peer, end = ?ending.end, "a connection ended"),
-        end => match failures.say() {
+        end => match failures.admit() {
             Some(times) => tracing::info!(%peer, ?end, error, times, "a connection was ended"),
             None => tracing::debug!(%peer, ?end, error, "a connection was ended"),
         },

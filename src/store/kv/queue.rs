@@ -1,7 +1,7 @@
 //! The queues of jobs, read in the order in which jobs are claimed: by rank, those whose time is still to come left out.
 //!
 //! A queue is the open jobs of a language pair and kind. What a key says is all that the order needs, so no value is
-//! opened. Of jobs that had to wait, those whose time came first are put in order by rank, a page at a time.
+//! opened. Of jobs that had to wait, those whose time came first are put in order, a page at a time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -211,7 +211,7 @@ impl Stream {
                 self.from = after(last);
             }
             let mut page: Vec<_> = keys.iter().filter_map(|key| keys::queued_of(key)).collect();
-            page.sort_by_key(|queued| queued.rank);
+            page.sort_by(|one, other| one.order().cmp(&other.order()));
             self.page = page.into_iter();
         }
     }

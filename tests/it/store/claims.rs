@@ -20,6 +20,7 @@ use super::fixtures::*;
 
 on_every_engine! {
     the_most_urgent_jobs_are_claimed_first,
+    of_those_with_one_deadline_the_order_is_that_of_their_ids,
     a_claim_takes_only_what_it_asks_for,
     what_is_hidden_is_not_claimed,
     jobs_without_work_or_attempts_are_ended_on_the_way,
@@ -119,6 +120,26 @@ async fn the_most_urgent_jobs_are_claimed_first(bench: &mut Bench) {
     assert_eq!(rest, ["ten/fr/mt/1", "hour/fr/mt/1", "waited/fr/mt/1"]);
     bench.clock.set(minutes(21));
     assert_eq!(take(bench, &all, 9).await, ["waits/fr/mt/1"]);
+}
+
+async fn of_those_with_one_deadline_the_order_is_that_of_their_ids(bench: &mut Bench) {
+    let due = |waits: Option<i64>| Order {
+        deadline: Some(minutes(1)),
+        not_before: waits.map(minutes),
+        ..order()
+    };
+    for (name, waits) in [
+        ("b", Some(9)),
+        ("d", None),
+        ("c", Some(3)),
+        ("a", Some(10)),
+        ("e", Some(1)),
+    ] {
+        open(bench, name, "fr", JobKind::Mt, due(waits)).await;
+    }
+    bench.clock.set(minutes(10));
+    let expected = ["a", "b", "c", "d", "e"].map(|name| format!("{name}/fr/mt/1"));
+    assert_eq!(take(bench, &ClaimQuery::default(), 9).await, expected);
 }
 
 async fn a_claim_takes_only_what_it_asks_for(bench: &mut Bench) {

@@ -109,8 +109,15 @@ pub(in crate::store::kv) struct Queued {
     pub(in crate::store::kv) article: ArticleId,
     /// Where it stands.
     pub(in crate::store::kv) place: Place,
-    /// What orders it among jobs that may be claimed.
+    /// What orders it among jobs that may be claimed; of one rank are those with the same deadline.
     pub(in crate::store::kv) rank: Timestamp,
+}
+
+impl Queued {
+    /// Its place among jobs that may be claimed: the same whether it had to wait or not.
+    pub(in crate::store::kv) fn order(&self) -> (Timestamp, &ArticleId, &JobKey) {
+        (self.rank, &self.article, &self.key)
+    }
 }
 
 /// The job of a queue's key.

@@ -109,7 +109,7 @@ pub(in crate::store::kv) struct Queued {
     pub(in crate::store::kv) article: ArticleId,
     /// Where it stands.
     pub(in crate::store::kv) place: Place,
-    /// What orders it among jobs that may be claimed; of one rank are those with the same deadline.
+    /// What orders it among jobs that may be claimed. Those with one deadline may have the same.
     pub(in crate::store::kv) rank: Timestamp,
 }
 

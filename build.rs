@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed=src/store/kv/records.proto");
+    println!("cargo:rerun-if-changed=src/store/model/records.proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let api = protox::Compiler::new(["proto"])?
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )
         .compile_fds(api)?;
 
-    let records = protox::compile(["src/store/kv/records.proto"], ["src/store/kv"])?;
+    let records = protox::compile(["src/store/model/records.proto"], ["src/store/model"])?;
     // Backups hold records as JSON.
     pbjson_build::Builder::new()
         .register_descriptors(&prost::Message::encode_to_vec(&records))?

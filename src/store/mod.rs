@@ -41,6 +41,7 @@ use crate::domain::translation::{Selection, Slot, TranslationVersion};
 pub mod error;
 pub mod kv;
 pub mod measures;
+mod model;
 mod pins;
 
 pub use kv::backup::{BackupWriter, Entity, Manifest};

@@ -24,6 +24,7 @@ use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{OpenError, Result, StoreError};
+use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
     Conflict, Counts, Durable, EntitySink, Expect, Finding, LogPin, Measures, Page, Standings, Store,
@@ -38,7 +39,6 @@ use self::writer::Job;
 
 mod backlog;
 pub mod backup;
-mod codec;
 mod core;
 mod derived;
 pub mod engine;
@@ -55,7 +55,6 @@ pub mod memory;
 mod prepared;
 mod purge;
 mod queue;
-mod records;
 mod recovery;
 mod retention;
 mod scan;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{BackupError, Entity, Malformed, Manifest, Record};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::EntitySink;
-use crate::store::kv::records::{self, backup_line::Line};
+use crate::store::model::records::{self, backup_line::Line};
 
 /// What the header calls the file.
 const KIND: &str = "article-store backup";

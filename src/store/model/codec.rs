@@ -39,13 +39,13 @@ mod log;
 mod quality;
 mod translation;
 
-pub(super) use job::{decode_job, decode_policy, encode_job, encode_policy};
-pub(super) use log::{
+pub(in crate::store) use job::{decode_job, decode_policy, encode_job, encode_policy};
+pub(in crate::store) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
     encode_events, encode_index_row, encode_request, encode_standing,
 };
 use quality::{issue, issue_record};
-pub(super) use translation::{decode_slot, encode_slot};
+pub(in crate::store) use translation::{decode_slot, encode_slot};
 use translation::{
     provenance, provenance_record, request_id, score, score_record, selection, selection_record, translation,
     translation_record,
@@ -53,7 +53,7 @@ use translation::{
 
 /// Why a record's message does not make an entity; the caller knows which record.
 #[derive(Debug)]
-pub(super) struct Malformed(pub(super) String);
+pub(in crate::store) struct Malformed(pub(in crate::store) String);
 
 type Result<T> = std::result::Result<T, Malformed>;
 
@@ -66,7 +66,7 @@ fn some<T>(value: Option<T>, what: &str) -> Result<T> {
 }
 
 /// Decodes a record's message.
-pub(super) fn message<M: Message + Default>(payload: &[u8]) -> Result<M> {
+pub(in crate::store) fn message<M: Message + Default>(payload: &[u8]) -> Result<M> {
     M::decode(payload).map_err(|_| malformed("message"))
 }
 
@@ -206,7 +206,7 @@ fn etag(record: Option<rec::Etag>) -> Result<Etag> {
     })
 }
 
-pub(super) fn version_record(version: &VersionRef) -> rec::VersionRef {
+pub(in crate::store) fn version_record(version: &VersionRef) -> rec::VersionRef {
     rec::VersionRef {
         number: version.number,
         stamp: stamp_record(version.stamp),
@@ -214,7 +214,7 @@ pub(super) fn version_record(version: &VersionRef) -> rec::VersionRef {
     }
 }
 
-pub(super) fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
+pub(in crate::store) fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
     Ok(VersionRef {
         number: record.number,
         stamp: stamp(record.stamp, own)?,
@@ -448,7 +448,7 @@ fn article_id(id: &str) -> Result<ArticleId> {
     ArticleId::parse(id).map_err(|e| Malformed(e.0))
 }
 
-pub(super) fn encode_head(head: &Head) -> Vec<u8> {
+pub(in crate::store) fn encode_head(head: &Head) -> Vec<u8> {
     let entry = |entry: &ManifestEntry| rec::ManifestEntry {
         number: segment_number(&entry.id),
         hash: entry.hash.0.to_vec(),
@@ -467,7 +467,7 @@ pub(super) fn encode_head(head: &Head) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(super) fn decode_head(payload: &[u8], own: Stamp) -> Result<Head> {
+pub(in crate::store) fn decode_head(payload: &[u8], own: Stamp) -> Result<Head> {
     let record: rec::Head = message(payload)?;
     let entry = |entry: rec::ManifestEntry| {
         Ok(ManifestEntry {
@@ -488,7 +488,7 @@ pub(super) fn decode_head(payload: &[u8], own: Stamp) -> Result<Head> {
     })
 }
 
-pub(super) fn encode_body(body: &Body) -> Vec<u8> {
+pub(in crate::store) fn encode_body(body: &Body) -> Vec<u8> {
     use rec::body::Body as Record;
     let record = match body {
         Body::Article(version) => Record::Article(article_version_record(version)),
@@ -522,7 +522,7 @@ pub(super) fn encode_body(body: &Body) -> Vec<u8> {
     rec::Body { body: Some(record) }.encode_to_vec()
 }
 
-pub(super) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
+pub(in crate::store) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
     use rec::body::Body as Record;
     let record: rec::Body = message(payload)?;
     Ok(match some(record.body, "body")? {
@@ -577,7 +577,7 @@ fn maybe_significance(code: u32) -> Result<Option<Significance>> {
     (code != 0).then(|| significance(code)).transpose()
 }
 
-pub(super) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {
+pub(in crate::store) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {
     rec::SegmentHistory {
         departed: history
             .departed
@@ -601,7 +601,7 @@ pub(super) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
+pub(in crate::store) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
     let record: rec::SegmentHistory = message(payload)?;
     Ok(SegmentHistory {
         departed: record
@@ -624,7 +624,7 @@ pub(super) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
     })
 }
 
-pub(super) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
+pub(in crate::store) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
     rec::Tombstone {
         article: tombstone.article.as_str().to_owned(),
         reason: tombstone.reason.clone(),
@@ -633,7 +633,7 @@ pub(super) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(super) fn decode_tombstone(payload: &[u8], own: Stamp) -> Result<Tombstone> {
+pub(in crate::store) fn decode_tombstone(payload: &[u8], own: Stamp) -> Result<Tombstone> {
     let record: rec::Tombstone = message(payload)?;
     Ok(Tombstone {
         article: article_id(&record.article)?,
@@ -643,7 +643,7 @@ pub(super) fn decode_tombstone(payload: &[u8], own: Stamp) -> Result<Tombstone> 
     })
 }
 
-pub(super) fn encode_alias_holder(held: &Alias, holder: &ArticleId) -> Vec<u8> {
+pub(in crate::store) fn encode_alias_holder(held: &Alias, holder: &ArticleId) -> Vec<u8> {
     rec::AliasHolder {
         alias: Some(alias_record(held)),
         article: holder.as_str().to_owned(),
@@ -651,7 +651,7 @@ pub(super) fn encode_alias_holder(held: &Alias, holder: &ArticleId) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(super) fn decode_alias_holder(payload: &[u8]) -> Result<(Alias, ArticleId)> {
+pub(in crate::store) fn decode_alias_holder(payload: &[u8]) -> Result<(Alias, ArticleId)> {
     let record: rec::AliasHolder = message(payload)?;
     Ok((alias(some(record.alias, "alias")?), article_id(&record.article)?))
 }

@@ -75,7 +75,7 @@ fn binding(record: rec::Binding) -> Result<Binding> {
     })
 }
 
-pub(super) fn translation_record(head: &TranslationHead) -> rec::TranslationHead {
+pub(in crate::store) fn translation_record(head: &TranslationHead) -> rec::TranslationHead {
     rec::TranslationHead {
         id: head.id.0,
         etag: etag_record(head.etag),
@@ -94,7 +94,7 @@ pub(super) fn translation_record(head: &TranslationHead) -> rec::TranslationHead
     }
 }
 
-pub(super) fn translation(record: rec::TranslationHead, own: Stamp) -> Result<TranslationHead> {
+pub(in crate::store) fn translation(record: rec::TranslationHead, own: Stamp) -> Result<TranslationHead> {
     Ok(TranslationHead {
         id: TranslationId(record.id),
         etag: etag(record.etag)?,
@@ -116,7 +116,7 @@ pub(super) fn translation(record: rec::TranslationHead, own: Stamp) -> Result<Tr
     })
 }
 
-pub(in crate::store::kv) fn encode_slot(slot: &Slot) -> Vec<u8> {
+pub(in crate::store) fn encode_slot(slot: &Slot) -> Vec<u8> {
     rec::Slot {
         article: slot.article.as_str().to_owned(),
         language: slot.language.as_str().to_owned(),
@@ -128,7 +128,7 @@ pub(in crate::store::kv) fn encode_slot(slot: &Slot) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_slot(payload: &[u8], own: Stamp) -> Result<Slot> {
+pub(in crate::store) fn decode_slot(payload: &[u8], own: Stamp) -> Result<Slot> {
     let record: rec::Slot = message(payload)?;
     Ok(Slot {
         article: article_id(&record.article)?,
@@ -145,7 +145,7 @@ pub(in crate::store::kv) fn decode_slot(payload: &[u8], own: Stamp) -> Result<Sl
     })
 }
 
-pub(super) fn provenance_record(provenance: &Provenance) -> rec::Provenance {
+pub(in crate::store) fn provenance_record(provenance: &Provenance) -> rec::Provenance {
     rec::Provenance {
         agent: Some(agent_record(&provenance.agent)),
         actor: actor_record(&provenance.actor),
@@ -165,14 +165,14 @@ pub(super) fn provenance_record(provenance: &Provenance) -> rec::Provenance {
     }
 }
 
-pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId> {
+pub(in crate::store) fn request_id(bytes: &[u8]) -> Result<RequestId> {
     bytes
         .try_into()
         .map(RequestId)
         .map_err(|_| malformed("request id"))
 }
 
-pub(super) fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenance> {
+pub(in crate::store) fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenance> {
     Ok(Provenance {
         stamp: own,
         agent: agent(record.agent)?,
@@ -198,7 +198,7 @@ pub(super) fn provenance(record: rec::Provenance, own: Stamp) -> Result<Provenan
     })
 }
 
-pub(super) fn selection_record(selection: &Selection) -> rec::Selection {
+pub(in crate::store) fn selection_record(selection: &Selection) -> rec::Selection {
     let disposition = |(id, disposition): &(TranslationId, Disposition)| rec::DispositionOf {
         translation: id.0,
         disposition: disposition_code(*disposition),
@@ -220,7 +220,7 @@ pub(super) fn selection_record(selection: &Selection) -> rec::Selection {
     }
 }
 
-pub(super) fn selection(record: rec::Selection, own: Stamp) -> Result<Selection> {
+pub(in crate::store) fn selection(record: rec::Selection, own: Stamp) -> Result<Selection> {
     let disposition =
         |of: rec::DispositionOf| Ok((TranslationId(of.translation), disposition(of.disposition)?));
     let history = history(record.history, own)?;
@@ -267,7 +267,7 @@ fn choice(record: rec::Choice) -> Result<Choice> {
     })
 }
 
-pub(super) fn score_record(score: &QualityScore) -> rec::QualityScore {
+pub(in crate::store) fn score_record(score: &QualityScore) -> rec::QualityScore {
     rec::QualityScore {
         metric: score.metric.clone(),
         metric_version: score.metric_version.clone(),
@@ -285,7 +285,7 @@ pub(super) fn score_record(score: &QualityScore) -> rec::QualityScore {
     }
 }
 
-pub(super) fn score(record: rec::QualityScore, own: Stamp) -> Result<QualityScore> {
+pub(in crate::store) fn score(record: rec::QualityScore, own: Stamp) -> Result<QualityScore> {
     Ok(QualityScore {
         metric: record.metric,
         metric_version: record.metric_version,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::quality::evidence::QualityIssue;
 
-pub(super) fn issue_record(issue: &QualityIssue) -> rec::QualityIssue {
+pub(in crate::store) fn issue_record(issue: &QualityIssue) -> rec::QualityIssue {
     rec::QualityIssue {
         dimension: issue.dimension.clone(),
         subtype: issue.subtype.clone(),
@@ -20,7 +20,7 @@ pub(super) fn issue_record(issue: &QualityIssue) -> rec::QualityIssue {
     }
 }
 
-pub(super) fn issue(record: rec::QualityIssue, own: Stamp) -> Result<QualityIssue> {
+pub(in crate::store) fn issue(record: rec::QualityIssue, own: Stamp) -> Result<QualityIssue> {
     Ok(QualityIssue {
         dimension: record.dimension,
         subtype: record.subtype,

@@ -89,7 +89,7 @@ fn policy_id(id: &str) -> Result<PolicyId> {
     PolicyId::parse(id).map_err(|e| Malformed(e.0))
 }
 
-pub(in crate::store::kv) fn encode_job(job: &Job) -> Vec<u8> {
+pub(in crate::store) fn encode_job(job: &Job) -> Vec<u8> {
     rec::Job {
         article: job.id.article.as_str().to_owned(),
         language: job.id.key.language.as_str().to_owned(),
@@ -121,7 +121,7 @@ pub(in crate::store::kv) fn encode_job(job: &Job) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job> {
+pub(in crate::store) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job> {
     let record: rec::Job = message(payload)?;
     let all_wanted = |records: &[rec::Wanted]| records.iter().map(wanted).collect::<Result<_>>();
     Ok(Job {
@@ -156,7 +156,7 @@ pub(in crate::store::kv) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job
     })
 }
 
-pub(in crate::store::kv) fn encode_policy(policy: &TranslationPolicy) -> Vec<u8> {
+pub(in crate::store) fn encode_policy(policy: &TranslationPolicy) -> Vec<u8> {
     let tags = |languages: &[Language]| {
         let tag = |language: &Language| language.as_str().to_owned();
         languages.iter().map(tag).collect()
@@ -179,7 +179,7 @@ pub(in crate::store::kv) fn encode_policy(policy: &TranslationPolicy) -> Vec<u8>
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_policy(payload: &[u8]) -> Result<TranslationPolicy> {
+pub(in crate::store) fn decode_policy(payload: &[u8]) -> Result<TranslationPolicy> {
     let record: rec::TranslationPolicy = message(payload)?;
     let languages = |tags: Vec<String>| tags.iter().map(|tag| Language::from_canonical(tag)).collect();
     Ok(TranslationPolicy {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(in crate::store::kv) fn encode_request(request: &RequestRecord) -> Vec<u8> {
+pub(in crate::store) fn encode_request(request: &RequestRecord) -> Vec<u8> {
     let translation = request.translation.as_ref();
     rec::Request {
         principal: request.key.principal.clone(),
@@ -20,7 +20,7 @@ pub(in crate::store::kv) fn encode_request(request: &RequestRecord) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_request(payload: &[u8], own: Stamp) -> Result<RequestRecord> {
+pub(in crate::store) fn decode_request(payload: &[u8], own: Stamp) -> Result<RequestRecord> {
     let record: rec::Request = message(payload)?;
     Ok(RequestRecord {
         key: RequestKey {
@@ -46,7 +46,7 @@ pub(in crate::store::kv) fn decode_request(payload: &[u8], own: Stamp) -> Result
     })
 }
 
-pub(in crate::store::kv) fn encode_index_row(row: &IndexRow) -> Vec<u8> {
+pub(in crate::store) fn encode_index_row(row: &IndexRow) -> Vec<u8> {
     rec::IndexRow {
         language: row.language.as_str().to_owned(),
         section: row.section.clone(),
@@ -59,7 +59,7 @@ pub(in crate::store::kv) fn encode_index_row(row: &IndexRow) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_index_row(payload: &[u8], instant: Option<Timestamp>) -> Result<IndexRow> {
+pub(in crate::store) fn decode_index_row(payload: &[u8], instant: Option<Timestamp>) -> Result<IndexRow> {
     let record: rec::IndexRow = message(payload)?;
     Ok(IndexRow {
         date: IndexedDate {
@@ -75,7 +75,7 @@ pub(in crate::store::kv) fn decode_index_row(payload: &[u8], instant: Option<Tim
     })
 }
 
-pub(in crate::store::kv) fn encode_standing(standing: &Standing) -> Vec<u8> {
+pub(in crate::store) fn encode_standing(standing: &Standing) -> Vec<u8> {
     rec::Standing {
         overall: overall_code(standing.overall),
         state: state_code(standing.state),
@@ -84,7 +84,7 @@ pub(in crate::store::kv) fn encode_standing(standing: &Standing) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_standing(payload: &[u8]) -> Result<Standing> {
+pub(in crate::store) fn decode_standing(payload: &[u8]) -> Result<Standing> {
     let record: rec::Standing = message(payload)?;
     Ok(Standing {
         overall: overall(record.overall)?,
@@ -93,7 +93,7 @@ pub(in crate::store::kv) fn decode_standing(payload: &[u8]) -> Result<Standing> 
     })
 }
 
-pub(in crate::store::kv) fn encode_counts(counts: &Counts) -> Vec<u8> {
+pub(in crate::store) fn encode_counts(counts: &Counts) -> Vec<u8> {
     rec::Counts {
         articles: counts.articles,
         deleted: counts.deleted,
@@ -103,7 +103,7 @@ pub(in crate::store::kv) fn encode_counts(counts: &Counts) -> Vec<u8> {
     .encode_to_vec()
 }
 
-pub(in crate::store::kv) fn decode_counts(payload: &[u8]) -> Result<Counts> {
+pub(in crate::store) fn decode_counts(payload: &[u8]) -> Result<Counts> {
     let record: rec::Counts = message(payload)?;
     Ok(Counts {
         articles: record.articles,
@@ -154,16 +154,16 @@ fn scope(record: rec::Scope) -> Scope {
 
 /// What the log holds of a commit.
 #[derive(Debug, PartialEq)]
-pub(in crate::store::kv) struct Logged {
+pub(in crate::store) struct Logged {
     /// What changed.
-    pub(in crate::store::kv) events: Vec<Event>,
+    pub(in crate::store) events: Vec<Event>,
     /// The key of the request that the commit recorded.
-    pub(in crate::store::kv) request_key: Option<Vec<u8>>,
+    pub(in crate::store) request_key: Option<Vec<u8>>,
     /// The authenticated principal that made it, or nothing.
-    pub(in crate::store::kv) principal: String,
+    pub(in crate::store) principal: String,
 }
 
-pub(in crate::store::kv) fn encode_events(
+pub(in crate::store) fn encode_events(
     events: &[Event],
     request_key: Option<Vec<u8>>,
     principal: &str,
@@ -258,7 +258,7 @@ fn event(record: rec::Event) -> Result<Event> {
     })
 }
 
-pub(in crate::store::kv) fn decode_events(payload: &[u8]) -> Result<Logged> {
+pub(in crate::store) fn decode_events(payload: &[u8]) -> Result<Logged> {
     let record: rec::Events = message(payload)?;
     Ok(Logged {
         events: record.events.into_iter().map(event).collect::<Result<_>>()?,
@@ -269,16 +269,16 @@ pub(in crate::store::kv) fn decode_events(payload: &[u8]) -> Result<Logged> {
 
 /// The commits of one group, in order.
 #[derive(Debug, Default)]
-pub(in crate::store::kv) struct Group {
+pub(in crate::store) struct Group {
     /// The first commit's number.
-    pub(in crate::store::kv) first: Seq,
+    pub(in crate::store) first: Seq,
     /// The time and the encoded events of each.
-    pub(in crate::store::kv) commits: Vec<(Timestamp, Vec<u8>)>,
+    pub(in crate::store) commits: Vec<(Timestamp, Vec<u8>)>,
 }
 
 impl Group {
     /// The last commit's number and time.
-    pub(in crate::store::kv) fn last(&self) -> Option<Stamp> {
+    pub(in crate::store) fn last(&self) -> Option<Stamp> {
         let (time, _) = self.commits.last()?;
         Some(Stamp {
             seq: self.first + self.commits.len() as Seq - 1,
@@ -286,7 +286,7 @@ impl Group {
         })
     }
 
-    pub(in crate::store::kv) fn encode(self) -> Vec<u8> {
+    pub(in crate::store) fn encode(self) -> Vec<u8> {
         let (times, events) = self
             .commits
             .into_iter()
@@ -300,7 +300,7 @@ impl Group {
         .encode_to_vec()
     }
 
-    pub(in crate::store::kv) fn decode(payload: &[u8]) -> Result<Self> {
+    pub(in crate::store) fn decode(payload: &[u8]) -> Result<Self> {
         let record: rec::LogGroup = message(payload)?;
         if record.times.len() != record.events.len() || record.times.is_empty() || record.first_seq == 0 {
             return Err(malformed("group"));

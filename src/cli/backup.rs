@@ -13,7 +13,7 @@ use super::client::{Output, OutputArgs, Printer};
 use super::operator::{SpaceArgs, Target, TargetArgs, bytes, count, many, progress};
 use super::{Failure, json, warn};
 use crate::pb;
-use crate::store::kv::backup::BackupFile;
+use crate::store::transfer::BackupFile;
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]

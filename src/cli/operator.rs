@@ -23,7 +23,7 @@ use crate::server::location::{StoreLocation, StoreOptions};
 use crate::server::offline::Offline;
 use crate::store::StoreError;
 use crate::store::error::OpenError;
-use crate::store::kv::backup::BackupError;
+use crate::store::transfer::BackupError;
 
 /// Memory for decoded articles and texts; nothing is read twice.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -161,7 +161,7 @@ pub(crate) fn progress() -> ProgressBar {
 }
 
 /// The same for a restore or a copy.
-pub(crate) fn steps(bar: &ProgressBar) -> crate::store::kv::backup::Progress {
+pub(crate) fn steps(bar: &ProgressBar) -> crate::store::transfer::Progress {
     let bar = bar.clone();
     Box::new(move |what, done, total| {
         bar.set_message(match (done, total) {

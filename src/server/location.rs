@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::kv::KvStore;
-use crate::store::kv::backup::{self, BackupError, Progress, Restored};
+use crate::store::kv::backup::KvImport;
 use crate::store::kv::memory::MemoryEngine;
 use crate::store::kv::sled::{SledConfig, SledEngine};
+use crate::store::transfer::{self, BackupError, Import, Progress, Restored};
 use crate::store::{Result, Store, StoreStatus};
 
 /// A store by its kind and place.
@@ -88,7 +89,8 @@ pub fn open_existing(
     Ok(Arc::new(KvStore::open(engine, clock, options.cache_bytes)?))
 }
 
-/// Makes the store of a backup in a directory; see [`backup::restore`].
+/// Makes the store of a backup in a directory; see [`transfer::restore`]. With `replace` there
+/// may be a store, which is removed.
 pub async fn restore(
     file: &Path,
     directory: &Path,
@@ -97,10 +99,13 @@ pub async fn restore(
     clock: Arc<dyn Clock>,
     progress: Progress,
 ) -> std::result::Result<Restored, BackupError> {
-    backup::restore(file, &options.sled(directory), replace, clock, progress).await
+    let config = options.sled(directory);
+    let begin =
+        move || KvImport::sled(&config, replace, clock).map(|import| Box::new(import) as Box<dyn Import>);
+    transfer::restore(file, begin, progress).await
 }
 
-/// Makes a copy of the store in one directory in another one, which must hold none; see [`backup::copy`].
+/// Makes a copy of the store in one directory in another one, which must hold none; see [`transfer::copy`].
 pub async fn copy(
     from: &Path,
     to: &Path,
@@ -110,7 +115,10 @@ pub async fn copy(
 ) -> std::result::Result<StoreStatus, BackupError> {
     let source = open_existing(from, options, clock.clone())?;
     let name = from.display().to_string();
-    let copied = backup::copy(&*source, name, &options.sled(to), clock, progress).await;
+    let copied = match KvImport::sled(&options.sled(to), false, clock) {
+        Ok(import) => transfer::copy(&*source, name, Box::new(import), progress).await,
+        Err(error) => Err(error.into()),
+    };
     source.close().await?;
     copied
 }

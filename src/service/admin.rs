@@ -3,24 +3,19 @@
 //!
 //! Long work takes a channel for what it says on its way. Whoever drops the other end has gone away.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Error, Result, Service};
-use crate::domain::time::{Seq, Stamp, Timestamp};
-use crate::store::{
-    BackupWriter, Checked, Entity, EntitySink, Finding, Manifest, Progress, StoreError, StoreStatus,
-};
+use crate::domain::time::{Seq, Timestamp};
+use crate::store::transfer::{Manifest, back_up};
+use crate::store::{self, Checked, Finding, Progress, StoreError, StoreStatus};
 
 /// Records between two reports of a check.
 const CHECK_REPORT_RECORDS: u64 = 1 << 14;
-/// Bytes of a chunk of a backup.
-const CHUNK_BYTES: usize = 1 << 20;
 /// How long the reader of a backup may take nothing: a backup keeps others from being made.
 const READER_PATIENCE: Duration = Duration::from_secs(120);
 /// Time between two reports of a compaction.
@@ -136,17 +131,20 @@ impl Service {
 
     /// Backs up the store while writes go on. Fails when nobody takes the parts any more.
     pub async fn back_up_store(&self, parts: mpsc::Sender<BackupPart>) -> Result<()> {
-        let epoch = self.store.status().await?.epoch;
-        let chunks = Chunks {
-            parts,
-            runtime: Handle::current(),
-            chunk: Vec::new(),
-            sent_bytes: 0,
+        let (bytes, mut chunks) = mpsc::channel(1);
+        let pass_on = async {
+            let mut size_bytes = 0;
+            while let Some(chunk) = chunks.recv().await {
+                size_bytes += Vec::len(&chunk) as u64;
+                send(&parts, BackupPart::Chunk(chunk)).await?;
+            }
+            Ok(size_bytes)
         };
-        let writer = BackupWriter::new(chunks, epoch, self.clock.now())
-            .map_err(|error| Error::internal(&format!("a backup cannot begin: {error}")))?;
-        self.store.dump(Box::new(Backup(writer))).await?;
-        Ok(())
+        let backup = back_up(&*self.store, self.clock.now(), bytes);
+        // Whichever fails first ends the other.
+        let (manifest, size_bytes) = futures::try_join!(backup, pass_on)?;
+        let complete = BackupPart::Complete { manifest, size_bytes };
+        Ok(send(&parts, complete).await?)
     }
 
     /// Compacts the store while reads and writes go on. It goes on when nobody listens.
@@ -212,62 +210,12 @@ async fn pass_on(
     true
 }
 
-/// A backup that says what it holds when it is complete.
-struct Backup(BackupWriter<Chunks>);
-
-impl EntitySink for Backup {
-    fn entity(&mut self, entity: Entity) -> io::Result<()> {
-        self.0.entity(entity)
-    }
-
-    fn end(&mut self, last: Stamp) -> io::Result<()> {
-        self.0.end(last)?;
-        let manifest = self.0.manifest().cloned();
-        let chunks = self.0.get_ref();
-        chunks.send(BackupPart::Complete {
-            manifest: manifest.ok_or_else(|| io::Error::other("the backup has no manifest"))?,
-            size_bytes: chunks.sent_bytes,
+/// Sends a part of a backup to its reader.
+async fn send(parts: &mpsc::Sender<BackupPart>, part: BackupPart) -> store::Result<()> {
+    parts
+        .send_timeout(part, READER_PATIENCE)
+        .await
+        .map_err(|_| StoreError::Unavailable {
+            reason: "the reader of the backup went away".to_owned(),
         })
-    }
-}
-
-/// Sends what is written in chunks, and holds up the thread that writes while the reader is behind.
-struct Chunks {
-    parts: mpsc::Sender<BackupPart>,
-    runtime: Handle,
-    chunk: Vec<u8>,
-    sent_bytes: u64,
-}
-
-impl Chunks {
-    fn send(&self, part: BackupPart) -> io::Result<()> {
-        let sent = self
-            .runtime
-            .block_on(self.parts.send_timeout(part, READER_PATIENCE));
-        sent.map_err(|error| match error {
-            mpsc::error::SendTimeoutError::Timeout(_) => io::ErrorKind::TimedOut.into(),
-            mpsc::error::SendTimeoutError::Closed(_) => io::ErrorKind::BrokenPipe.into(),
-        })
-    }
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = CHUNK_BYTES - self.chunk.len();
-        let (taken, _) = bytes.split_at(bytes.len().min(room));
-        self.chunk.extend_from_slice(taken);
-        if self.chunk.len() == CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(taken.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.chunk.is_empty() {
-            self.sent_bytes += self.chunk.len() as u64;
-            let chunk = std::mem::take(&mut self.chunk);
-            self.send(BackupPart::Chunk(chunk))?;
-        }
-        Ok(())
-    }
 }

@@ -17,7 +17,6 @@
 //! conformance suite.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -43,12 +42,11 @@ pub mod kv;
 pub mod measures;
 mod model;
 mod pins;
-
-pub use kv::backup::{BackupWriter, Entity, Manifest};
-pub use kv::engine::Progress;
+pub mod transfer;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
 pub use measures::Measures;
+pub use model::entity::Entity;
 pub use pins::{LogPin, Pins};
 
 /// An article with all its slots, of one moment.
@@ -296,6 +294,15 @@ pub struct StoreStatus {
     pub compaction: Option<Progress>,
 }
 
+/// How far something long is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes that are done.
+    pub done_bytes: u64,
+    /// Bytes that there are to do, about.
+    pub total_bytes: u64,
+}
+
 /// How many times the bytes of its records a store may take before it should be compacted.
 const BLOATED: u64 = 4;
 /// What a store may take in any case: a fresh one has a few segments of 8 MiB.
@@ -335,15 +342,6 @@ pub enum Sweep {
     Done,
     /// Nothing was done, because a dump is being made.
     Postponed,
-}
-
-/// Takes the entities of a store one after the other.
-pub trait EntitySink: Send {
-    /// Takes an entity. A later one of the same thing replaces an earlier one.
-    fn entity(&mut self, entity: Entity) -> io::Result<()>;
-
-    /// There are no more: together they show the store after this commit.
-    fn end(&mut self, last: Stamp) -> io::Result<()>;
 }
 
 /// How far the durable state goes.
@@ -476,11 +474,12 @@ pub trait Store: Send + Sync + 'static {
         checked.map(|()| findings)
     }
 
-    /// Hands everything to a sink as it is after one commit, while writes go on. Only one dump may be made at a time.
+    /// Hands out everything as it is after one commit, in chunks, while writes go on, and answers that commit. A later
+    /// entity of the same thing replaces an earlier one. Only one export may be made at a time.
     ///
-    /// Unavailable if the sink fails or is slower than the writers, and if an article is erased meanwhile: nothing that
-    /// was handed over must be kept then.
-    async fn dump(&self, sink: Box<dyn EntitySink>) -> Result<Stamp>;
+    /// Unavailable if the receiver is dropped or slower than the writers, and if an article is erased meanwhile: nothing
+    /// that was handed out must be kept then.
+    async fn export(&self, chunks: mpsc::Sender<Vec<Entity>>) -> Result<Stamp>;
 
     /// Gives back what the store takes beyond its records, while reads and writes go on, and answers when that is done.
     /// Writes are slower meanwhile, and everything waits a moment at the end. Only one compaction may go on.

@@ -17,7 +17,7 @@ mod place;
 mod texts;
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,9 @@ use article_store::service::articles::Moment;
 use article_store::service::coverage::CoverageQuery;
 use article_store::service::snapshot::View;
 use article_store::service::{Call, Service};
-use article_store::store::BackupWriter;
+use article_store::store::transfer::back_up;
 use jiff::tz::TimeZone;
+use tokio::sync::mpsc;
 
 use place::{OPTIONS, Place, Times, each, memory, mib};
 use texts::{Random, Texts, french, id, instant};
@@ -445,14 +446,21 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
     println!("backup: a writer before {before}");
     let status = store.status().await.unwrap();
     let file = place.beside("backup");
-    let out = BufWriter::new(File::create(&file).unwrap());
-    let writer = BackupWriter::new(out, status.epoch, SystemClock.now()).unwrap();
+    let mut out = BufWriter::new(File::create(&file).unwrap());
     let begin = Instant::now();
-    let dump = tokio::spawn(async move { store.dump(Box::new(writer)).await });
+    let (to, mut bytes) = mpsc::channel(4);
+    let dump = tokio::spawn(async move { back_up(&*store, SystemClock.now(), to).await });
+    let to_file = tokio::spawn(async move {
+        while let Some(chunk) = bytes.recv().await {
+            out.write_all(&chunk).unwrap();
+        }
+        out.flush().unwrap();
+    });
     while !dump.is_finished() {
         during.take(write()).await;
     }
     dump.await.unwrap().unwrap();
+    to_file.await.unwrap();
     File::open(&file).unwrap().sync_all().unwrap();
     let seconds = begin.elapsed().as_secs_f64();
     println!(

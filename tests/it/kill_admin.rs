@@ -18,7 +18,7 @@ use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::server::location::{self, StoreOptions};
 use article_store::store::ArticleState;
-use article_store::store::kv::backup::BackupFile;
+use article_store::store::transfer::BackupFile;
 use tempfile::TempDir;
 use tokio::time::interval;
 use tonic::transport::Channel;

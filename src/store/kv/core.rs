@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::backup::Tracker;
 use super::codec::{self, Malformed};
-use super::engine::{Direction, Engine, Progress};
+use super::engine::{Direction, Engine};
 use super::{envelope, keys};
 use crate::clock::Clock;
 use crate::domain::article::ArticleId;
@@ -26,7 +26,7 @@ use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Counts, Durable, Measures, Pins};
+use crate::store::{ArticleState, Body, Counts, Durable, Measures, Pins, Progress};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;

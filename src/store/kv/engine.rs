@@ -10,6 +10,7 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
+use crate::store::Progress;
 use crate::store::error::Result;
 
 /// One change of a batch.
@@ -53,15 +54,6 @@ pub struct Sizes {
     pub available_bytes: u64,
     /// Free bytes below which writes are refused.
     pub floor_bytes: u64,
-}
-
-/// How far something long is, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
-    /// Bytes that are done.
-    pub done_bytes: u64,
-    /// Bytes that there are to do, about.
-    pub total_bytes: u64,
 }
 
 /// What a step of a compaction came to.

@@ -91,7 +91,6 @@ fn enveloped(bytes: &[u8], own: Stamp) {
 fn key(bytes: &[u8]) {
     let _ = keys::head_id(bytes);
     let _ = keys::segment_history_id(bytes);
-    let _ = keys::tombstone_id(bytes);
     let _ = keys::body_of(bytes);
     let _ = keys::log_seq(bytes);
     let _ = keys::index_position(bytes);

@@ -95,11 +95,6 @@ pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
     key(b'x', &[id.as_str().as_bytes()])
 }
 
-/// The article of a tombstone's key.
-pub(super) fn tombstone_id(key: &[u8]) -> Option<ArticleId> {
-    id_of(key.strip_prefix(b"x")?)
-}
-
 /// The place of a body's key.
 pub(super) fn body_of(key: &[u8]) -> Option<BodyRef> {
     let (seq, part) = key.strip_prefix(b"b")?.split_at_checked(8)?;

@@ -27,7 +27,7 @@ use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
-    Conflict, Counts, Durable, EntitySink, Expect, Finding, LogPin, Measures, Page, Standings, Store,
+    Conflict, Counts, Durable, Entity, Expect, Finding, LogPin, Measures, Page, Standings, Store,
     StoreStatus, Sweep,
 };
 
@@ -121,15 +121,6 @@ impl KvStore {
             log: Mutex::default(),
             epoch: identity.epoch,
         })
-    }
-
-    /// Checks a store that nobody else waits for, on all cores, and answers everything that is wrong.
-    async fn check_on_all_cores(&self) -> Result<Vec<Finding>> {
-        let (report, reports) = mpsc::channel(64);
-        let cores = available_parallelism().map_or(1, usize::from);
-        let check = self.blocking(move |core| verify::check(core, &report, cores));
-        let (checked, findings) = futures::join!(check, store::findings(reports));
-        checked.map(|()| findings)
     }
 
     /// Runs work that may read the disk where it holds up nobody.
@@ -599,10 +590,20 @@ impl Store for KvStore {
         self.blocking(move |core| verify::check(core, &report, 1)).await
     }
 
-    async fn dump(&self, mut sink: Box<dyn EntitySink>) -> Result<Stamp> {
+    /// On all cores: nobody else waits.
+    async fn check(&self) -> Result<Vec<Finding>> {
+        let (report, reports) = mpsc::channel(64);
+        let cores = available_parallelism().map_or(1, usize::from);
+        let check = self.blocking(move |core| verify::check(core, &report, cores));
+        let (checked, findings) = futures::join!(check, store::findings(reports));
+        checked.map(|()| findings)
+    }
+
+    async fn export(&self, chunks: mpsc::Sender<Vec<Entity>>) -> Result<Stamp> {
         let writer = self.writer.clone();
         let no_sweep = self.sweeping.clone().lock_owned().await;
-        self.blocking(move |core| backup::dump(core, &writer, &mut *sink, no_sweep))
+        let mut sink = backup::Chunks::new(chunks);
+        self.blocking(move |core| backup::dump(core, &writer, &mut sink, no_sweep))
             .await
     }
 

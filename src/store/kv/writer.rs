@@ -13,13 +13,13 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
-use super::engine::{Compacting, Progress, Write};
+use super::engine::{Compacting, Write};
 use super::group::Group;
 use super::prepared::Prepared;
 use super::recovery;
 use crate::domain::time::Stamp;
 use crate::store::error::{Result, StoreError};
-use crate::store::{Claim, Claimed, Counts};
+use crate::store::{Claim, Claimed, Counts, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,13 +11,14 @@ use article_store::clock::{Clock, SystemClock};
 use article_store::domain::article::ArticleId;
 use article_store::domain::change::JobStep;
 use article_store::domain::job::{ClaimQuery, Job, JobKind};
-use article_store::domain::time::Stamp;
+use article_store::domain::time::Seq;
 use article_store::store::kv::KvStore;
-use article_store::store::kv::backup::{BackupError, BackupFile, BackupWriter, Loader, restore};
-use article_store::store::kv::memory::MemoryEngine;
+use article_store::store::kv::backup::KvImport;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
-use article_store::store::{ArticleState, Changes, Entity, EntitySink, OpenError, Store, StoreError};
+use article_store::store::transfer::{self, BackupError, BackupFile, Import, Restored, back_up};
+use article_store::store::{ArticleState, Changes, OpenError, Store, StoreError};
 use futures::future::join_all;
+use tokio::sync::mpsc;
 
 use super::bench::{Bench, Kind, at, within_limit};
 use super::claims::claim;
@@ -113,23 +113,36 @@ async fn revise_once(bench: &Bench, number: u64, text: &str) {
     bench.store.commit(revised).await.unwrap();
 }
 
-async fn back_up(store: &KvStore, file: &Path) -> Stamp {
-    let epoch = store.status().await.unwrap().epoch;
-    let out = fs::File::create(file).unwrap();
-    let writer = BackupWriter::new(out, epoch, at("2022-05-11T00:00:00Z")).unwrap();
-    store.dump(Box::new(writer)).await.unwrap()
+/// Writes a backup of a store into a file.
+pub(super) async fn back_up_to(store: &dyn Store, file: &Path) -> Seq {
+    let (to, mut bytes) = mpsc::channel(4);
+    let write = async {
+        let mut all = Vec::new();
+        while let Some(chunk) = bytes.recv().await {
+            all.extend(chunk);
+        }
+        fs::write(file, all).unwrap();
+    };
+    let (manifest, ()) = futures::join!(back_up(store, at("2022-05-11T00:00:00Z"), to), write);
+    manifest.unwrap().seq
+}
+
+/// Makes the store of a backup on sled.
+pub(super) async fn restore(
+    file: &Path,
+    config: &SledConfig,
+    replace: bool,
+) -> Result<Restored, BackupError> {
+    let begin = || Ok(sled_import(config, replace)? as Box<dyn Import>);
+    transfer::restore(file, begin, Box::new(|_, _, _| {})).await
+}
+
+pub(super) fn sled_import(config: &SledConfig, replace: bool) -> article_store::store::Result<Box<KvImport>> {
+    KvImport::sled(config, replace, Arc::new(SystemClock)).map(Box::new)
 }
 
 async fn restored(file: &Path, directory: &Path) -> KvStore {
-    let done = restore(
-        file,
-        &config(directory),
-        false,
-        Arc::new(SystemClock),
-        Box::new(|_, _, _| {}),
-    )
-    .await;
-    done.unwrap();
+    restore(file, &config(directory), false).await.unwrap();
     open(directory)
 }
 
@@ -204,9 +217,9 @@ async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
         bench.directory.path().join("backup"),
         tempfile::tempdir().unwrap(),
     );
-    let last = back_up(&bench.store, &file).await;
+    let last = back_up_to(&*bench.store, &file).await;
     let backup = BackupFile::verify(&file).unwrap();
-    assert_eq!(backup.manifest.seq, last.seq);
+    assert_eq!(backup.manifest.seq, last);
     let counts = ["articles", "jobs", "replaced_jobs", "policies"].map(|kind| backup.manifest.counts[kind]);
     assert_eq!(counts, [40, 80, 40, 2]);
     let other = restored(&file, target.path()).await;
@@ -265,9 +278,9 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
     }));
     let backups = async {
         for _ in 0..3 {
-            back_up(&bench.store, &file).await;
+            back_up_to(&*bench.store, &file).await;
         }
-        let last = back_up(&bench.store, &file).await;
+        let last = back_up_to(&*bench.store, &file).await;
         done.store(true, Ordering::Release);
         last
     };
@@ -279,7 +292,7 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
     let other = restored(&file, target.path()).await;
     assert_eq!(other.check().await.unwrap(), []);
     let all = log(&bench.store).await;
-    let (before, after): (Vec<_>, Vec<_>) = all.commits.into_iter().partition(|c| c.stamp.seq <= last.seq);
+    let (before, after): (Vec<_>, Vec<_>) = all.commits.into_iter().partition(|c| c.stamp.seq <= last);
     assert_eq!(log(&other).await.commits, before);
     let later: HashSet<_> = after
         .iter()
@@ -296,61 +309,30 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
     other.close().await.unwrap();
 }
 
-/// Hands everything to a loader.
-struct Copying(Option<Loader>, std::sync::mpsc::Sender<Loader>);
-
-impl EntitySink for Copying {
-    fn entity(&mut self, entity: Entity) -> io::Result<()> {
-        let loader = self.0.as_mut().unwrap();
-        loader.add(&entity).unwrap().unwrap();
-        Ok(())
-    }
-    fn end(&mut self, _: Stamp) -> io::Result<()> {
-        self.1.send(self.0.take().unwrap()).unwrap();
-        Ok(())
-    }
-}
-
 async fn a_copy_is_the_same_store_with_its_epoch(bench: &mut Bench) {
     fill(bench).await;
-    let loader = Loader::new(MemoryEngine::new(), Arc::new(SystemClock), 8 << 20).unwrap();
-    let (sender, loaders) = std::sync::mpsc::channel();
-    let sink = Copying(Some(loader), sender);
-    bench.store.dump(Box::new(sink)).await.unwrap();
-    let epoch = bench.store.status().await.unwrap().epoch;
-    let copy = loaders.recv().unwrap().finish(Some(epoch)).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let import = sled_import(&config(target.path()), false).unwrap();
+    transfer::copy(&*bench.store, "it".to_owned(), import, Box::new(|_, _, _| {}))
+        .await
+        .unwrap();
+    let copy = open(target.path());
     is_the_same(&bench.store, &copy).await;
-    assert_eq!(copy.status().await.unwrap().epoch, epoch);
+    assert_eq!(copy.epoch(), bench.store.epoch());
     copy.close().await.unwrap();
-}
-
-/// Fails after some bytes.
-struct Broken(usize);
-
-impl Write for Broken {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0 == 0 {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let taken = bytes.len().min(self.0);
-        self.0 -= taken;
-        Ok(taken)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 async fn a_reader_that_goes_away_ends_the_backup_alone(bench: &mut Bench) {
     fill(bench).await;
-    let writer = BackupWriter::new(Broken(100), [7; 16], at("2022-05-11T00:00:00Z")).unwrap();
-    let broken = bench.store.dump(Box::new(writer)).await;
+    let (to, bytes) = mpsc::channel(1);
+    drop(bytes);
+    let broken = back_up(&*bench.store, at("2022-05-11T00:00:00Z"), to).await;
     assert!(
         matches!(broken, Err(StoreError::Unavailable { .. })),
         "{broken:?}"
     );
     let file = bench.directory.path().join("backup");
-    back_up(&bench.store, &file).await;
+    back_up_to(&*bench.store, &file).await;
     BackupFile::verify(&file).unwrap();
 }
 
@@ -360,7 +342,7 @@ fn with_backup<T>(test: impl AsyncFnOnce(&Bench, PathBuf) -> T) -> T {
         let bench = Bench::new(Kind::Memory);
         fill(&bench).await;
         let file = bench.directory.path().join("backup");
-        back_up(&bench.store, &file).await;
+        back_up_to(&*bench.store, &file).await;
         test(&bench, file).await
     })
 }
@@ -406,16 +388,8 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
         ] {
             let bad = bench.directory.path().join(name);
             fs::write(&bad, bytes).unwrap();
-            let refused = restore(
-                &bad,
-                &config(target.path()),
-                true,
-                Arc::new(SystemClock),
-                Box::new(|_, _, _| {}),
-            )
-            .await
-            .unwrap_err()
-            .to_string();
+            let refused = restore(&bad, &config(target.path()), true).await;
+            let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(&bad.display().to_string()), "{name}: {refused}");
             assert!(refused.contains(expected), "{name}: {refused}");
             let still = open(target.path());
@@ -431,16 +405,7 @@ fn a_restore_replaces_a_store_only_when_told() {
         let target = tempfile::tempdir().unwrap();
         let other = open(target.path());
         other.commit(simple(&id("goes"))).await.unwrap();
-        let restore = async |replace| {
-            restore(
-                &file,
-                &config(target.path()),
-                replace,
-                Arc::new(SystemClock),
-                Box::new(|_, _, _| {}),
-            )
-            .await
-        };
+        let restore = async |replace| restore(&file, &config(target.path()), replace).await;
         assert!(matches!(
             restore(true).await,
             Err(BackupError::Store(StoreError::Open(OpenError::InUse { .. })))
@@ -473,7 +438,7 @@ fn a_backup_can_be_read_from_any_frame_on() {
             bench.store.commit(new).await.unwrap();
         }
         let file = bench.directory.path().join("backup");
-        back_up(&bench.store, &file).await;
+        back_up_to(&*bench.store, &file).await;
         let whole = fs::read(&file).unwrap();
         let (mut rest, mut frames) = (whole.as_slice(), Vec::new());
         while !rest.is_empty() {
@@ -516,13 +481,12 @@ fn a_restored_store_has_little_log_to_read() {
             bench.directory.path().join("backup"),
             tempfile::tempdir().unwrap(),
         );
-        back_up(&bench.store, &file).await;
+        back_up_to(&*bench.store, &file).await;
         let config = SledConfig {
             reopen_after_bytes: 1 << 20,
             ..config(target.path())
         };
-        let clock = Arc::new(SystemClock);
-        let done = restore(&file, &config, false, clock, Box::new(|_, _, _| {})).await;
+        let done = restore(&file, &config, false).await;
         let live_bytes = done.unwrap().status.live_bytes;
         assert!(live_bytes > 8 << 20, "{live_bytes}");
         let log_bytes = log_to_read(target.path());
@@ -567,10 +531,7 @@ fn a_restore_of_an_older_backup_does_not_bring_back_what_was_purged() {
                 fs::rename(target.path().join("db"), target.path().join("db.old")).unwrap();
             }
             let config = config(target.path());
-            let clock = Arc::new(SystemClock);
-            restore(&file, &config, true, clock, Box::new(|_, _, _| {}))
-                .await
-                .unwrap();
+            restore(&file, &config, true).await.unwrap();
             let store = open(target.path());
             assert_eq!(store.check().await.unwrap(), []);
             assert_eq!(states(&store).await.len(), 39);

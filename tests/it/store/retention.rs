@@ -1,10 +1,8 @@
 //! Old revisions lose their content and nothing else: histories, the check and backups go on, and what translations were
 //! made from stays.
 
-use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use article_store::clock::SystemClock;
 use article_store::domain::article::ArticleId;
@@ -15,11 +13,13 @@ use article_store::domain::retention::Retention;
 use article_store::domain::selection::Decided;
 use article_store::domain::time::{Stamp, Timestamp};
 use article_store::store::kv::KvStore;
-use article_store::store::kv::backup::{BackupWriter, restore};
 use article_store::store::kv::sled::SledEngine;
-use article_store::store::{Batch, Body, Entity, EntitySink, Expect, Store, Sweep};
+use article_store::store::{Batch, Body, Entity, Expect, Result, Store, Sweep};
 use futures::future::join_all;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::backup::{back_up_to, restore};
 use super::bench::{Bench, at, sled_config};
 use super::claims::claim;
 use super::fixtures::*;
@@ -287,42 +287,46 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
     assert_eq!(with_content(bench, "b").await, [4]);
 }
 
-/// Says that it began, and goes on when it is told.
-pub(super) struct Slow {
-    pub(super) began: Option<mpsc::Sender<()>>,
-    pub(super) go_on: mpsc::Receiver<()>,
+/// An export that has begun, and stands still until its chunks are taken.
+pub(super) struct Stalled {
+    export: JoinHandle<Result<Stamp>>,
+    chunks: mpsc::Receiver<Vec<Entity>>,
 }
 
-impl EntitySink for Slow {
-    fn entity(&mut self, _: Entity) -> io::Result<()> {
-        if let Some(began) = self.began.take() {
-            began.send(()).unwrap();
-            self.go_on.recv().unwrap();
+impl Stalled {
+    pub(super) async fn begin(bench: &Bench) -> Self {
+        'again: loop {
+            let (to, chunks) = mpsc::channel(1);
+            // There is no room for what it hands out.
+            to.try_send(Vec::new()).unwrap();
+            let store = bench.store.clone();
+            let export = tokio::spawn(async move { store.export(to).await });
+            loop {
+                let (to, _) = mpsc::channel(1);
+                let refused = bench.store.export(to).await.unwrap_err();
+                if export.is_finished() {
+                    // The other one was first.
+                    continue 'again;
+                }
+                if refused.to_string().contains("another backup") {
+                    return Self { export, chunks };
+                }
+            }
         }
-        Ok(())
     }
-    fn end(&mut self, _: Stamp) -> io::Result<()> {
-        Ok(())
+
+    pub(super) async fn end(mut self) {
+        while self.chunks.recv().await.is_some() {}
+        self.export.await.unwrap().unwrap();
     }
 }
 
 async fn a_sweep_waits_for_a_dump(bench: &mut Bench) {
     revise_to(bench, "a", 5).await;
-    let (began, begins) = mpsc::channel();
-    let (tell, go_on) = mpsc::channel();
-    let store = bench.store.clone();
-    let sink = Box::new(Slow {
-        began: Some(began),
-        go_on,
-    });
-    let dump = tokio::spawn(async move { store.dump(sink).await });
-    tokio::task::spawn_blocking(move || begins.recv().unwrap())
-        .await
-        .unwrap();
+    let export = Stalled::begin(bench).await;
     assert_eq!(bench.store.drop_revisions(keep(1)).await, Ok(Sweep::Postponed));
     assert_eq!(with_content(bench, "a").await.len(), 5);
-    tell.send(()).unwrap();
-    dump.await.unwrap().unwrap();
+    export.end().await;
     sweep(&bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [5]);
 }
@@ -334,14 +338,9 @@ async fn a_backup_has_what_is_left(bench: &mut Bench) {
         bench.directory.path().join("backup"),
         tempfile::tempdir().unwrap(),
     );
-    let out = std::fs::File::create(&file).unwrap();
-    let writer = BackupWriter::new(out, [7; 16], at("2022-05-11T00:00:00Z")).unwrap();
-    bench.store.dump(Box::new(writer)).await.unwrap();
+    back_up_to(&*bench.store, &file).await;
     let config = sled_config(target.path());
-    let progress = Box::new(|_: &'static str, _: u64, _: u64| {});
-    restore(&file, &config, false, Arc::new(SystemClock), progress)
-        .await
-        .unwrap();
+    restore(&file, &config, false).await.unwrap();
     let restored = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
     for number in 1..=9 {
         let place = [revision(bench, &id("a"), number).await.body()];

@@ -2,21 +2,20 @@
 //! for all there was.
 
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use article_store::clock::SystemClock;
 use article_store::domain::retention::LogRetention;
 use article_store::domain::time::{Seq, Timestamp};
 use article_store::store::kv::KvStore;
-use article_store::store::kv::backup::{BackupWriter, copy, restore};
 use article_store::store::kv::engine::{Engine, Write};
 use article_store::store::kv::sled::SledEngine;
-use article_store::store::{Changes, Store, Sweep};
+use article_store::store::{Changes, Store, Sweep, transfer};
 use futures::future::join_all;
 
+use super::backup::{back_up_to, restore, sled_import};
 use super::bench::{Bench, at, sled_config};
 use super::fixtures::*;
-use super::retention::Slow;
+use super::retention::Stalled;
 
 on_every_engine! {
     what_is_old_goes_in_whole_groups,
@@ -247,21 +246,10 @@ async fn trimming_waits_for_a_dump(bench: &mut Bench) {
         commits(bench, number, number + 1).await;
     }
     while bench.store.expire_requests(Timestamp::MAX).await.unwrap() {}
-    let (began, begins) = mpsc::channel();
-    let (tell, go_on) = mpsc::channel();
-    let store = bench.store.clone();
-    let sink = Box::new(Slow {
-        began: Some(began),
-        go_on,
-    });
-    let dump = tokio::spawn(async move { store.dump(sink).await });
-    tokio::task::spawn_blocking(move || begins.recv().unwrap())
-        .await
-        .unwrap();
+    let export = Stalled::begin(bench).await;
     assert_eq!(bench.store.trim(NOTHING).await, Ok(Sweep::Postponed));
     assert_eq!(floor(bench).await, 0);
-    tell.send(()).unwrap();
-    dump.await.unwrap().unwrap();
+    export.end().await;
     trim(&bench.store, NOTHING).await;
     assert_eq!(floor(bench).await, 4);
 }
@@ -341,24 +329,13 @@ async fn backups_and_copies_begin_where_the_log_does(bench: &mut Bench) {
         [(); 2].map(|()| tempfile::tempdir().unwrap()),
     );
     let file = bench.directory.path().join("backup");
-    let out = std::fs::File::create(&file).unwrap();
-    let writer = BackupWriter::new(out, [7; 16], at("2022-05-11T00:00:00Z")).unwrap();
-    bench.store.dump(Box::new(writer)).await.unwrap();
+    back_up_to(&*bench.store, &file).await;
     let configs = places.each_ref().map(|place| sled_config(place.path()));
-    let progress = || Box::new(|_: &'static str, _: u64, _: u64| {});
-    restore(&file, &configs[0], false, Arc::new(SystemClock), progress())
+    restore(&file, &configs[0], false).await.unwrap();
+    let import = sled_import(&configs[1], false).unwrap();
+    transfer::copy(&*bench.store, "it".to_owned(), import, Box::new(|_, _, _| {}))
         .await
         .unwrap();
-    let name = "the store".to_owned();
-    copy(
-        &*bench.store,
-        name,
-        &configs[1],
-        Arc::new(SystemClock),
-        progress(),
-    )
-    .await
-    .unwrap();
     for (config, is_same) in configs.into_iter().zip([false, true]) {
         let made = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
         assert_eq!(made.epoch() == bench.store.epoch(), is_same);

@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entity, POLICIES, PREFIXES};
+use super::{EntitySink, POLICIES, PREFIXES, entity_of};
 use crate::domain::time::{Seq, Stamp};
-use crate::store::EntitySink;
+use crate::store::Entity;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Direction, Engine, Write};
@@ -228,7 +228,7 @@ impl Dump<'_> {
 }
 
 fn read(core: &Core, key: &[u8]) -> Result<Option<Entity>> {
-    let entity = |(stamp, payload): (Stamp, Vec<u8>)| Entity::of(key, stamp, &payload).map_err(corrupt(key));
+    let entity = |(stamp, payload): (Stamp, Vec<u8>)| entity_of(key, stamp, &payload).map_err(corrupt(key));
     core.get(key)?.map(entity).transpose()
 }
 
@@ -264,7 +264,7 @@ fn read_on(
     }
     let entity = |(key, record): &(Vec<u8>, Vec<u8>)| {
         let (stamp, payload) = envelope::open(record, || keys::readable(key))?;
-        Entity::of(key, stamp, &payload).map_err(corrupt(key))
+        entity_of(key, stamp, &payload).map_err(corrupt(key))
     };
     records.iter().map(entity).collect()
 }

@@ -5,20 +5,21 @@
 
 use std::sync::Arc;
 
-use super::{Entity, Malformed, Record};
+use super::{Record, record_of};
 use crate::clock::Clock;
-use crate::domain::time::Seq;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
 use crate::store::kv::{KvStore, keys, purge, trim};
+use crate::store::model::codec::Malformed;
+use crate::store::model::entity::{Content, Entity};
 
 /// Bytes that are applied at once; the engine keeps in memory what is not flushed.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Fills an empty engine.
-pub struct Loader {
+pub(in crate::store::kv) struct Loader {
     core: Core,
     writes: Vec<Write>,
     bytes: usize,
@@ -26,7 +27,7 @@ pub struct Loader {
 
 impl Loader {
     /// A loader for an engine that holds no store yet; `cache_bytes` are for the store that it becomes.
-    pub fn new(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
+    pub(super) fn new(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
         if engine.get(keys::META)?.is_some() {
             return Err(StoreError::Open(OpenError::NotEmpty {
                 directory: engine.location(),
@@ -37,14 +38,6 @@ impl Loader {
             writes: Vec::new(),
             bytes: 0,
         })
-    }
-
-    /// Adds an entity, or replaces the one that was added before. The inner error says why it is none.
-    pub fn add(&mut self, entity: &Entity) -> Result<std::result::Result<(), String>> {
-        match entity.record() {
-            Ok(record) => self.put(record).map(Ok),
-            Err(Malformed(detail)) => Ok(Err(detail)),
-        }
     }
 
     /// Adds the record of an entity.
@@ -58,15 +51,17 @@ impl Loader {
     }
 
     /// Takes in the tombstone of an article that was purged after the entities were handed out: nothing of it may come
-    /// back. All of its entities must have been added. `last` is the last commit of these: nothing may name a later one.
-    pub fn bury(&mut self, mut tombstone: Entity, last: Seq) -> Result<()> {
+    /// back. All of its entities must have been added.
+    pub(super) fn bury(&mut self, tombstone: &Entity) -> Result<()> {
         self.apply()?;
-        if let Some(stamp) = tombstone.0.stamp.as_mut() {
-            stamp.seq = stamp.seq.min(last);
-        }
-        let (key, record) = tombstone.record().map_err(corrupt(b"x"))?;
-        let article =
-            keys::tombstone_id(&key).ok_or_else(|| corrupt(&key)(Malformed("it names no article".into())))?;
+        let mut tombstone = tombstone.decode().map_err(corrupt(b"x"))?;
+        // Nothing may name a commit that the new store does not have.
+        tombstone.stamp.seq = tombstone.stamp.seq.min(recovery::last_commit(&self.core)?.seq);
+        let article = match &tombstone.content {
+            Content::Tombstone(tombstone) => tombstone.article.clone(),
+            _ => return Err(corrupt(b"x")(Malformed("it is no tombstone".into()))),
+        };
+        let (key, record) = record_of(tombstone);
         let mut writes = Vec::new();
         if let Some(state) = self.core.load(&article)? {
             let bodies = purge::bodies_of(&self.core, &state)?;
@@ -87,7 +82,7 @@ impl Loader {
     }
 
     /// Derives what is derived, and makes a store of it. `epoch`: `None` for one whose past is its own.
-    pub fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
+    pub(super) fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
         self.apply()?;
         recovery::derive(&self.core)?;
         // The log may have been trimmed where it comes from.

@@ -19,8 +19,9 @@ use super::chunks::{self, Staged};
 use super::fault::{Fault, Outcome, contain};
 use super::open::{Cached, Opened};
 use super::{Phase as EnginePhase, SledConfig, SledEngine, open, replace};
+use crate::store::Progress;
 use crate::store::error::{Result, StoreError};
-use crate::store::kv::engine::{Direction, Progress};
+use crate::store::kv::engine::Direction;
 
 /// Bytes that a step copies, and entries that it copies or compares: a few milliseconds for the writes that wait.
 const STEP_BYTES: usize = 512 << 10;

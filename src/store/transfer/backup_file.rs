@@ -1,15 +1,18 @@
-//! The file: lines, frames and checksum. Nothing here knows what the lines say.
+//! The backup file: a text of JSON lines, a header, the entities, and a manifest with their counts and the SHA-256 of all
+//! lines before it. It is compressed with zstd in frames of some megabytes that stand alone, so that reading can begin at
+//! any frame, and `zstd -dc` shows it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{BackupError, Entity, Malformed, Manifest, Record};
+use super::{BackupError, Manifest};
 use crate::domain::time::{Stamp, Timestamp};
-use crate::store::EntitySink;
+use crate::store::model::codec::Malformed;
+use crate::store::model::entity::{Decoded, Entity};
 use crate::store::model::records::{self, backup_line::Line};
 
 /// What the header calls the file.
@@ -22,29 +25,29 @@ const FRAME_BYTES: usize = 4 << 20;
 const LEVEL: i32 = 3;
 /// What a frame of zstd begins with.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-/// Bytes of lines in a lot.
-const LOT_BYTES: usize = 4 << 20;
+/// Bytes of lines that are parsed at once.
+const CHUNK_BYTES: usize = 4 << 20;
 /// The longest line that is read. The longest entities are a slot of 100,000 segments and an article's body.
 const MAX_LINE_BYTES: usize = 1 << 30;
 
-/// Writes a backup.
-pub struct BackupWriter<W> {
-    out: W,
+/// Writes a backup: entities in, bytes of the file out.
+pub struct BackupWriter {
+    /// Lines that are in no frame yet.
     lines: Vec<u8>,
+    /// Frames that were not taken yet.
+    frames: Vec<u8>,
     hasher: Sha256,
     counts: BTreeMap<String, u64>,
-    manifest: Option<Manifest>,
 }
 
-impl<W: Write> BackupWriter<W> {
+impl BackupWriter {
     /// Begins a backup of the store with this epoch.
-    pub fn new(out: W, epoch: [u8; 16], now: Timestamp) -> io::Result<Self> {
+    pub fn new(epoch: [u8; 16], now: Timestamp) -> io::Result<Self> {
         let mut writer = Self {
-            out,
             lines: Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 4),
+            frames: Vec::new(),
             hasher: Sha256::new(),
             counts: BTreeMap::new(),
-            manifest: None,
         };
         writer.line(Line::Header(records::BackupHeader {
             kind: KIND.to_owned(),
@@ -56,20 +59,40 @@ impl<W: Write> BackupWriter<W> {
         Ok(writer)
     }
 
-    /// What the backup holds, once it is complete.
-    pub fn manifest(&self) -> Option<&Manifest> {
-        self.manifest.as_ref()
+    /// Adds an entity.
+    pub fn entity(&mut self, entity: Entity) -> io::Result<()> {
+        *self.counts.entry(entity.kind().to_owned()).or_default() += 1;
+        self.line(Line::Entity(entity.0))
     }
 
-    /// What it is written to.
-    pub fn get_ref(&self) -> &W {
-        &self.out
+    /// The bytes of the file that are complete since the last call.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// Ends the backup: its entities show the store after this commit. Answers the last bytes and what the backup holds.
+    pub fn end(mut self, last: Stamp) -> io::Result<(Vec<u8>, Manifest)> {
+        self.hasher.update(&self.lines);
+        let sha256 = hex(&std::mem::take(&mut self.hasher).finalize());
+        self.append(Line::Manifest(records::BackupManifest {
+            seq: last.seq,
+            time: last.time.as_micros(),
+            counts: self.counts.clone(),
+            sha256,
+        }))?;
+        self.frame()?;
+        let manifest = Manifest {
+            seq: last.seq,
+            time: last.time,
+            counts: self.counts,
+        };
+        Ok((self.frames, manifest))
     }
 
     fn line(&mut self, line: Line) -> io::Result<()> {
         self.append(line)?;
         if self.lines.len() >= FRAME_BYTES {
-            self.hash();
+            self.hasher.update(&self.lines);
             self.frame()?;
         }
         Ok(())
@@ -81,39 +104,9 @@ impl<W: Write> BackupWriter<W> {
         Ok(())
     }
 
-    fn hash(&mut self) {
-        self.hasher.update(&self.lines);
-    }
-
     fn frame(&mut self) -> io::Result<()> {
-        self.out.write_all(&zstd::bulk::compress(&self.lines, LEVEL)?)?;
+        self.frames.extend(zstd::bulk::compress(&self.lines, LEVEL)?);
         self.lines.clear();
-        Ok(())
-    }
-}
-
-impl<W: Write + Send> EntitySink for BackupWriter<W> {
-    fn entity(&mut self, entity: Entity) -> io::Result<()> {
-        *self.counts.entry(entity.kind().to_owned()).or_default() += 1;
-        self.line(Line::Entity(entity.0))
-    }
-
-    fn end(&mut self, last: Stamp) -> io::Result<()> {
-        self.hash();
-        let line = records::BackupManifest {
-            seq: last.seq,
-            time: last.time.as_micros(),
-            counts: self.counts.clone(),
-            sha256: hex(&std::mem::take(&mut self.hasher).finalize()),
-        };
-        self.append(Line::Manifest(line))?;
-        self.frame()?;
-        self.out.flush()?;
-        self.manifest = Some(Manifest {
-            seq: last.seq,
-            time: last.time,
-            counts: std::mem::take(&mut self.counts),
-        });
         Ok(())
     }
 }
@@ -203,25 +196,27 @@ impl BackupFile {
     }
 
     /// Its lines in order, some megabytes at a time.
-    pub(super) fn lots(&self) -> Result<impl Iterator<Item = Result<Lot, BackupError>> + use<>, BackupError> {
+    pub(super) fn chunks(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Chunk, BackupError>> + use<>, BackupError> {
         let file = self.name();
         let mut lines = (1_u64..).zip(Lines::open(&self.path)?);
         Ok(std::iter::from_fn(move || {
-            let (mut lot, mut bytes) = (Vec::new(), 0);
-            while bytes < LOT_BYTES {
+            let (mut chunk, mut bytes) = (Vec::new(), 0);
+            while bytes < CHUNK_BYTES {
                 match lines.next() {
                     Some((number, Ok(line))) => {
                         bytes += line.len();
-                        lot.push((number, line));
+                        chunk.push((number, line));
                     }
                     Some((_, Err(error))) => return Some(Err(error)),
                     None => break,
                 }
             }
-            (!lot.is_empty()).then(|| {
-                Ok(Lot {
+            (!chunk.is_empty()).then(|| {
+                Ok(Chunk {
                     file: file.clone(),
-                    lines: lot,
+                    lines: chunk,
                 })
             })
         }))
@@ -229,26 +224,26 @@ impl BackupFile {
 }
 
 /// Some lines of a backup, each with its number.
-pub(super) struct Lot {
+pub(super) struct Chunk {
     file: String,
     lines: Vec<(u64, Vec<u8>)>,
 }
 
-impl Lot {
-    /// The records of its entities. Takes its time.
-    pub(super) fn records(self) -> Result<Vec<Record>, BackupError> {
-        let record = |(number, line): &(u64, Vec<u8>)| {
-            let record = match parse(line) {
-                Ok(Line::Entity(entity)) => Entity(entity).record().map_err(|Malformed(detail)| detail),
+impl Chunk {
+    /// Parses its entities. Takes CPU time.
+    pub(super) fn entities(self) -> Result<Vec<Decoded>, BackupError> {
+        let entity = |(number, line): &(u64, Vec<u8>)| {
+            let entity = match parse(line) {
+                Ok(Line::Entity(entity)) => Entity(entity).decode().map_err(|Malformed(detail)| detail),
                 Ok(Line::Header(_) | Line::Manifest(_)) => return None,
                 Err(detail) => Err(detail),
             };
-            Some(record.map_err(|detail| BackupError::Altered {
+            Some(entity.map_err(|detail| BackupError::Altered {
                 file: self.file.clone(),
                 detail: format!("line {number}: {detail}"),
             }))
         };
-        self.lines.iter().filter_map(record).collect()
+        self.lines.iter().filter_map(entity).collect()
     }
 }
 

@@ -1,0 +1,141 @@
+//! Entities: what a store holds, one record at a time, in the form that backups keep and copies hand over. Indexes,
+//! aliases and counts are none: every store derives them again.
+
+use prost::Message;
+
+use super::codec::{self, Group, Malformed};
+use super::records::{self, entity::Entity as Kind};
+use crate::domain::article::{ArticleId, Head, Tombstone};
+use crate::domain::job::Job;
+use crate::domain::policy::TranslationPolicy;
+use crate::domain::request::RequestRecord;
+use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::translation::Slot;
+use crate::store::Body;
+
+/// An entity as it was handed out by a store or read from a file: it may be malformed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity(pub(in crate::store) records::Entity);
+
+/// An entity that was decoded, so that it is known to be well-formed.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The commit that wrote it.
+    pub(in crate::store) stamp: Stamp,
+    /// What it is.
+    pub(in crate::store) content: Content,
+    /// Its record.
+    pub(in crate::store) payload: Vec<u8>,
+}
+
+/// What an entity is.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "each lives for the moment in which it is stored"
+)]
+pub(in crate::store) enum Content {
+    Head(Head),
+    Slot(Slot),
+    Body(Body),
+    SegmentHistory(ArticleId),
+    Tombstone(Tombstone),
+    Request(RequestRecord),
+    Log(Group),
+    Job(Job),
+    ReplacedJob(Job),
+    Policy(TranslationPolicy),
+}
+
+impl Entity {
+    pub(in crate::store) fn new(stamp: Stamp, kind: Kind) -> Self {
+        let stamp = records::Stamp {
+            seq: stamp.seq,
+            time: stamp.time.as_micros(),
+        };
+        Self(records::Entity {
+            stamp: Some(stamp),
+            entity: Some(kind),
+        })
+    }
+
+    /// Decodes it. `Err` says what is wrong with it.
+    pub(in crate::store) fn decode(&self) -> Result<Decoded, Malformed> {
+        let missing = |what: &str| Malformed(format!("its {what} is missing"));
+        let stamp = self.0.stamp.as_ref().ok_or_else(|| missing("stamp"))?;
+        let time = Timestamp::from_micros(stamp.time).map_err(|_| Malformed("its time cannot be".into()))?;
+        let stamp = Stamp { seq: stamp.seq, time };
+        let payload;
+        let content = match self.0.entity.as_ref().ok_or_else(|| missing("entity"))? {
+            Kind::Head(head) => {
+                payload = head.encode_to_vec();
+                Content::Head(codec::decode_head(&payload, stamp)?)
+            }
+            Kind::Slot(slot) => {
+                payload = slot.encode_to_vec();
+                Content::Slot(codec::decode_slot(&payload, stamp)?)
+            }
+            Kind::Body(body) => {
+                payload = body.encode_to_vec();
+                Content::Body(codec::decode_body(&payload, stamp)?)
+            }
+            Kind::SegmentHistory(of) => {
+                let history = of.history.as_ref().ok_or_else(|| missing("history"))?;
+                payload = history.encode_to_vec();
+                let article = ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?;
+                codec::decode_segment_history(&payload)?;
+                Content::SegmentHistory(article)
+            }
+            Kind::Tombstone(tombstone) => {
+                payload = tombstone.encode_to_vec();
+                Content::Tombstone(codec::decode_tombstone(&payload, stamp)?)
+            }
+            Kind::Request(request) => {
+                payload = request.encode_to_vec();
+                Content::Request(codec::decode_request(&payload, stamp)?)
+            }
+            Kind::Job(job) => {
+                payload = job.encode_to_vec();
+                Content::Job(codec::decode_job(&payload, stamp)?)
+            }
+            Kind::ReplacedJob(job) => {
+                payload = job.encode_to_vec();
+                Content::ReplacedJob(codec::decode_job(&payload, stamp)?)
+            }
+            Kind::Policy(policy) => {
+                payload = policy.encode_to_vec();
+                Content::Policy(codec::decode_policy(&payload)?)
+            }
+            Kind::Log(group) => {
+                payload = group.encode_to_vec();
+                let group = Group::decode(&payload)?;
+                for (_, events) in &group.commits {
+                    codec::decode_events(events)?;
+                }
+                Content::Log(group)
+            }
+        };
+        Ok(Decoded {
+            stamp,
+            content,
+            payload,
+        })
+    }
+
+    /// What its kind is called in manifests.
+    pub(in crate::store) fn kind(&self) -> &'static str {
+        match self.0.entity {
+            Some(Kind::Head(_)) => "articles",
+            Some(Kind::Slot(_)) => "slots",
+            Some(Kind::Tombstone(_)) => "tombstones",
+            Some(Kind::Body(_)) => "bodies",
+            Some(Kind::SegmentHistory(_)) => "segment_histories",
+            Some(Kind::Request(_)) => "requests",
+            Some(Kind::Log(_)) => "log_groups",
+            Some(Kind::Job(_)) => "jobs",
+            Some(Kind::ReplacedJob(_)) => "replaced_jobs",
+            Some(Kind::Policy(_)) => "policies",
+            None => "nothing",
+        }
+    }
+}

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::agent::{AgentArgs, StateArg};
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::without_content;
-use super::{Failure, json, terminal, words};
+use super::choices::{self, TranslationState};
+use super::client::{ServerArgs, without_content};
+use super::output::OutputArgs;
+use super::step_args::AgentArgs;
+use super::{Failure, format, json};
 use crate::pb;
 use crate::pb::attach_translation_request::Content;
 
 /// The arguments of `attach`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(mut_arg("agent", |arg| arg.required(true)), after_help = "\
 The file holds the translation a paragraph a line, in the order of `get`: the headline and the lead, where the source \
 has them, then the body; blank lines do not count, and paragraphs that are not to be translated are left out. A file \
 that starts with `{` is a TargetText in JSON instead, with which texts of several lines and inline marks are possible:
@@ -45,7 +46,7 @@ pub(crate) struct Attach {
     agent: AgentArgs,
     /// How far the work got; `translated` if not given. A reviewer may send the very text of another as `reviewed`.
     #[arg(long, value_enum)]
-    state: Option<StateArg>,
+    state: Option<TranslationState>,
     /// Edit this translation instead of the served one.
     #[arg(long, value_name = "ID", conflicts_with = "new_candidate")]
     translation_id: Option<String>,
@@ -82,22 +83,16 @@ struct ContentArgs {
 
 impl Attach {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let output = self.output.output;
+        let output = self.output;
         let mut client = self.server.translations().await?;
         let request = self.request().await?;
         let place = format!("{} revision {}", request.article_id, request.source_revision);
         let answer = client.attach_translation(request).await?.into_inner();
-        let mut printer = Printer::new();
-        match output {
-            Output::Json => printer.message("AttachTranslationResponse", &answer)?,
-            Output::Table => {
-                let outcome = words::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
-                let translation = answer.translation.ok_or_else(without_content)?;
-                let text = format!("{outcome} for {place}: {}", words::translation(&translation));
-                printer.line(&terminal::line(&text))?;
-            }
-        }
-        printer.flush()
+        let translation = answer.translation.as_ref().ok_or_else(without_content)?;
+        output.line("AttachTranslationResponse", &answer, || {
+            let outcome = format::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
+            format!("{outcome} for {place}: {}", format::translation(translation))
+        })
     }
 
     async fn request(self) -> Result<pb::AttachTranslationRequest, Failure> {
@@ -106,9 +101,6 @@ impl Attach {
             (None, Some(uri)) => Content::ExternalUri(uri.clone()),
             (None, None) => Content::Text(by_id(self.content.segment)),
         };
-        let state = self
-            .state
-            .map_or(pb::TranslationState::Unspecified, StateArg::value);
         Ok(pb::AttachTranslationRequest {
             article_id: self.id,
             language: self.language,
@@ -116,8 +108,8 @@ impl Attach {
             content: Some(content),
             translation_id: self.translation_id.unwrap_or_default(),
             new_candidate: self.new_candidate,
-            agent: Some(self.agent.message()),
-            state: state.into(),
+            agent: self.agent.message(),
+            state: choices::number(self.state),
             etag: self.etag.unwrap_or_default(),
             overwrite_human: self.overwrite_human,
             slot_etag: self.slot_etag.unwrap_or_default(),

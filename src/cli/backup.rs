@@ -9,8 +9,8 @@ use clap::Args;
 use futures::stream::StreamExt;
 use pb::backup_store_response::Part;
 
-use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, Target, TargetArgs, bytes, count, many, progress};
+use super::output::{Output, OutputArgs};
+use super::store_target::{SpaceArgs, Target, TargetArgs, bytes, count, many, progress};
 use super::{Failure, json, warn};
 use crate::pb;
 use crate::store::transfer::BackupFile;
@@ -63,12 +63,7 @@ impl Backup {
             }
             Out::File(part) => {
                 part.finish(&manifest, self.force)?;
-                let mut printer = Printer::new();
-                match self.output.output {
-                    Output::Json => printer.message("BackupManifest", &manifest)?,
-                    Output::Table => printer.line(&said(&manifest))?,
-                }
-                printer.flush()
+                self.output.line("BackupManifest", &manifest, || said(&manifest))
             }
         }
     }

@@ -5,9 +5,9 @@ use futures::stream::StreamExt;
 use pb::check_store_response::Step;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, Target, TargetArgs, count, progress};
+use super::output::{Output, OutputArgs, Printer};
 use super::status::checked;
+use super::store_target::{SpaceArgs, Target, TargetArgs, count, progress};
 use super::terminal::line;
 use crate::pb;
 

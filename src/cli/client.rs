@@ -1,23 +1,21 @@
-//! What all client commands share: the connection, the form of their output, and the words for a failed call.
+//! The connection of the client commands: address, credentials, limits of time, and the texts of errors.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use prost::Message;
-use serde_json::Value;
-use tonic::Status;
+use clap::Args;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use self::tls::TlsArgs;
 use super::credentials::Credentials;
-use super::{Failure, json, terminal, warn};
+use super::duration::duration;
+use super::{Failure, terminal, warn};
 use crate::api::error::code_name;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
@@ -25,27 +23,34 @@ use crate::pb::change_service_client::ChangeServiceClient;
 use crate::pb::translation_job_service_client::TranslationJobServiceClient;
 use crate::pb::translation_service_client::TranslationServiceClient;
 
+mod probe;
 mod tls;
 
+/// How long connecting may take, with TLS and the first answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// After this time without a sign of life a connection is asked for one, and has as long again to give it.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// Frames and windows of HTTP/2: its defaults of 16 and 64 KiB make long streams wait.
 const FRAME_BYTES: u32 = 1 << 20;
 const WINDOW_BYTES: u32 = 8 << 20;
 /// The largest answer that is read. The server's pages end at 3 MiB, but how large an article may be is its own choice.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// Where the help lists what all client commands have.
-const HEADING: &str = "Common options";
+/// The heading of the help for the options of all client commands.
+pub(crate) const HEADING: &str = "Common options";
 
 /// Which server to talk to.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// The server's address; `https://` speaks TLS.
+    /// The server's address. `https://` is TLS; without a scheme it is `http://`.
     #[arg(long, help_heading = HEADING, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
-    /// The file with the token to call with; without one the variable ARTICLE_STORE_TOKEN holds it, if there is one.
+    /// The file with the token to call with [default: the token in the variable ARTICLE_STORE_TOKEN, if it is set].
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// How long the answer to a call may take to begin, such as 30s or 2m. Connecting is given 5s of it.
+    #[arg(long, help_heading = HEADING, value_name = "TIME", default_value = "90s", value_parser = duration)]
+    pub(crate) timeout: Duration,
     #[command(flatten)]
     tls: TlsArgs,
 }
@@ -88,21 +93,25 @@ impl ServerArgs {
         Ok(InterceptedService::new(self.channel().await?, credentials))
     }
 
-    /// The address with a scheme. TLS is spoken where it is asked for: options of it that would have no effect are an error.
+    /// The address with a scheme. Options of TLS that would have no effect are an error.
     fn address(&self) -> Result<String, Failure> {
         let is_secure = self.tls.is_wanted();
         match self.server.split_once("://") {
             None if is_secure => Ok(format!("https://{}", self.server)),
             None => Ok(format!("http://{}", self.server)),
-            Some((scheme, rest)) if is_secure && scheme != "https" => Err(Failure::Usage(format!(
-                "{} speaks no TLS, but options for TLS are given; did you mean https://{rest}?",
+            Some(("http", rest)) if is_secure => Err(Failure::Usage(format!(
+                "{} is without TLS, but options for TLS are given; did you mean https://{rest}?",
                 self.server
             ))),
-            Some(_) => Ok(self.server.clone()),
+            Some(("http" | "https", _)) => Ok(self.server.clone()),
+            Some((scheme, _)) => Err(Failure::Usage(format!(
+                "--server {:?} has the scheme {scheme:?}, and only http:// and https:// (TLS) are supported",
+                self.server
+            ))),
         }
     }
 
-    /// A connection without a token.
+    /// A connection without a token, to something that speaks HTTP/2.
     pub(crate) async fn channel(&self) -> Result<Channel, Failure> {
         let address = self.address()?;
         let unusable = || Failure::Usage(format!("{address:?} is not the address of a server"));
@@ -112,20 +121,14 @@ impl ServerArgs {
                 Failure::failed(format!("the files for TLS cannot be used: {}", innermost(&error)))
             })?;
         }
-        endpoint
-            .connect_timeout(CONNECT_LIMIT)
+        let endpoint = endpoint
+            .timeout(self.timeout)
+            .http2_keep_alive_interval(SILENCE_LIMIT)
+            .keep_alive_timeout(SILENCE_LIMIT)
             .max_frame_size(FRAME_BYTES)
             .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(2 * WINDOW_BYTES)
-            .connect()
-            .await
-            .map_err(|error| {
-                Failure::failed(format!(
-                    "no server answers at {address}: {}\nstart one with `article-store serve`, or name another with \
-                     --server or ARTICLE_STORE_SERVER",
-                    innermost(&error)
-                ))
-            })
+            .initial_connection_window_size(2 * WINDOW_BYTES);
+        probe::connect(&endpoint, &address, CONNECT_LIMIT.min(self.timeout)).await
     }
 }
 
@@ -139,61 +142,21 @@ fn is_open_to_others(address: &str) -> bool {
     uri.scheme_str() != Some("https") && !is_local
 }
 
-/// How to print answers.
-#[derive(Debug, Args)]
-pub(crate) struct OutputArgs {
-    /// The form of the output: for people, or one JSON object a line (the proto3 JSON mapping).
-    #[arg(long, help_heading = HEADING, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
+/// The error of an answer without what it is for.
+pub(crate) fn without_content() -> Failure {
+    Failure::failed("the server's answer is empty")
 }
 
-/// See [`OutputArgs`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-/// Standard output, buffered. A reader that went away ends the command without a complaint.
-pub(crate) struct Printer(BufWriter<io::Stdout>);
-
-impl Printer {
-    pub(crate) fn new() -> Self {
-        Self(BufWriter::with_capacity(64 << 10, io::stdout()))
-    }
-
-    /// Prints a text that is safe for terminals.
-    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.0
-            .write_all(text.as_bytes())
-            .map_err(|error| Failure::from_output(&error))
-    }
-
-    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        self.text(line)?;
-        self.text("\n")
-    }
-
-    pub(crate) fn message(&mut self, name: &str, message: &impl Message) -> Result<(), Failure> {
-        self.json(&json::value(name, message)?)
-    }
-
-    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
-        self.line(&json::line(value))
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(|error| Failure::from_output(&error))
-    }
-}
-
-/// The words for a failed call: what the server says, the fields to blame one a line, and the reason for programs.
+/// The text for a failed call: the server's message, the wrong fields one a line, and the reason for programs.
 pub(crate) fn explain(status: &Status) -> String {
-    let mut text = match status.message() {
-        "" => status.code().description().to_owned(),
-        message => message.to_owned(),
+    let mut text = match (status.message(), status.code()) {
+        ("", Code::Unimplemented) => {
+            "the server does not know this call: it is another kind of server, or an older one".into()
+        }
+        ("", code) => code.description().to_owned(),
+        // The text of tonic's client when its timeout ends.
+        ("Timeout expired", Code::Cancelled) => "the server did not answer in time (--timeout)".into(),
+        (message, _) => message.to_owned(),
     };
     if let Some(source) = status.source() {
         let _ = write!(text, ": {}", innermost(source));
@@ -224,7 +187,7 @@ impl From<Status> for Failure {
     }
 }
 
-/// The error at the bottom, which says what happened.
+/// The text of the error at the bottom of a chain, which says what happened.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

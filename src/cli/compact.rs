@@ -5,9 +5,9 @@ use futures::stream::StreamExt;
 use pb::compact_store_response::Step;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, Target, TargetArgs, bytes, progress};
+use super::output::OutputArgs;
 use super::status::compacting;
+use super::store_target::{SpaceArgs, Target, TargetArgs, bytes, progress};
 use crate::pb;
 
 /// The arguments of `compact`.
@@ -36,16 +36,13 @@ impl Compact {
         let mut target = self.target.open(self.space).await?;
         let compacted = compact(&mut target).await;
         let summary = target.close(compacted).await?;
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("CompactionSummary", &summary)?,
-            Output::Table => printer.line(&format!(
+        self.output.line("CompactionSummary", &summary, || {
+            format!(
                 "compacted: the store took {} and takes {}",
                 bytes(summary.disk_bytes_before),
                 bytes(summary.disk_bytes_after)
-            ))?,
-        }
-        printer.flush()
+            )
+        })
     }
 }
 

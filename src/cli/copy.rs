@@ -7,9 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, count, directory, progress, refused, start_log, steps, store_at};
+use super::output::{Output, OutputArgs, Printer};
 use super::restore::{amounts, summary};
+use super::store_target::{SpaceArgs, count, directory, progress, refused, start_log, steps, store_at};
 use crate::clock::SystemClock;
 use crate::server::location;
 

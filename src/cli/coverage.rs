@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::list::Axis;
-use super::terminal::{Table, terminal_width};
-use super::{Failure, words};
+use super::choices::{CoveragePeriod, DateAxis};
+use super::client::ServerArgs;
+use super::output::{OutputArgs, Rows};
+use super::{Failure, format};
 use crate::pb;
 
 /// The arguments of `coverage`.
@@ -34,11 +34,11 @@ pub(crate) struct Coverage {
     #[arg(long, default_value = "UTC")]
     zone: String,
     /// The date to go by.
-    #[arg(long, value_enum, default_value_t = Axis::Published)]
-    axis: Axis,
+    #[arg(long, value_enum, default_value_t = DateAxis::Published)]
+    axis: DateAxis,
     /// How long a row is.
-    #[arg(long = "by", value_enum, default_value_t = Period::Day)]
-    period: Period,
+    #[arg(long = "by", value_enum, default_value_t = CoveragePeriod::Day)]
+    period: CoveragePeriod,
     /// The languages; all that there are translations into if not given.
     #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     languages: Vec<String>,
@@ -56,30 +56,17 @@ pub(crate) struct Coverage {
     hidden: bool,
 }
 
-/// See [`pb::CoveragePeriod`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Period {
-    /// A calendar day.
-    Day,
-    /// A calendar month.
-    Month,
-}
-
 impl Coverage {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut client = self.server.admin().await?;
         let mut request = pb::GetCoverageRequest {
-            axis: self.axis.message().into(),
+            axis: self.axis.into(),
             civil_range: Some(pb::CivilRange {
                 start_date: self.from,
                 end_date: self.to,
                 zone: self.zone,
             }),
-            period: match self.period {
-                Period::Day => pb::CoveragePeriod::Day,
-                Period::Month => pb::CoveragePeriod::Month,
-            }
-            .into(),
+            period: self.period.into(),
             languages: self.languages,
             language: self.language,
             section: self.section,
@@ -102,16 +89,11 @@ impl Coverage {
                 break;
             }
         }
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => {
-                for bucket in buckets.values() {
-                    printer.message("CoverageBucket", bucket)?;
-                }
-            }
-            Output::Table => printer.text(&table(buckets.values(), self.period).take(terminal_width()))?,
+        let mut rows = Rows::new(self.output, &HEADER);
+        for bucket in buckets.values() {
+            rows.add("CoverageBucket", bucket, || row(bucket, self.period))?;
         }
-        printer.flush()
+        rows.flush()
     }
 }
 
@@ -142,59 +124,54 @@ fn add(sum: &mut pb::CoverageBucket, more: &pb::CoverageBucket) {
     }
 }
 
-fn table<'a>(buckets: impl Iterator<Item = &'a pb::CoverageBucket>, period: Period) -> Table {
-    let mut table = Table::new(&[
-        "FROM",
-        "LANG",
-        "ARTICLES",
-        "COVERED",
-        "CURRENT",
-        "MISSING",
-        "INCOMPLETE",
-        "STALE",
-        "OTHER",
-        "STATE",
-        "ORIGIN",
-    ]);
-    for bucket in buckets {
-        let from = match (bucket.start_date.as_str(), period) {
-            ("", _) => "undated",
-            (day, Period::Day) => day,
-            (day, Period::Month) => day.rsplit_once('-').map_or(day, |(month, _)| month),
-        };
-        // Nothing is covered to 100 % that is not.
-        let covered = match bucket.articles {
-            0 => String::new(),
-            articles => format!("{} %", bucket.current * 100 / articles),
-        };
-        let number = |number: u64| {
-            if number == 0 {
-                "-".to_owned()
-            } else {
-                number.to_string()
-            }
-        };
-        let states = bucket.by_state.iter().map(|of| {
-            let state = words::word(of.state().as_str_name(), "TRANSLATION_STATE_");
-            format!("{} {state}", of.articles)
-        });
-        let origins = bucket.by_origin.iter().map(|of| {
-            let origin = words::word(of.origin_class().as_str_name(), "ORIGIN_CLASS_");
-            format!("{} {origin}", of.articles)
-        });
-        table.row([
-            from,
-            &bucket.language,
-            &number(bucket.articles),
-            &covered,
-            &number(bucket.current),
-            &number(bucket.missing),
-            &number(bucket.incomplete),
-            &number(bucket.stale),
-            &number(bucket.orphaned + bucket.moved),
-            &states.collect::<Vec<_>>().join(", "),
-            &origins.collect::<Vec<_>>().join(", "),
-        ]);
-    }
-    table
+const HEADER: [&str; 11] = [
+    "FROM",
+    "LANG",
+    "ARTICLES",
+    "COVERED",
+    "CURRENT",
+    "MISSING",
+    "INCOMPLETE",
+    "STALE",
+    "OTHER",
+    "STATE",
+    "ORIGIN",
+];
+
+fn row(bucket: &pb::CoverageBucket, period: CoveragePeriod) -> [String; 11] {
+    let from = match (bucket.start_date.as_str(), period) {
+        ("", _) => "undated",
+        (day, CoveragePeriod::Day) => day,
+        (day, CoveragePeriod::Month) => day.rsplit_once('-').map_or(day, |(month, _)| month),
+    };
+    // Rounded down: 100 % means that everything is covered.
+    let covered = match bucket.articles {
+        0 => String::new(),
+        articles => format!("{} %", bucket.current * 100 / articles),
+    };
+    let number = |number: u64| match number {
+        0 => "-".to_owned(),
+        number => number.to_string(),
+    };
+    let states = bucket.by_state.iter().map(|of| {
+        let state = format::word(of.state().as_str_name(), "TRANSLATION_STATE_");
+        format!("{} {state}", of.articles)
+    });
+    let origins = bucket.by_origin.iter().map(|of| {
+        let origin = format::word(of.origin_class().as_str_name(), "ORIGIN_CLASS_");
+        format!("{} {origin}", of.articles)
+    });
+    [
+        from.to_owned(),
+        bucket.language.clone(),
+        number(bucket.articles),
+        covered,
+        number(bucket.current),
+        number(bucket.missing),
+        number(bucket.incomplete),
+        number(bucket.stale),
+        number(bucket.orphaned + bucket.moved),
+        states.collect::<Vec<_>>().join(", "),
+        origins.collect::<Vec<_>>().join(", "),
+    ]
 }

@@ -6,10 +6,11 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::{LABEL, page_width};
+use super::client::ServerArgs;
+use super::format;
+use super::output::{Output, OutputArgs, Printer};
+use super::page::{LABEL, page_width};
 use super::terminal::{self, Part, wrap_parts};
-use super::words;
 use crate::pb;
 
 /// The arguments of `diff`.
@@ -80,7 +81,7 @@ impl Diff {
 fn heading(id: &str, page: &pb::DiffRevisionsResponse) -> String {
     let mut text = format!("{id}: revision {} to {}", page.from_revision, page.to_revision);
     if page.significance() != pb::Significance::Unspecified {
-        let word = words::word(page.significance().as_str_name(), "SIGNIFICANCE_");
+        let word = format::word(page.significance().as_str_name(), "SIGNIFICANCE_");
         let how = if page.significance_proposed {
             " (proposed)"
         } else {
@@ -97,7 +98,7 @@ fn paragraph(segment: &pb::SegmentDiff, coloured: bool) -> String {
     if change == pb::SegmentChange::Unchanged {
         return String::new();
     }
-    let mut label = words::word(change.as_str_name(), "SEGMENT_CHANGE_");
+    let mut label = format::word(change.as_str_name(), "SEGMENT_CHANGE_");
     if segment.moved && change != pb::SegmentChange::Moved {
         label.push_str(", moved");
     }

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::client::{Printer, ServerArgs};
+use super::client::ServerArgs;
+use super::output::Printer;
 use super::{Failure, warn};
 use crate::pb;
 

@@ -1,21 +1,17 @@
 //! `get`: an article as it is or as it was, or one of its translations.
 
-use std::fmt::Write as _;
-
 use clap::Args;
+use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::choices::ArticleView;
+use super::client::{ServerArgs, without_content};
+use super::format::{self, date_as_written};
+use super::output::{Output, OutputArgs};
+use super::page::Page;
 use super::reading::ReadingArgs;
-use super::terminal::{line, terminal_width, wrap};
-use super::words::{self, date_as_written, freshness};
 use super::{Failure, warn};
 use crate::pb;
-
-/// Lines longer than this are hard to read, however wide the terminal is.
-const LONGEST_LINE: usize = 100;
-/// The columns of segment ids and labels.
-pub(crate) const LABEL: usize = 12;
 
 /// The arguments of `get`.
 #[derive(Debug, Args)]
@@ -35,13 +31,13 @@ pub(crate) struct Get {
     #[command(flatten)]
     output: OutputArgs,
     /// How much to read.
-    #[arg(long, value_enum, default_value_t = View::Full)]
-    view: View,
+    #[arg(long, value_enum, default_value_t = ArticleView::Full)]
+    view: ArticleView,
     /// The newest state that had this revision of the text.
     #[arg(long, value_name = "N", conflicts_with = "as_of")]
     revision: Option<u32>,
     /// The state at this time.
-    #[arg(long, value_name = "TIME", value_parser = words::instant)]
+    #[arg(long, value_name = "TIME", value_parser = format::instant)]
     as_of: Option<Timestamp>,
     /// Read this translation instead; `LANGUAGE` is the served one, `LANGUAGE/ID` a certain one.
     #[arg(long, value_name = "LANGUAGE[/ID]", conflicts_with = "languages")]
@@ -56,58 +52,40 @@ pub(crate) struct Get {
     hidden: bool,
 }
 
-/// See [`pb::ArticleView`].
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum View {
-    /// Everything but the body.
-    Basic,
-    /// Everything.
-    Full,
-}
-
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut printer = Printer::new();
-        let width = page_width();
         if let Some(name) = &self.translation {
             let translation = self.translation(name).await?;
-            match self.output.output {
-                Output::Json => printer.message("Translation", &translation)?,
-                Output::Table => printer.text(&translation_page(&translation, width))?,
-            }
-        } else {
-            let answer = self.article().await?;
-            let article = answer.article.as_ref().ok_or_else(without_content)?;
-            match (self.output.output, &answer.translation) {
-                (Output::Json, _) if !self.reading.languages.is_empty() => {
-                    printer.message("GetArticleResponse", &answer)?;
-                }
-                (Output::Json, _) => printer.message("Article", article)?,
-                (Output::Table, Some(translation)) => printer.text(&translation_page(translation, width))?,
-                (Output::Table, None) => printer.text(&article_page(article, width))?,
-            }
-            if let (Output::Table, Some(served), [first, ..]) =
-                (self.output.output, &answer.served, &*self.reading.languages)
-                && served.is_fallback
-            {
-                warn(&format!(
-                    "there is no such text in {first}; served is {}",
-                    served.served_language
-                ));
-            }
+            return self
+                .output
+                .page("Translation", &translation, || translation_page(&translation));
         }
-        printer.flush()
+        let answer = self.article().await?;
+        let article = answer.article.as_ref().ok_or_else(without_content)?;
+        let text = || match &answer.translation {
+            Some(translation) => translation_page(translation),
+            None => article_page(article),
+        };
+        let Some(wanted) = self.reading.languages.first() else {
+            return self.output.page("Article", article, text);
+        };
+        self.output.page("GetArticleResponse", &answer, text)?;
+        if let (Output::Table, Some(served)) = (self.output.output, &answer.served)
+            && served.is_fallback
+        {
+            warn(&format!(
+                "there is no such text in {wanted}; served is {}",
+                served.served_language
+            ));
+        }
+        Ok(())
     }
 
     async fn article(&self) -> Result<pb::GetArticleResponse, Failure> {
         use pb::get_article_request::At;
-        let view = match self.view {
-            View::Basic => pb::ArticleView::Basic,
-            View::Full => pb::ArticleView::Full,
-        };
         let request = pb::GetArticleRequest {
             article_id: self.id.clone(),
-            view: view.into(),
+            view: self.view.into(),
             show_deleted: self.deleted,
             show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
@@ -138,17 +116,8 @@ impl Get {
     }
 }
 
-/// How wide a page for a person is.
-pub(crate) fn page_width() -> usize {
-    terminal_width().unwrap_or(LONGEST_LINE).min(LONGEST_LINE)
-}
-
-pub(crate) fn without_content() -> Failure {
-    Failure::failed("the server's answer is empty")
-}
-
-pub(crate) fn article_page(article: &pb::Article, width: usize) -> String {
-    let mut page = Page::new(width);
+pub(crate) fn article_page(article: &pb::Article) -> String {
+    let mut page = Page::new();
     page.headline(article.title.as_ref().map(|title| title.text.as_str()));
     page.labelled("id", &article.article_id);
     page.labelled(
@@ -158,7 +127,7 @@ pub(crate) fn article_page(article: &pb::Article, width: usize) -> String {
     if article.delete_time.is_some() {
         page.labelled(
             "deleted",
-            &words::timestamp_in(article.delete_time.as_ref(), &jiff::tz::TimeZone::UTC),
+            &format::timestamp_in(article.delete_time.as_ref(), &TimeZone::UTC),
         );
     }
     if article.publication_status() != pb::PublicationStatus::Usable || !article.status_reason.is_empty() {
@@ -168,18 +137,22 @@ pub(crate) fn article_page(article: &pb::Article, width: usize) -> String {
         };
         page.labelled(
             "status",
-            &format!("{}{reason}", words::publication_status(article)),
+            &format!("{}{reason}", format::publication_status(article)),
         );
     }
     if article.embargo_time.is_some() {
         page.labelled(
             "embargo",
-            &words::timestamp_in(article.embargo_time.as_ref(), &jiff::tz::TimeZone::UTC),
+            &format::timestamp_in(article.embargo_time.as_ref(), &TimeZone::UTC),
         );
     }
     page.labelled("language", &article.language);
-    page.date("published", article.published.as_ref());
-    page.date("updated", article.updated.as_ref());
+    for (label, date) in [("published", &article.published), ("updated", &article.updated)] {
+        if let Some(date) = date {
+            page.labelled(label, &date_as_written(date));
+            page.labelled("", &date.original);
+        }
+    }
     page.labelled("section", &article.section);
     page.labelled("publisher", &article.publisher);
     page.labelled("url", &article.canonical_url);
@@ -210,25 +183,25 @@ pub(crate) fn article_page(article: &pb::Article, width: usize) -> String {
         page.blank();
         page.text.push_str("translations\n");
         for summary in &article.translations {
-            page.labelled("", &words::translation(summary));
+            page.labelled("", &format::translation(summary));
         }
     }
     page.text
 }
 
-fn translation_page(translation: &pb::Translation, width: usize) -> String {
-    let mut page = Page::new(width);
+fn translation_page(translation: &pb::Translation) -> String {
+    let mut page = Page::new();
     page.headline(translation.title.as_ref().map(|title| title.text.as_str()));
     page.labelled("article", &translation.article_id);
     if let Some(summary) = &translation.summary {
-        page.labelled("translation", &words::translation(summary));
+        page.labelled("translation", &format::translation(summary));
         page.labelled(
             "etag",
             &format!("{}, selection {}", summary.etag, summary.slot_etag),
         );
     }
     if let Some(agent) = &translation.agent {
-        page.labelled("writer", &words::agent(agent));
+        page.labelled("writer", &format::agent(agent));
     }
     page.blank();
     let named = [("title", &translation.title), ("lead", &translation.lead)];
@@ -242,60 +215,8 @@ fn translation_page(translation: &pb::Translation, width: usize) -> String {
     for (id, segment) in named.chain(body) {
         page.labelled(id, &segment.text);
         if segment.freshness() != pb::Freshness::Current {
-            let text = format!(
-                "^ {}: made from revision {}",
-                freshness(segment.freshness()),
-                segment.source_revision
-            );
-            page.labelled("", &text);
+            page.labelled("", &format::outdated(segment));
         }
     }
     page.text
-}
-
-/// A page of labels with text beside them.
-pub(crate) struct Page {
-    pub(crate) text: String,
-    width: usize,
-}
-
-impl Page {
-    pub(crate) fn new(width: usize) -> Self {
-        Self {
-            text: String::new(),
-            width: width.saturating_sub(LABEL).max(20),
-        }
-    }
-
-    fn headline(&mut self, title: Option<&str>) {
-        for line in wrap(title.unwrap_or_default(), self.width + LABEL) {
-            self.text.push_str(&line);
-            self.text.push('\n');
-        }
-        self.blank();
-    }
-
-    /// A text with its label; nothing if there is no text.
-    pub(crate) fn labelled(&mut self, label: &str, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        let mut label = line(label);
-        for line in wrap(text, self.width) {
-            let _ = writeln!(self.text, "{label:<width$}{line}", width = LABEL);
-            label.clear();
-        }
-    }
-
-    fn date(&mut self, label: &str, date: Option<&pb::ArticleDate>) {
-        let Some(date) = date else { return };
-        self.labelled(label, &date_as_written(date));
-        if !date.original.is_empty() {
-            self.labelled("", &date.original);
-        }
-    }
-
-    fn blank(&mut self) {
-        self.text.push('\n');
-    }
 }

@@ -1,19 +1,17 @@
 //! `health`: whether the server is serving. The container's health check.
 
-use std::time::Duration;
-
 use clap::Args;
-use tokio::time::timeout;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::client::ServerArgs;
+use super::output::{Output, OutputArgs, Printer};
 
 /// The arguments of `health`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(mut_arg("timeout", |arg| arg.default_value("2s")), after_help = "\
 Exits with 0 if the server is serving and with 1 if it is not, or does not answer in time.
 
 Example:
@@ -23,24 +21,15 @@ pub(crate) struct Health {
     server: ServerArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// How long to wait for the answer, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
-    timeout_seconds: u64,
 }
 
 impl Health {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let limit = Duration::from_secs(self.timeout_seconds);
-        let status = timeout(limit, self.ask()).await.map_err(|_| {
-            Failure::failed(format!(
-                "the server at {} did not answer within {} s",
-                self.server.server, self.timeout_seconds
-            ))
-        })??;
+        let status = self.ask().await?;
         let mut printer = Printer::new();
         match self.output.output {
             Output::Json => printer.json(&serde_json::json!({ "status": status.as_str_name() }))?,
-            Output::Table => printer.line(&super::words::word(status.as_str_name(), ""))?,
+            Output::Table => printer.line(&super::format::word(status.as_str_name(), ""))?,
         }
         printer.flush()?;
         match status {

@@ -17,8 +17,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use self::source::{Format, Item, Reading};
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::{Failure, json, terminal, warn, words};
+use super::client::ServerArgs;
+use super::output::{Output, OutputArgs, Printer};
+use super::{Failure, format, json, terminal, warn};
 use crate::api::MESSAGE_BYTES;
 use crate::api::codec::ImportArticlesRequest;
 use crate::api::error::code_name;
@@ -144,7 +145,7 @@ impl Import {
             defaults: Defaults {
                 publisher: self.publisher.clone(),
                 language: self.language.clone(),
-                zone: words::zone(&self.zone)?,
+                zone: format::zone(&self.zone)?,
             },
             id: self.id.clone(),
             id_from_name: self.id_from_name,
@@ -333,7 +334,7 @@ impl Report {
 }
 
 fn word(result: ImportResult) -> String {
-    words::word(result.as_str_name(), "IMPORT_RESULT_")
+    format::word(result.as_str_name(), "IMPORT_RESULT_")
 }
 
 /// The answer in JSON, with what only this side knows.

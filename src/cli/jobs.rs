@@ -1,12 +1,13 @@
 //! `jobs`: work that is wanted on translations is asked for, looked at, given up and asked for again.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::{Page, page_width, without_content};
-use super::terminal::{self, Table, terminal_width};
-use super::{Failure, client, warn, words};
+use super::choices::{self, JobKind, JobState};
+use super::client::{self, ServerArgs, without_content};
+use super::output::{Output, OutputArgs, Printer, Rows};
+use super::page::Page;
+use super::{Failure, format, terminal, warn};
 use crate::pb;
 
 mod request;
@@ -48,10 +49,10 @@ pub(crate) struct List {
     into: String,
     /// Only jobs of this kind.
     #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    kind: Option<JobKind>,
     /// Only jobs in these states.
     #[arg(long, value_enum, value_name = "STATE,…", value_delimiter = ',')]
-    state: Vec<State>,
+    state: Vec<JobState>,
     /// How many jobs to list at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -98,63 +99,6 @@ pub(crate) struct Step {
     output: OutputArgs,
 }
 
-/// See [`pb::JobKind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// A translation by an engine.
-    Mt,
-    /// A translation by a large language model.
-    Llm,
-    /// A translation by a person.
-    Human,
-    /// A review of the active translation.
-    Review,
-    /// Quality scores of the active translation.
-    Score,
-}
-
-/// See [`pb::JobState`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
-    /// It waits for a worker.
-    Pending,
-    /// A worker has it.
-    Leased,
-    /// Its result was taken.
-    Done,
-    /// Its attempts are used up.
-    Dead,
-    /// It was given up.
-    Canceled,
-    /// What it wanted was attached by other means.
-    Superseded,
-}
-
-impl From<Kind> for pb::JobKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Mt => Self::Mt,
-            Kind::Llm => Self::Llm,
-            Kind::Human => Self::Human,
-            Kind::Review => Self::Review,
-            Kind::Score => Self::Score,
-        }
-    }
-}
-
-impl From<State> for pb::JobState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Pending => Self::Pending,
-            State::Leased => Self::Leased,
-            State::Done => Self::Done,
-            State::Dead => Self::Dead,
-            State::Canceled => Self::Canceled,
-            State::Superseded => Self::Superseded,
-        }
-    }
-}
-
 impl Jobs {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self {
@@ -171,36 +115,26 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         /// How many jobs to ask for at a time.
         const PAGE_SIZE: i32 = 500;
-        let zone = words::zone(&self.zone)?;
+        let zone = format::zone(&self.zone)?;
         let mut client = self.server.jobs().await?;
-        let states = self.state.into_iter().map(pb::JobState::from);
         let mut request = pb::ListJobsRequest {
             article_id: self.article,
             language: self.into,
-            kind: self
-                .kind
-                .map_or(pb::JobKind::Unspecified, pb::JobKind::from)
-                .into(),
-            states: states.map(i32::from).collect(),
+            kind: choices::number(self.kind),
+            states: choices::numbers(&self.state),
             ..pb::ListJobsRequest::default()
         };
-        let mut printer = Printer::new();
-        let mut table = Table::new(&["JOB", "STATE", "REV", "SEGMENTS", "PRIORITY", "TRIES", "NOTE"]);
+        let header = ["JOB", "STATE", "REV", "SEGMENTS", "PRIORITY", "TRIES", "NOTE"];
+        let mut rows = Rows::new(self.output, &header);
         let mut left = if self.all { u64::MAX } else { self.limit };
         while left > 0 {
             request.page_size = i32::try_from(left).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
             let page = client.list_jobs(request.clone()).await?.into_inner();
             left = left.saturating_sub(page.jobs.len() as u64);
             for job in &page.jobs {
-                match self.output.output {
-                    Output::Json => printer.message("TranslationJob", job)?,
-                    Output::Table => table.row(row(job, &zone)),
-                }
+                rows.add("TranslationJob", job, || row(job, &zone))?;
             }
-            if self.output.output == Output::Table {
-                printer.text(&table.take(terminal_width()))?;
-            }
-            printer.flush()?;
+            rows.flush()?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 return Ok(());
@@ -213,16 +147,11 @@ impl List {
 
 impl Show {
     async fn run(self) -> Result<(), Failure> {
-        let zone = words::zone(&self.zone)?;
+        let zone = format::zone(&self.zone)?;
         let mut client = self.server.jobs().await?;
         let answer = client.get_job(pb::GetJobRequest { job_id: self.id }).await?;
         let job = answer.into_inner().job.ok_or_else(without_content)?;
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("TranslationJob", &job)?,
-            Output::Table => printer.text(&page(&job, &zone))?,
-        }
-        printer.flush()
+        self.output.page("TranslationJob", &job, || page(&job, &zone))
     }
 }
 
@@ -273,12 +202,12 @@ impl Step {
 
 /// The state of a job in a word.
 pub(crate) fn state(job: &pb::TranslationJob) -> String {
-    words::word(job.state().as_str_name(), "JOB_STATE_")
+    format::word(job.state().as_str_name(), "JOB_STATE_")
 }
 
 /// A kind of work in a word.
 pub(crate) fn kind(kind: pb::JobKind) -> String {
-    words::word(kind.as_str_name(), "JOB_KIND_")
+    format::word(kind.as_str_name(), "JOB_KIND_")
 }
 
 fn row(job: &pb::TranslationJob, zone: &TimeZone) -> [String; 7] {
@@ -295,7 +224,7 @@ fn row(job: &pb::TranslationJob, zone: &TimeZone) -> [String; 7] {
 
 /// What a job waits for, who has it, or how it ended.
 fn note(job: &pb::TranslationJob, zone: &TimeZone) -> String {
-    let at = |time| words::timestamp_in(time, zone);
+    let at = |time| format::timestamp_in(time, zone);
     let mut notes = Vec::new();
     match job.state() {
         pb::JobState::Leased => notes.push(format!(
@@ -319,8 +248,8 @@ fn note(job: &pb::TranslationJob, zone: &TimeZone) -> String {
 }
 
 fn page(job: &pb::TranslationJob, zone: &TimeZone) -> String {
-    let at = |time| words::timestamp_in(time, zone);
-    let mut page = Page::new(page_width());
+    let at = |time| format::timestamp_in(time, zone);
+    let mut page = Page::new();
     page.labelled("job", &job.job_id);
     page.labelled("state", &state(job));
     page.labelled(

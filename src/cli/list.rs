@@ -1,13 +1,14 @@
 //! `list`: articles by date.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
+use super::choices::{DateAxis, ListOrder};
+use super::client::ServerArgs;
+use super::format::{self, date_in, timestamp_in};
+use super::output::{OutputArgs, Rows};
 use super::reading::TranslationFilterArgs;
-use super::terminal::{Table, terminal_width};
-use super::words::{self, date_in, timestamp_in};
 use super::{Failure, warn};
 use crate::pb;
 use crate::pb::list_articles_request::Range;
@@ -58,11 +59,11 @@ pub(crate) struct QueryArgs {
     #[arg(long, default_value = "UTC")]
     zone: String,
     /// The date to go by.
-    #[arg(long, value_enum, default_value_t = Axis::Published)]
-    axis: Axis,
+    #[arg(long, value_enum, default_value_t = DateAxis::Published)]
+    axis: DateAxis,
     /// Which come first.
-    #[arg(long, value_enum, default_value_t = Order::Newest)]
-    order: Order,
+    #[arg(long, value_enum, default_value_t = ListOrder::NewestFirst)]
+    order: ListOrder,
     /// Only articles in this language.
     #[arg(long, value_name = "TAG")]
     language: Option<String>,
@@ -85,31 +86,9 @@ pub(crate) struct QueryArgs {
     hidden: bool,
 }
 
-/// See [`pb::DateAxis`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Axis {
-    /// When it was published.
-    Published,
-    /// When its publisher last changed it.
-    Updated,
-    /// When the store received it.
-    Ingested,
-    /// When its text last changed in the store.
-    Revised,
-}
-
-/// See [`pb::ListOrder`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Order {
-    /// The newest.
-    Newest,
-    /// The oldest.
-    Oldest,
-}
-
 impl List {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let zone = words::zone(&self.query.zone)?;
+        let zone = format::zone(&self.query.zone)?;
         let axis = self.query.axis;
         let mut request = pb::ListArticlesRequest {
             show_deleted: self.deleted,
@@ -117,23 +96,18 @@ impl List {
             ..self.query.message()?
         };
         let mut client = self.server.articles().await?;
-        let mut printer = Printer::new();
-        let mut table = Table::new(&["ID", &axis.title(), "LANG", "REV", "TRANSLATIONS", "TITLE"]);
+        let title = format::word(pb::DateAxis::from(axis).as_str_name(), "DATE_AXIS_").to_uppercase();
+        let header = ["ID", &title, "LANG", "REV", "TRANSLATIONS", "TITLE"];
+        let mut rows = Rows::new(self.output, &header);
         let mut left = if self.all { u64::MAX } else { self.limit };
         while left > 0 {
             request.page_size = self.page_size.min(i32::try_from(left).unwrap_or(i32::MAX));
             let page = client.list_articles(request.clone()).await?.into_inner();
             left = left.saturating_sub(page.articles.len() as u64);
             for article in &page.articles {
-                match self.output.output {
-                    Output::Json => printer.message("Article", article)?,
-                    Output::Table => table.row(axis.row(article, &zone)),
-                }
+                rows.add("Article", article, || row(axis, article, &zone))?;
             }
-            if self.output.output == Output::Table {
-                printer.text(&table.take(terminal_width()))?;
-            }
-            printer.flush()?;
+            rows.flush()?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 return Ok(());
@@ -168,13 +142,9 @@ impl QueryArgs {
             _ => pb::Dating::Unspecified,
         };
         Ok(pb::ListArticlesRequest {
-            axis: self.axis.message().into(),
+            axis: self.axis.into(),
             range: range(self.from.as_deref(), self.to.as_deref(), &self.zone)?,
-            order: match self.order {
-                Order::Newest => pb::ListOrder::NewestFirst,
-                Order::Oldest => pb::ListOrder::OldestFirst,
-            }
-            .into(),
+            order: self.order.into(),
             dating: dating.into(),
             language: self.language.clone().unwrap_or_default(),
             section: self.section.clone().unwrap_or_default(),
@@ -203,7 +173,7 @@ fn range(from: Option<&str>, to: Option<&str>, zone: &str) -> Result<Option<Rang
         })));
     }
     let instant = |bound: &str| {
-        words::instant(bound).map_err(|_| {
+        format::instant(bound).map_err(|_| {
             Failure::Usage(
                 "--from and --to are both days such as 2022-05-10, or both times such as 2022-05-10T22:45:00Z".into(),
             )
@@ -215,45 +185,30 @@ fn range(from: Option<&str>, to: Option<&str>, zone: &str) -> Result<Option<Rang
     })))
 }
 
-impl Axis {
-    pub(crate) fn message(self) -> pb::DateAxis {
-        match self {
-            Self::Published => pb::DateAxis::Published,
-            Self::Updated => pb::DateAxis::Updated,
-            Self::Ingested => pb::DateAxis::Ingested,
-            Self::Revised => pb::DateAxis::Revised,
+fn row(axis: DateAxis, article: &pb::Article, zone: &TimeZone) -> [String; 6] {
+    let undated = pb::ArticleDate::default();
+    let date = match axis {
+        DateAxis::Published => date_in(article.published.as_ref().unwrap_or(&undated), zone),
+        DateAxis::Updated => date_in(article.updated.as_ref().unwrap_or(&undated), zone),
+        DateAxis::Ingested => timestamp_in(article.create_time.as_ref(), zone),
+        DateAxis::Revised => timestamp_in(article.revise_time.as_ref(), zone),
+    };
+    let title = article.title.as_ref().or(article.lead.as_ref());
+    let deleted = article.delete_time.map_or("", |_| "(deleted) ");
+    let status = match article.publication_status() {
+        pb::PublicationStatus::Withheld | pb::PublicationStatus::Canceled => {
+            format!("({}) ", format::publication_status(article))
         }
-    }
-
-    fn title(self) -> String {
-        words::word(self.message().as_str_name(), "DATE_AXIS_").to_uppercase()
-    }
-
-    fn row(self, article: &pb::Article, zone: &TimeZone) -> [String; 6] {
-        let undated = pb::ArticleDate::default();
-        let date = match self {
-            Self::Published => date_in(article.published.as_ref().unwrap_or(&undated), zone),
-            Self::Updated => date_in(article.updated.as_ref().unwrap_or(&undated), zone),
-            Self::Ingested => timestamp_in(article.create_time.as_ref(), zone),
-            Self::Revised => timestamp_in(article.revise_time.as_ref(), zone),
-        };
-        let title = article.title.as_ref().or(article.lead.as_ref());
-        let deleted = article.delete_time.map_or("", |_| "(deleted) ");
-        let status = match article.publication_status() {
-            pb::PublicationStatus::Withheld | pb::PublicationStatus::Canceled => {
-                format!("({}) ", words::publication_status(article))
-            }
-            _ => String::new(),
-        };
-        [
-            article.article_id.clone(),
-            date,
-            article.language.clone(),
-            article.revision.to_string(),
-            words::glance(&article.translations),
-            format!("{deleted}{status}{}", title.map_or("", |segment| &segment.text)),
-        ]
-    }
+        _ => String::new(),
+    };
+    [
+        article.article_id.clone(),
+        date,
+        article.language.clone(),
+        article.revision.to_string(),
+        format::glance(&article.translations),
+        format!("{deleted}{status}{}", title.map_or("", |segment| &segment.text)),
+    ]
 }
 
 #[cfg(test)]

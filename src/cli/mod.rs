@@ -3,11 +3,10 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
 
-mod ack;
-mod agent;
 mod attach;
 mod backup;
 mod check;
+mod choices;
 mod client;
 mod compact;
 mod copy;
@@ -17,29 +16,30 @@ mod diff;
 mod duration;
 mod environment;
 mod export;
+mod format;
 mod get;
 mod health;
 mod import;
 mod jobs;
 mod json;
 mod list;
-mod operator;
+mod output;
+mod page;
 mod policy;
 mod provenance;
 mod publication;
 mod purge;
 mod reading;
-mod reject;
 mod restore;
-mod review;
 mod scores;
-mod select;
 mod serve;
 mod status;
+mod step;
+mod step_args;
+mod store_target;
 mod terminal;
 mod token;
 mod watch;
-mod words;
 mod work;
 
 use std::env;
@@ -99,13 +99,13 @@ enum Sub {
     /// List, add or measure the quality of a translation.
     Scores(scores::Scores),
     /// Bring a translation, or paragraphs of it, to a state.
-    Review(review::Review),
+    Review(step::Review),
     /// Choose the translation that is served in a language.
-    Select(select::Select),
+    Select(step::Select),
     /// Turn a translation down, for good.
-    Reject(reject::Reject),
+    Reject(step::Reject),
     /// Declare that a translation is still true although the source changed.
-    Ack(ack::Ack),
+    Ack(step::Ack),
     /// List every step that was taken on the translations into a language.
     Provenance(provenance::Provenance),
     /// Ask for translations, and see what became of it.
@@ -282,6 +282,7 @@ fn with_variable(command: &str, arg: Arg) -> Arg {
     let of_clients = [
         "server",
         "output",
+        "timeout",
         "token-file",
         "tls-ca",
         "tls-client-cert",

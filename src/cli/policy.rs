@@ -2,11 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::without_content;
-use super::jobs::{self, Kind};
-use super::terminal::{self, Table, terminal_width};
-use super::{Failure, words};
+use super::choices::{self, JobKind};
+use super::client::{ServerArgs, without_content};
+use super::output::{OutputArgs, Rows};
+use super::{Failure, format, jobs};
 use crate::pb;
 
 /// The commands of `policy`.
@@ -51,7 +50,7 @@ pub(crate) struct Put {
         value_name = "KIND,…",
         value_delimiter = ','
     )]
-    kind: Vec<Kind>,
+    kind: Vec<JobKind>,
     /// Only articles of this section; may be repeated.
     #[arg(long)]
     section: Vec<String>,
@@ -113,7 +112,6 @@ impl Policy {
 
 impl Put {
     async fn run(self) -> Result<(), Failure> {
-        let kinds = self.kind.iter().map(|kind| pb::JobKind::from(*kind).into());
         let request = pb::PutTranslationPolicyRequest {
             policy: Some(pb::TranslationPolicy {
                 policy_id: self.id,
@@ -121,7 +119,7 @@ impl Put {
                 sections: self.section,
                 publishers: self.publisher,
                 target_languages: self.into,
-                kinds: kinds.collect(),
+                kinds: choices::numbers(&self.kind),
                 priority: self.priority,
                 max_attempts: self.max_attempts,
                 paused: self.paused,
@@ -132,60 +130,48 @@ impl Put {
         let mut client = self.server.jobs().await?;
         let answer = client.put_translation_policy(request).await?.into_inner();
         let policy = answer.policy.ok_or_else(without_content)?;
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("TranslationPolicy", &policy)?,
-            Output::Table => {
-                let text = format!(
-                    "{}: {}, etag {}",
-                    policy.policy_id,
-                    articles(&policy),
-                    policy.etag
-                );
-                printer.line(&terminal::line(&text))?;
-            }
-        }
-        printer.flush()
+        self.output.line("TranslationPolicy", &policy, || {
+            format!(
+                "{}: {}, etag {}",
+                policy.policy_id,
+                articles(&policy),
+                policy.etag
+            )
+        })
     }
 }
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let zone = words::zone(&self.zone)?;
+        let zone = format::zone(&self.zone)?;
         let mut client = self.server.jobs().await?;
-        let mut policies = Vec::new();
         let mut request = pb::ListTranslationPoliciesRequest::default();
+        let header = ["ID", "STATE", "PRIORITY", "TRIES", "CHANGED", "ETAG", "ARTICLES"];
+        let mut rows = Rows::new(self.output, &header);
         loop {
             let page = client
                 .list_translation_policies(request.clone())
                 .await?
                 .into_inner();
-            policies.extend(page.policies);
+            for policy in &page.policies {
+                rows.add("TranslationPolicy", policy, || {
+                    [
+                        policy.policy_id.clone(),
+                        if policy.paused { "paused" } else { "active" }.to_owned(),
+                        policy.priority.to_string(),
+                        policy.max_attempts.to_string(),
+                        format::timestamp_in(policy.update_time.as_ref(), &zone),
+                        policy.etag.clone(),
+                        articles(policy),
+                    ]
+                })?;
+            }
+            rows.flush()?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        let mut printer = Printer::new();
-        let mut table = Table::new(&["ID", "STATE", "PRIORITY", "TRIES", "CHANGED", "ETAG", "ARTICLES"]);
-        for policy in &policies {
-            match self.output.output {
-                Output::Json => printer.message("TranslationPolicy", policy)?,
-                Output::Table => table.row([
-                    policy.policy_id.clone(),
-                    if policy.paused { "paused" } else { "active" }.to_owned(),
-                    policy.priority.to_string(),
-                    policy.max_attempts.to_string(),
-                    words::timestamp_in(policy.update_time.as_ref(), &zone),
-                    policy.etag.clone(),
-                    articles(policy),
-                ]),
-            }
-        }
-        if self.output.output == Output::Table {
-            printer.text(&table.take(terminal_width()))?;
-        }
-        printer.flush()
     }
 }
 
@@ -199,12 +185,8 @@ impl Delete {
         };
         let mut client = self.server.jobs().await?;
         let answer = client.delete_translation_policy(request).await?.into_inner();
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("DeleteTranslationPolicyResponse", &answer)?,
-            Output::Table => printer.line(&terminal::line(&text))?,
-        }
-        printer.flush()
+        self.output
+            .line("DeleteTranslationPolicyResponse", &answer, || text)
     }
 }
 

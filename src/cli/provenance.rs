@@ -3,10 +3,9 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::Failure;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::terminal::{Table, terminal_width};
-use super::words;
+use super::client::ServerArgs;
+use super::output::{OutputArgs, Rows};
+use super::{Failure, format};
 use crate::pb;
 
 /// Segments that a row names; the rest is counted. JSON has all.
@@ -43,7 +42,7 @@ pub(crate) struct Provenance {
 
 impl Provenance {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let zone = words::zone(&self.zone)?;
+        let zone = format::zone(&self.zone)?;
         let mut client = self.server.translations().await?;
         let mut request = pb::ListProvenanceRequest {
             article_id: self.id,
@@ -53,31 +52,28 @@ impl Provenance {
             page_token: String::new(),
             show_hidden: self.hidden,
         };
-        let mut printer = Printer::new();
-        let mut table = Table::new(&[
-            "time",
-            "step",
-            "translation",
-            "state",
-            "revision",
-            "by",
-            "segments",
-            "reason",
-        ]);
+        let mut rows = Rows::new(
+            self.output,
+            &[
+                "time",
+                "step",
+                "translation",
+                "state",
+                "revision",
+                "by",
+                "segments",
+                "reason",
+            ],
+        );
         loop {
             let page = client.list_provenance(request.clone()).await?.into_inner();
             for record in &page.records {
-                match self.output.output {
-                    Output::Json => printer.message("ProvenanceRecord", record)?,
-                    Output::Table => table.row(row(record, &zone)),
-                }
+                rows.add("ProvenanceRecord", record, || row(record, &zone))?;
             }
-            if self.output.output == Output::Table {
-                printer.text(&table.take(terminal_width()))?;
-            }
+            rows.flush()?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
-                return printer.flush();
+                return Ok(());
             }
         }
     }
@@ -90,7 +86,7 @@ fn row(record: &pb::ProvenanceRecord, zone: &TimeZone) -> [String; 8] {
     };
     let state = match record.state() {
         pb::TranslationState::Unspecified => String::new(),
-        state => words::word(state.as_str_name(), "TRANSLATION_STATE_"),
+        state => format::word(state.as_str_name(), "TRANSLATION_STATE_"),
     };
     let revision = match record.source_revision {
         0 => String::new(),
@@ -107,12 +103,12 @@ fn row(record: &pb::ProvenanceRecord, zone: &TimeZone) -> [String; 8] {
         more => format!(" +{more}"),
     };
     [
-        words::timestamp_in(record.time.as_ref(), zone),
-        words::word(record.step().as_str_name(), "PROVENANCE_STEP_"),
+        format::timestamp_in(record.time.as_ref(), zone),
+        format::word(record.step().as_str_name(), "PROVENANCE_STEP_"),
         translation,
         state,
         revision,
-        record.agent.as_ref().map(words::agent).unwrap_or_default(),
+        record.agent.as_ref().map(format::agent).unwrap_or_default(),
         format!("{}{more}", named.join(" ")),
         record.reason.clone(),
     ]

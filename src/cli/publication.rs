@@ -1,12 +1,13 @@
 //! `publication`: an article is withheld, cancelled or released, or its embargo moved.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use prost_types::Timestamp;
 
-use super::Failure;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::{article_page, page_width, without_content};
-use super::words;
+use super::choices::PublicationStatus;
+use super::client::{ServerArgs, without_content};
+use super::get::article_page;
+use super::output::OutputArgs;
+use super::{Failure, format};
 use crate::pb;
 
 /// The arguments of `publication`.
@@ -28,9 +29,9 @@ pub(crate) struct Publication {
     output: OutputArgs,
     /// Whether the article may be published.
     #[arg(long, value_enum)]
-    status: Status,
+    status: PublicationStatus,
     /// Hide it until this time; it then appears by itself.
-    #[arg(long, value_name = "TIME", value_parser = words::instant, conflicts_with = "lift_embargo")]
+    #[arg(long, value_name = "TIME", value_parser = format::instant, conflicts_with = "lift_embargo")]
     embargo: Option<Timestamp>,
     /// End its embargo now.
     #[arg(long)]
@@ -43,27 +44,11 @@ pub(crate) struct Publication {
     etag: String,
 }
 
-/// See [`pb::PublicationStatus`].
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Status {
-    /// Free to use.
-    Usable,
-    /// Held back.
-    Withheld,
-    /// Held back, and not meant to come back.
-    Canceled,
-}
-
 impl Publication {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let status = match self.status {
-            Status::Usable => pb::PublicationStatus::Usable,
-            Status::Withheld => pb::PublicationStatus::Withheld,
-            Status::Canceled => pb::PublicationStatus::Canceled,
-        };
         let request = pb::SetPublicationStatusRequest {
             article_id: self.id,
-            publication_status: status.into(),
+            publication_status: self.status.into(),
             embargo_time: self.embargo,
             lift_embargo: self.lift_embargo,
             reason: self.reason,
@@ -73,11 +58,6 @@ impl Publication {
         let mut client = self.server.articles().await?;
         let answer = client.set_publication_status(request).await?.into_inner();
         let article = answer.article.ok_or_else(without_content)?;
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("Article", &article)?,
-            Output::Table => printer.text(&article_page(&article, page_width()))?,
-        }
-        printer.flush()
+        self.output.page("Article", &article, || article_page(&article))
     }
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::Failure;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::terminal;
-use super::words::timestamp_in;
+use super::client::ServerArgs;
+use super::format::timestamp_in;
+use super::output::OutputArgs;
 use crate::pb;
 
 /// The arguments of `purge`.
@@ -40,15 +40,9 @@ impl Purge {
         };
         let mut client = self.server.articles().await?;
         let purged = client.purge_article(request).await?.into_inner();
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("PurgeArticleResponse", &purged)?,
-            Output::Table => {
-                let time = timestamp_in(purged.purge_time.as_ref(), &jiff::tz::TimeZone::UTC);
-                let line = format!("{} purged at {time} UTC: {}", purged.article_id, purged.reason);
-                printer.line(&terminal::line(&line))?;
-            }
-        }
-        printer.flush()
+        self.output.line("PurgeArticleResponse", &purged, || {
+            let time = timestamp_in(purged.purge_time.as_ref(), &jiff::tz::TimeZone::UTC);
+            format!("{} purged at {time} UTC: {}", purged.article_id, purged.reason)
+        })
     }
 }

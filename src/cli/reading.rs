@@ -1,56 +1,9 @@
 //! The options that say which translations are meant: of reads in a language, and of lists.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::agent::StateArg;
+use super::choices::{self, Freshness, OriginClass, Significance, TranslationState};
 use crate::pb;
-
-/// Whether a translation still matches its source, best first.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Freshness {
-    /// It matches.
-    Current,
-    /// The order has changed.
-    Moved,
-    /// It has segments that the source has lost.
-    Orphaned,
-    /// It was made from another text.
-    Stale,
-    /// It lacks segments.
-    Incomplete,
-}
-
-/// How much a revision changes.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Significance {
-    /// Spelling or punctuation.
-    Typo,
-    /// A small change.
-    Minor,
-    /// New or changed facts.
-    Major,
-    /// An error put right.
-    Correction,
-    /// Something is withdrawn.
-    Retraction,
-}
-
-/// What a translation's text comes from.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Origin {
-    /// A machine; nobody looked at it.
-    MachineUnreviewed,
-    /// A machine; a person left it as it was.
-    MachineReviewed,
-    /// A machine; a person changed it.
-    MachinePostedited,
-    /// A person.
-    Human,
-    /// Several of these.
-    Mixed,
-    /// Nobody says.
-    Unknown,
-}
 
 /// What a reader wants.
 #[derive(Debug, Clone, Args)]
@@ -60,7 +13,7 @@ pub(crate) struct ReadingArgs {
     pub(crate) languages: Vec<String>,
     /// The least state of a translation.
     #[arg(long, value_enum, requires = "languages")]
-    min_state: Option<StateArg>,
+    min_state: Option<TranslationState>,
     /// The worst freshness of a translation.
     #[arg(long, value_enum, requires = "languages")]
     max_freshness: Option<Freshness>,
@@ -74,29 +27,11 @@ pub(crate) struct ReadingArgs {
 
 impl ReadingArgs {
     pub(crate) fn apply(&self, request: pb::GetArticleRequest) -> pb::GetArticleRequest {
-        let freshness = self
-            .max_freshness
-            .map_or(pb::Freshness::Unspecified, |worst| match worst {
-                Freshness::Current => pb::Freshness::Current,
-                Freshness::Moved => pb::Freshness::Moved,
-                Freshness::Orphaned => pb::Freshness::Orphaned,
-                Freshness::Stale => pb::Freshness::Stale,
-                Freshness::Incomplete => pb::Freshness::Incomplete,
-            });
-        let significance = self
-            .ignore_below
-            .map_or(pb::Significance::Unspecified, |least| match least {
-                Significance::Typo => pb::Significance::Typo,
-                Significance::Minor => pb::Significance::Minor,
-                Significance::Major => pb::Significance::Major,
-                Significance::Correction => pb::Significance::Correction,
-                Significance::Retraction => pb::Significance::Retraction,
-            });
         pb::GetArticleRequest {
             languages: self.languages.clone(),
-            min_state: state(self.min_state).into(),
-            max_freshness: freshness.into(),
-            ignore_below: significance.into(),
+            min_state: choices::number(self.min_state),
+            max_freshness: choices::number(self.max_freshness),
+            ignore_below: choices::number(self.ignore_below),
             exclude_machine: self.exclude_machine,
             ..request
         }
@@ -126,10 +61,10 @@ pub(crate) struct TranslationFilterArgs {
     todo: Option<String>,
     /// The least state of that translation.
     #[arg(long, value_enum, requires = "presence", conflicts_with = "missing")]
-    min_state: Option<StateArg>,
+    min_state: Option<TranslationState>,
     /// What the text of that translation comes from.
     #[arg(long, value_enum, requires = "presence", conflicts_with = "missing")]
-    origin: Option<Origin>,
+    origin: Option<OriginClass>,
 }
 
 impl TranslationFilterArgs {
@@ -146,25 +81,11 @@ impl TranslationFilterArgs {
         let (language, presence) = given
             .into_iter()
             .find_map(|(tag, presence)| Some((tag.clone()?, presence)))?;
-        let origin = self
-            .origin
-            .map_or(pb::OriginClass::Unspecified, |origin| match origin {
-                Origin::MachineUnreviewed => pb::OriginClass::MachineUnreviewed,
-                Origin::MachineReviewed => pb::OriginClass::MachineReviewed,
-                Origin::MachinePostedited => pb::OriginClass::MachinePostedited,
-                Origin::Human => pb::OriginClass::Human,
-                Origin::Mixed => pb::OriginClass::Mixed,
-                Origin::Unknown => pb::OriginClass::Unknown,
-            });
         Some(pb::TranslationFilter {
             language,
             presence: presence.into(),
-            min_state: state(self.min_state).into(),
-            origin_class: origin.into(),
+            min_state: choices::number(self.min_state),
+            origin_class: choices::number(self.origin),
         })
     }
-}
-
-fn state(state: Option<StateArg>) -> pb::TranslationState {
-    state.map_or(pb::TranslationState::Unspecified, StateArg::value)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::client::{Output, OutputArgs, Printer};
-use super::operator::{SpaceArgs, count, directory, many, progress, refused, start_log, steps, store_at};
-use super::{Failure, words};
+use super::output::{Output, OutputArgs, Printer};
+use super::store_target::{SpaceArgs, count, directory, many, progress, refused, start_log, steps, store_at};
+use super::{Failure, format};
 use crate::clock::SystemClock;
 use crate::domain::time::Timestamp;
 use crate::server::location;
@@ -87,7 +87,7 @@ fn of_time(seq: u64, time: Timestamp) -> String {
     }
     let (seconds, nanos) = time.to_seconds();
     let time = prost_types::Timestamp { seconds, nanos };
-    format!(" of {} UTC", words::timestamp_in(Some(&time), &TimeZone::UTC))
+    format!(" of {} UTC", format::timestamp_in(Some(&time), &TimeZone::UTC))
 }
 
 /// How much a store holds, in words.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::agent::Kind;
 use super::attach::read;
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::get::without_content;
+use super::choices::AgentKind;
+use super::client::{ServerArgs, without_content};
+use super::output::{Output, OutputArgs, Printer};
 use super::terminal::{Table, line, terminal_width};
-use super::{Failure, json, words};
+use super::{Failure, format, json};
 use crate::pb;
 
 /// The arguments of `scores`.
@@ -56,7 +56,7 @@ pub(crate) struct Scores {
     score: ScoreArgs,
     /// Who or what judged. Required to add, unless the file says it.
     #[arg(long, value_enum, value_name = "KIND")]
-    agent: Option<Kind>,
+    agent: Option<AgentKind>,
     /// The person who judged.
     #[arg(long, value_name = "NAME", requires = "agent")]
     person: Option<String>,
@@ -153,7 +153,7 @@ impl Scores {
                     "already known of"
                 };
                 let translation = answer.translation.ok_or_else(without_content)?;
-                printer.line(&line(&format!("{added} {}", words::translation(&translation))))
+                printer.line(&line(&format!("{added} {}", format::translation(&translation))))
             }
         }
     }
@@ -174,7 +174,7 @@ impl Scores {
         };
         if let Some(kind) = self.agent {
             request.agent = Some(pb::Agent {
-                kind: pb::AgentKind::from(kind).into(),
+                kind: kind.into(),
                 person: self.person.unwrap_or_default(),
                 tool: self.tool.unwrap_or_default(),
                 ..pb::Agent::default()
@@ -243,7 +243,7 @@ fn evidence_page(translation: &pb::Translation) -> String {
                 format!("{} {}", score.metric, score.metric_version),
                 score.value.to_string(),
                 format!("{} to {}", score.min, score.max),
-                words::timestamp_in(score.create_time.as_ref(), &TimeZone::UTC),
+                format::timestamp_in(score.create_time.as_ref(), &TimeZone::UTC),
                 text(score.outdated).to_owned(),
                 format!("{} {}", score.scorer, score.model),
             ]);
@@ -255,7 +255,7 @@ fn evidence_page(translation: &pb::Translation) -> String {
         for issue in &translation.quality_issues {
             table.row([
                 place(&issue.segment_id).to_owned(),
-                words::word(issue.severity().as_str_name(), "ISSUE_SEVERITY_"),
+                format::word(issue.severity().as_str_name(), "ISSUE_SEVERITY_"),
                 [issue.dimension.as_str(), issue.subtype.as_str()]
                     .into_iter()
                     .filter(|name| !name.is_empty())
@@ -280,7 +280,7 @@ fn place(segment_id: &str) -> &str {
 
 /// `target 4..9`, or the side alone where all of it is meant.
 fn marked(issue: &pb::QualityIssue) -> String {
-    let side = words::word(issue.side().as_str_name(), "ISSUE_SIDE_");
+    let side = format::word(issue.side().as_str_name(), "ISSUE_SIDE_");
     match (issue.start, issue.end) {
         (Some(start), Some(end)) => format!("{side} {start}..{end}"),
         _ => side,

@@ -3,10 +3,11 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs};
-use super::operator::{bytes, count, many};
+use super::client::ServerArgs;
+use super::output::OutputArgs;
+use super::store_target::{bytes, count, many};
 use super::terminal::{Table, line, terminal_width};
-use super::{Failure, words};
+use super::{Failure, format};
 use crate::pb;
 
 /// The arguments of `status`.
@@ -26,20 +27,17 @@ impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut client = self.server.admin().await?;
         let status = client.get_status(pb::GetStatusRequest {}).await?.into_inner();
-        let mut printer = Printer::new();
-        match self.output.output {
-            Output::Json => printer.message("GetStatusResponse", &status)?,
-            Output::Table => {
-                for (name, value) in facts(&status) {
-                    printer.line(&format!("{name:<15}{}", line(&value)))?;
-                }
-                if !status.languages.is_empty() {
-                    printer.line("")?;
-                    printer.text(&languages(&status.languages).take(terminal_width()))?;
-                }
+        self.output.page("GetStatusResponse", &status, || {
+            let facts = facts(&status).into_iter();
+            let mut page: String = facts
+                .map(|(name, value)| format!("{name:<15}{}\n", line(&value)))
+                .collect();
+            if !status.languages.is_empty() {
+                page.push('\n');
+                page.push_str(&languages(&status.languages).take(terminal_width()));
             }
-        }
-        printer.flush()
+            page
+        })
     }
 }
 
@@ -100,7 +98,7 @@ fn last_check(check: Option<&pb::CheckSummary>) -> String {
     let Some(check) = check else {
         return "none since the server started".to_owned();
     };
-    let time = words::timestamp_in(check.start_time.as_ref(), &TimeZone::UTC);
+    let time = format::timestamp_in(check.start_time.as_ref(), &TimeZone::UTC);
     format!("{time} UTC: {}", checked(check))
 }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::agent::Kind;
-use super::client::Printer;
+use super::choices::AgentKind as KindArg;
+use super::output::Printer;
 use super::{Failure, json};
 use crate::domain::access::{Principal, Scope};
 use crate::domain::provenance::AgentKind;
@@ -40,7 +40,7 @@ pub(crate) struct Token {
     scopes: Vec<Scope>,
     /// The kinds of agents that it may declare; none if not given.
     #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',')]
-    agent_kinds: Vec<Kind>,
+    agent_kinds: Vec<KindArg>,
     /// Until when it is good, such as 2027-01-31T00:00:00Z; for ever if not given.
     #[arg(long, value_name = "TIME")]
     expires: Option<jiff::Timestamp>,
@@ -92,7 +92,7 @@ fn scope(text: &str) -> Result<Scope, String> {
 }
 
 /// The name that the tokens file has for a kind.
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: KindArg) -> &'static str {
     let kind = match pb::AgentKind::from(kind) {
         pb::AgentKind::Human => AgentKind::Human,
         pb::AgentKind::Mt => AgentKind::Mt,

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::client::{Output, OutputArgs, Printer, ServerArgs, explain};
+use super::client::{ServerArgs, explain};
 use super::duration::duration;
-use super::words::{self, timestamp_in};
+use super::format::{self, timestamp_in};
+use super::output::{Output, OutputArgs, Printer};
 use super::{Failure, terminal, warn};
 use crate::pb;
 use crate::pb::watch_changes_response::Message;
@@ -83,7 +84,7 @@ fn kind(name: &str) -> Result<pb::ChangeKind, String> {
 }
 
 fn kind_name(kind: pb::ChangeKind) -> String {
-    words::word(kind.as_str_name(), "CHANGE_KIND_")
+    format::word(kind.as_str_name(), "CHANGE_KIND_")
 }
 
 /// Why a stream ended.
@@ -92,6 +93,8 @@ enum End {
     Broken(String),
     /// Something that trying again does not change.
     Final(Failure),
+    /// The server does not take the resume token: there is nothing to go on from.
+    Lost(Failure),
 }
 
 impl From<Failure> for End {
@@ -108,7 +111,12 @@ impl From<Status> for End {
             Some(info) => info.reason == "STORE_UNAVAILABLE",
             None => status.code() != Code::Unimplemented,
         };
-        if is_broken {
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        if let Some("TOKEN_OF_ANOTHER_STORE" | "CHANGES_TRIMMED" | "BAD_TOKEN") = reason {
+            let text = explain(&status)
+                + "\nbegin again with --snapshot: all articles as they are, then what changes";
+            Self::Lost(Failure::Failed(text))
+        } else if is_broken {
             let said = explain(&status);
             Self::Broken(said.lines().next().unwrap_or_default().to_owned())
         } else {
@@ -120,7 +128,7 @@ impl From<Status> for End {
 impl Watch {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut follower = Follower {
-            zone: words::zone(&self.zone)?,
+            zone: format::zone(&self.zone)?,
             request: self.request()?,
             printer: Printer::new(),
             output: self.output.output,
@@ -201,6 +209,10 @@ impl Follower {
             };
             match ended {
                 End::Final(failure) => return Err(failure),
+                End::Lost(failure) => {
+                    self.request.resume_token.clear();
+                    return Err(failure);
+                }
                 End::Broken(why) => {
                     self.printer.flush()?;
                     if !std::mem::replace(&mut self.is_broken, true) {
@@ -279,8 +291,8 @@ fn change_line(change: &pb::Change, zone: &TimeZone) -> String {
         pb::Freshness::Unspecified => String::new(),
         to => format!(
             "{} -> {}",
-            words::freshness(change.from_freshness()),
-            words::freshness(to)
+            format::freshness(change.from_freshness()),
+            format::freshness(to)
         ),
     };
     let revision = match change.revision {
@@ -323,7 +335,7 @@ fn item_line(item: &pb::SnapshotItem) -> String {
         .iter()
         .filter(|of| of.disposition() == pb::Disposition::Active);
     let translations: Vec<_> = translations
-        .map(|of| format!("{}:{}", of.language, words::freshness(of.freshness())))
+        .map(|of| format!("{}:{}", of.language, format::freshness(of.freshness())))
         .collect();
     let deleted = if item.deleted { "(deleted)" } else { "" };
     let scope = item.scope.as_ref().map(scope).unwrap_or_default();

@@ -18,12 +18,13 @@ use uuid::Uuid;
 
 use self::calls::{ANSWER_LIMIT, Calls, Client, Pauses, is_lost};
 use self::program::{Program, Trouble};
-use super::agent::{self, WorkerAgentArgs};
-use super::client::{Output, OutputArgs, Printer, ServerArgs, explain};
+use super::choices::AgentKind;
+use super::client::{ServerArgs, explain, without_content};
 use super::duration::duration;
-use super::get::without_content;
 use super::jobs;
-use super::{Failure, terminal, warn, words};
+use super::output::{Output, OutputArgs, Printer};
+use super::step_args::AgentArgs;
+use super::{Failure, format, terminal, warn};
 use crate::pb;
 use crate::pb::complete_job_request::Result as JobResult;
 
@@ -42,7 +43,7 @@ const MAX_MESSAGE: usize = 1_024;
 
 /// The arguments of `work`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(mut_arg("agent", |arg| arg.help("What does the work [default: that of --kind]")), after_help = "\
 The program is run by `sh -c` for every paragraph that is wanted: the text comes on standard input, its translation is \
 read from standard output. It finds SOURCE_LANGUAGE, TARGET_LANGUAGE, ARTICLE_ID, SEGMENT_ID (`title`, `lead`, `s1`…), \
 ROLE (`title`, `paragraph`, `quote`…) and JOB_ID in its environment. Marks such as links are not part of the text. When \
@@ -97,7 +98,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
     #[command(flatten)]
-    agent: WorkerAgentArgs,
+    agent: AgentArgs,
 }
 
 /// The kinds of work that a program can do.
@@ -128,8 +129,8 @@ impl Work {
 
     async fn worker(self) -> Result<Worker, Failure> {
         let (job_kind, agent_kind) = match self.kind {
-            Kind::Mt => (pb::JobKind::Mt, agent::Kind::Mt),
-            Kind::Llm => (pb::JobKind::Llm, agent::Kind::Llm),
+            Kind::Mt => (pb::JobKind::Mt, AgentKind::Mt),
+            Kind::Llm => (pb::JobKind::Llm, AgentKind::Llm),
         };
         let wait = match (self.wait, self.once) {
             (None, true) => Duration::ZERO,
@@ -137,12 +138,15 @@ impl Work {
             (Some(wait), true) => wait,
             (Some(wait), false) => wait.max(SHORTEST_WAIT),
         };
-        let mut agent = self.agent.message(agent_kind);
+        // A claim may wait for its answer as long as it waits for a job.
+        let mut server = self.server;
+        server.timeout += wait;
+        let mut agent = self.agent.message_or(agent_kind);
         if agent.tool.is_empty() {
             agent.tool = "article-store work".into();
         }
         Ok(Worker {
-            calls: Calls::new(self.server.jobs().await?),
+            calls: Calls::new(server.jobs().await?),
             claim: pb::ClaimJobsRequest {
                 pairs: pairs(&self.from, &self.into),
                 kinds: vec![job_kind.into()],
@@ -481,9 +485,9 @@ fn done(job_id: &str, answer: &pb::CompleteJobResponse) -> String {
         "" => String::new(),
         next => format!("; more is wanted: {next}"),
     };
-    let outcome = words::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
+    let outcome = format::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
     let result = match &answer.translation {
-        Some(translation) => format!("{outcome} {}", words::translation(translation)),
+        Some(translation) => format!("{outcome} {}", format::translation(translation)),
         None => "nothing of it was wanted any more".to_owned(),
     };
     format!("done {job_id}: {result}{next}")
@@ -495,7 +499,7 @@ fn role(role: pb::SegmentRole) -> String {
         pb::SegmentRole::Unspecified => pb::SegmentRole::Paragraph,
         role => role,
     };
-    words::word(role.as_str_name(), "SEGMENT_ROLE_").replace(' ', "_")
+    format::word(role.as_str_name(), "SEGMENT_ROLE_").replace(' ', "_")
 }
 
 fn put(target: &mut pb::TargetText, id: &str, text: String) {

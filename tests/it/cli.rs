@@ -20,6 +20,7 @@ mod jobs;
 mod lifecycle;
 mod lines;
 mod log;
+mod peers;
 mod reading;
 mod scores;
 mod watch;
@@ -59,7 +60,12 @@ fn objects(lines: &str) -> Vec<Value> {
 }
 
 pub(crate) fn program(server: &str) -> Command {
-    let mut command = Command::new(PROGRAM);
+    on_path(PROGRAM, server)
+}
+
+/// Another program, with the environment of a client.
+fn on_path(program: &str, server: &str) -> Command {
+    let mut command = Command::new(program);
     command
         .env("ARTICLE_STORE_SERVER", server)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -67,8 +73,12 @@ pub(crate) fn program(server: &str) -> Command {
 }
 
 pub(crate) fn run(server: &str, args: &[&str], stdin: &str) -> Done {
-    let mut child = program(server)
-        .args(args)
+    output(program(server).args(args), stdin)
+}
+
+/// Runs a command to its end with this input.
+fn output(command: &mut Command, stdin: &str) -> Done {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use prost_types::Timestamp;
 
-use super::Kind;
-use crate::cli::client::{Output, OutputArgs, Printer, ServerArgs};
+use crate::cli::choices::{self, JobKind};
+use crate::cli::client::ServerArgs;
 use crate::cli::list::QueryArgs;
+use crate::cli::output::{Output, OutputArgs, Printer};
 use crate::cli::terminal::{Table, terminal_width};
-use crate::cli::{Failure, warn, words};
+use crate::cli::{Failure, format, warn};
 use crate::pb;
 use crate::pb::request_translations_request::Selection;
 
@@ -47,7 +48,7 @@ pub(crate) struct Request {
         value_name = "KIND,…",
         value_delimiter = ','
     )]
-    kind: Vec<Kind>,
+    kind: Vec<JobKind>,
     #[command(flatten)]
     options: JobOptionsArgs,
     #[command(flatten)]
@@ -63,10 +64,10 @@ struct JobOptionsArgs {
     #[arg(long, value_name = "1-4", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=4))]
     priority: u32,
     /// When they should be done.
-    #[arg(long, value_name = "TIME", value_parser = words::instant)]
+    #[arg(long, value_name = "TIME", value_parser = format::instant)]
     deadline: Option<Timestamp>,
     /// When they may be worked on first.
-    #[arg(long, value_name = "TIME", value_parser = words::instant)]
+    #[arg(long, value_name = "TIME", value_parser = format::instant)]
     not_before: Option<Timestamp>,
     /// How often each may be tried.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -89,10 +90,9 @@ impl Request {
             _ => {}
         }
         let mut client = self.server.jobs().await?;
-        let kinds = self.kind.iter().map(|kind| pb::JobKind::from(*kind).into());
         let request = pb::RequestTranslationsRequest {
             languages: self.into,
-            kinds: kinds.collect(),
+            kinds: choices::numbers(&self.kind),
             options: Some(pb::JobOptions {
                 priority: self.options.priority,
                 not_before: self.options.not_before,

@@ -209,3 +209,40 @@ fn it_ends_when_nobody_reads_and_when_it_cannot_go_on() {
     assert_eq!(nowhere.code, Some(1));
     assert!(nowhere.stderr.contains("no server answers"), "{}", nowhere.stderr);
 }
+
+#[test]
+fn a_token_that_the_server_refuses_is_not_advised() {
+    let (server, directory) = server();
+    server.run(&["import", PAGE, "--id", "market"]).ok();
+    let path = directory.path().join("store");
+    let store = format!("sled:{}", path.display());
+    let backup = directory.path().join("all.backup");
+    server.run(&["backup", backup.to_str().unwrap()]).ok();
+    let mut watch = Watch::start(&server, &["--from-start", "--output", "json"]);
+    let message: Value = serde_json::from_str(&watch.line()).unwrap();
+    let token = message["resumeToken"].as_str().unwrap();
+    let address = server.address().to_owned();
+    assert_eq!(server.stop().0, Some(0));
+    let replaced = [
+        "restore",
+        backup.to_str().unwrap(),
+        "--store",
+        &store,
+        "--replace",
+        "--min-free-bytes",
+        "0",
+    ];
+    super::run("", &replaced, "").ok();
+
+    // Both the watch that goes on by itself and the one that is told to.
+    let server = Server::start_at(&address, &path, &[]);
+    let told = server.run(&["watch", "--resume", token]);
+    assert_eq!(watch.child.wait().unwrap().code(), Some(1));
+    let followed: Vec<_> = watch.stderr.by_ref().map(Result::unwrap).collect();
+    for said in [told.stderr, followed.join("\n")] {
+        assert!(said.contains("reason TOKEN_OF_ANOTHER_STORE"), "{said}");
+        assert!(said.contains("begin again with --snapshot"), "{said}");
+        assert!(!said.contains("--resume"), "{said}");
+    }
+    assert_eq!(told.code, Some(1));
+}

@@ -109,11 +109,19 @@ fn a_page_goes_through_all_steps_and_they_can_be_told() {
         "{}",
         lost.stderr
     );
-    server.step("select", &[&["--translation-id", "t1"]]).ok();
-    let turned_down = ["--translation-id", "t2", "--reason", "two words are missing"];
+    server
+        .step("select", &[&["--translation-id", "t1", "--yes"]])
+        .ok();
+    let turned_down = [
+        "--translation-id",
+        "t2",
+        "--reason",
+        "two words are missing",
+        "--yes",
+    ];
     let rejected = server.step("reject", &[&turned_down]).ok();
     assert!(rejected.contains("; rejected, translated"), "{rejected}");
-    let again = server.step("select", &[&["--translation-id", "t2"]]);
+    let again = server.step("select", &[&["--translation-id", "t2", "--yes"]]);
     assert_eq!(again.code, Some(1));
     assert!(
         again
@@ -192,7 +200,19 @@ fn a_step_without_what_it_needs_is_a_usage_error() {
             "--revision",
             "2",
         ],
-        &["select", "a1", "--language", "en"],
+        &["select", "a1", "--language", "en", "--yes"],
+        &["select", "a1", "--language", "en", "--translation-id", "t1"],
+        &[
+            "review",
+            "a1",
+            "--language",
+            "en",
+            "--agent",
+            "human",
+            "--etag",
+            "1-0",
+            "--yes",
+        ],
         &[
             "select",
             "a1",
@@ -200,10 +220,19 @@ fn a_step_without_what_it_needs_is_a_usage_error() {
             "en",
             "--translation-id",
             "t1",
+            "--yes",
             "--person",
             "Omar",
         ],
-        &["reject", "a1", "--language", "en", "--translation-id", "t1"],
+        &[
+            "reject",
+            "a1",
+            "--language",
+            "en",
+            "--translation-id",
+            "t1",
+            "--yes",
+        ],
         &["provenance", "a1"],
         &["provenance", "a1", "--language", "en", "--zone", "Mars/Olympus"],
     ] {
@@ -254,4 +283,71 @@ fn a_server_for_one_person_lets_her_review_herself() {
     server.step("attach", &[&own, &PERSON]).ok();
     let read = server.run(&["get", "market", "--translation", "en", "--output", "json"]);
     assert_eq!(read.json()[0]["body"][0]["state"], "TRANSLATION_STATE_FINAL");
+}
+
+/// Runs a command on the English translations at a terminal where somebody types; answers what the terminal showed.
+fn at_terminal(server: &Server, command: &str, typed: &str) -> String {
+    let line = format!("{} {command} --language en", super::PROGRAM);
+    // The terminal gives line breaks a carriage return.
+    super::output(
+        super::on_path("script", server.address()).args([
+            "--quiet",
+            "--return",
+            "--command",
+            &line,
+            "/dev/null",
+        ]),
+        typed,
+    )
+    .stdout
+    .replace('\r', "")
+}
+
+#[test]
+fn at_a_terminal_a_step_shows_the_text_and_asks() {
+    let (server, _directory) = server();
+    server.run(&["import", PAGE, "--id", "market"]).ok();
+    let attach = ["--revision", "1", "--file", TRANSLATION];
+    server.step("attach", &[&attach, &MACHINE]).ok();
+    let state = || server.summary("t1")["state"].as_str().unwrap().to_owned();
+
+    let review = "review market --agent human --person Rana --segment s2";
+    let shown = at_terminal(&server, review, "n\n");
+    assert!(
+        shown.contains("bring en/t1 of market (s2) to reviewed? [y/N] "),
+        "{shown}"
+    );
+    assert!(shown.contains("error: nothing was done"), "{shown}");
+    let translation = fs::read_to_string(TRANSLATION).unwrap();
+    let source = fs::read_to_string(PAGE).unwrap();
+    let first_words = |text: &str, of: &str| {
+        let line = text.lines().find(|line| line.contains(of)).unwrap();
+        line.trim().chars().take(20).collect::<String>()
+    };
+    // The paragraph in both languages, and no other.
+    assert!(shown.contains(&first_words(&source, "64 ورشة")), "{shown}");
+    assert!(shown.contains(&first_words(&translation, "64")), "{shown}");
+    assert!(
+        !shown.contains(&translation.lines().next().unwrap()[..20]),
+        "{shown}"
+    );
+    assert_eq!(state(), "TRANSLATION_STATE_TRANSLATED");
+    // The end of the input is no yes.
+    at_terminal(&server, review, "");
+    assert_eq!(state(), "TRANSLATION_STATE_TRANSLATED");
+
+    let shown = at_terminal(&server, &review.replace(" --segment s2", ""), "y\n");
+    assert!(shown.contains("reviewed market: en/t1 current"), "{shown}");
+    assert_eq!(state(), "TRANSLATION_STATE_REVIEWED");
+
+    let shown = at_terminal(
+        &server,
+        "reject market --translation-id t1 --reason libel",
+        "yes\n",
+    );
+    assert!(
+        shown.contains("reject en/t1 of market for good? [y/N] "),
+        "{shown}"
+    );
+    assert_eq!(server.summary("t1")["disposition"], "DISPOSITION_REJECTED");
 }

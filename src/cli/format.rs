@@ -129,6 +129,12 @@ pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
     text
 }
 
+/// How a paragraph of a translation stands: `^ stale: made from revision 1`.
+pub(crate) fn outdated(segment: &pb::TargetSegment) -> String {
+    let freshness = freshness(segment.freshness());
+    format!("^ {freshness}: made from revision {}", segment.source_revision)
+}
+
 /// Who or what an agent is: `mt, opus, ar-en`.
 pub(crate) fn agent(agent: &pb::Agent) -> String {
     let kind = word(agent.kind().as_str_name(), "AGENT_KIND_");

@@ -82,13 +82,22 @@ impl TargetArgs {
         };
         start_log();
         let opened = Offline::open(directory, space.options(), Arc::new(SystemClock));
-        opened.map(Target::Offline).map_err(|error| {
-            let hint = match &error {
-                StoreError::Open(OpenError::InUse { .. }) => "\nor leave out --store to ask its server",
-                _ => "",
-            };
-            Failure::failed(format!("{error}{hint}"))
-        })
+        opened
+            .map(Target::Offline)
+            .map_err(|error| Failure::failed(format!("{error}{}", hint(&error))))
+    }
+}
+
+/// What to do about a store that cannot be opened, where its error does not say it.
+fn hint(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Open(OpenError::InUse { .. }) => "\nor leave out --store to ask its server",
+        // The operating system's text for EROFS.
+        StoreError::Open(OpenError::Io { detail, .. }) if detail.contains("Read-only file system") => {
+            "\nopening a store writes to it, also for a check or a backup: mount the volume for writing, or use a copy of \
+             the directory"
+        }
+        _ => "",
     }
 }
 
@@ -184,4 +193,22 @@ pub(crate) fn count(count: u64) -> impl Display {
 /// A number with the name of what is counted.
 pub(crate) fn many(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_only_volume_is_told_from_other_failures() {
+        let refused = |code| {
+            let error = StoreError::Open(OpenError::Io {
+                directory: "d".into(),
+                detail: io::Error::from_raw_os_error(code).to_string(),
+            });
+            hint(&error)
+        };
+        assert!(refused(rustix::io::Errno::ROFS.raw_os_error()).contains("mount the volume for writing"));
+        assert_eq!(refused(rustix::io::Errno::ACCESS.raw_os_error()), "");
+    }
 }

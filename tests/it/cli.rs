@@ -2,18 +2,19 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::print_stdout,
     reason = "helpers of tests fail as tests do"
 )]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::harness::real_data;
 
 mod identity;
 mod jobs;
@@ -74,6 +75,19 @@ fn on_path(program: &str, server: &str) -> Command {
 
 pub(crate) fn run(server: &str, args: &[&str], stdin: &str) -> Done {
     output(program(server).args(args), stdin)
+}
+
+/// Runs a script of the shell, in which `article-store` is the program and calls a server.
+pub(crate) fn shell(server: &Server, script: &str) -> Done {
+    let folder = Path::new(PROGRAM).parent().unwrap().display();
+    let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+    output(
+        on_path("bash", &server.address)
+            .arg("-c")
+            .arg(script)
+            .env("PATH", path),
+        "",
+    )
 }
 
 /// Runs a command to its end with this input.
@@ -189,23 +203,9 @@ pub(crate) fn server() -> (Server, TempDir) {
     (Server::start(&directory.path().join("store")), directory)
 }
 
-/// A file of the test data, or a message that the test is skipped.
-fn test_data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("ARTICLE_STORE_TEST_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if !path.exists() {
-        println!("skipped: {name} is in neither ARTICLE_STORE_TEST_DATA nor ../shared/data");
-        return None;
-    }
-    Some(path)
-}
-
 #[test]
 fn a_real_page_comes_in_is_listed_by_its_day_and_reads_back() {
-    let Some(page) = test_data("erem-2022-05-10.txt") else {
+    let Some(page) = real_data("erem-2022-05-10.txt") else {
         return;
     };
     let (server, _directory) = server();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -636,17 +636,37 @@ impl Random {
     }
 }
 
-/// The lines of a compressed file among the shared data; `None`, said aloud, where it is absent.
-pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
-    let directory = std::env::var("ARTICLE_STORE_TEST_DATA").unwrap_or_else(|_| "../shared/data".into());
-    let path = Path::new(&directory).join(name);
-    if !path.exists() {
-        eprintln!(
-            "SKIPPED: {} is absent; set ARTICLE_STORE_TEST_DATA",
-            path.display()
-        );
-        return None;
+/// A file of the real data; `None` where tests without it are waived. It is in the folder that ARTICLE_STORE_TEST_DATA
+/// names, or in `../shared/data`.
+pub(crate) fn real_data(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("ARTICLE_STORE_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
     }
+    waived(
+        "ARTICLE_STORE_TEST_SKIP_DATA",
+        &format!("{} is absent", path.display()),
+    );
+    None
+}
+
+/// Fails a test that lacks something, unless the variable waives such tests: a run must not pass by testing less.
+#[track_caller]
+pub(crate) fn waived(variable: &str, lacking: &str) {
+    let is_waived = std::env::var(variable).is_ok_and(|value| value == "1");
+    assert!(
+        is_waived,
+        "{lacking}; {variable}=1 leaves out the tests that need it"
+    );
+}
+
+/// The lines of a compressed file of the real data.
+pub(crate) fn shared_lines(name: &str) -> Option<Vec<String>> {
+    let path = real_data(name)?;
     let output = Command::new("xz")
         .arg("-dc")
         .arg(&path)

@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod docs;
 mod fault;
 mod harness;
 mod kill_admin;

@@ -8,7 +8,6 @@ use std::hash::Hash;
 
 use sha2::{Digest, Sha256};
 
-use super::access::Visibility;
 use super::date::ArticleDate;
 use super::etag::Etag;
 use super::history::{History, VersionRef};
@@ -19,6 +18,7 @@ use super::provenance::Actor;
 use super::segment::{DraftSegment, Segment, TextHash};
 use super::time::{Stamp, Timestamp};
 use super::url::CanonicalUrl;
+pub use super::url::MAX_URL;
 
 /// The most body segments of an article.
 pub const MAX_SEGMENTS: usize = 10_000;
@@ -26,8 +26,6 @@ pub const MAX_SEGMENTS: usize = 10_000;
 pub const MAX_LIST: usize = 256;
 /// The longest text of a metadata field, in bytes.
 pub const MAX_FIELD: usize = 1_024;
-/// The longest URL, in bytes.
-pub const MAX_URL: usize = 2_048;
 
 /// Whether an article may be published (IPTC `pubStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -194,6 +192,34 @@ pub enum Significance {
     Correction,
     /// The article, or a part of it, is withdrawn.
     Retraction,
+}
+
+/// How far an article, with all its translations, may be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Visibility {
+    /// By everybody.
+    #[default]
+    Public,
+    /// By those who prepare what is to be published: with the right `Embargoed` or `Editorial`.
+    Embargoed,
+    /// By those who decide about it: with the right `Editorial`.
+    Withheld,
+    /// The same, and it is not meant to come back.
+    Canceled,
+}
+
+impl Visibility {
+    /// What metadata comes to at a time.
+    pub fn at(metadata: &Metadata, now: Timestamp) -> Self {
+        match metadata.publication_status {
+            PublicationStatus::Withheld => Self::Withheld,
+            PublicationStatus::Canceled => Self::Canceled,
+            PublicationStatus::Usable if metadata.embargo_time.is_some_and(|end| end > now) => {
+                Self::Embargoed
+            }
+            PublicationStatus::Usable => Self::Public,
+        }
+    }
 }
 
 /// An immutable version of an article: its metadata, which revision of the content it shows, and whether it is deleted.

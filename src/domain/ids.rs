@@ -7,6 +7,8 @@ use super::Invalid;
 
 /// The longest article id, in characters.
 pub const MAX_ARTICLE_ID: usize = 128;
+/// The longest policy id, in characters.
+pub const MAX_POLICY_ID: usize = 64;
 
 /// An article's id: 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, case matters. Chosen by the caller or made by the
 /// server, and never reused.
@@ -146,6 +148,45 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         uuid::Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+/// A policy's id: 1 to 64 characters of `A-Z a-z 0-9 . _ ~ -`, chosen by the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(Arc<str>);
+
+impl PolicyId {
+    /// Checks and takes an id.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::new("a policy id is required"));
+        }
+        if let Some(bad) = text
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || "._~-".contains(*c)))
+        {
+            return Err(Invalid::new(format!(
+                "{bad:?} is not allowed in a policy id; it takes A-Z a-z 0-9 . _ ~ -"
+            )));
+        }
+        if text.len() > MAX_POLICY_ID {
+            return Err(Invalid::new(format!(
+                "a policy id of {} characters is longer than {MAX_POLICY_ID}",
+                text.len()
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

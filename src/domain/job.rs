@@ -12,8 +12,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::Invalid;
-use super::ids::{ArticleId, SegmentId, TranslationId};
-use super::policy::PolicyId;
+use super::ids::{ArticleId, PolicyId, SegmentId, TranslationId};
 use super::request::Outcome;
 use super::segment::TextHash;
 use super::time::{Stamp, Timestamp};
@@ -21,7 +20,7 @@ use super::translation::{Disposition, Slot};
 
 mod claim;
 mod follow;
-mod id;
+pub(super) mod id;
 mod life;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ pub mod review;
 pub mod segment;
 pub mod selection;
 pub mod significance;
+pub mod state;
 pub mod time;
 pub mod translation;
 pub mod url;

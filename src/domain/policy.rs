@@ -3,61 +3,17 @@
 //! A policy opens jobs by itself when an article that it selects arrives, becomes visible or changes, or when its
 //! translation is found wanting. The rules are in [`super::job::Article::follow`].
 
-use std::fmt;
-use std::sync::Arc;
-
-use super::Invalid;
 use super::article::Metadata;
 use super::etag::Etag;
+pub use super::ids::{MAX_POLICY_ID, PolicyId};
 use super::job::{JobKey, JobKind, Order, Priority};
 use super::language::{Language, MAX_TAG};
 use super::time::Timestamp;
 
-/// The longest policy id, in characters.
-pub const MAX_POLICY_ID: usize = 64;
 /// The most policies of a store. They are held in memory and looked at by every write.
 pub const MAX_POLICIES: usize = 1_000;
 /// The most entries of each list of a policy.
 pub const MAX_POLICY_LIST: usize = 100;
-
-/// A policy's id: 1 to 64 characters of `A-Z a-z 0-9 . _ ~ -`, chosen by the caller.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PolicyId(Arc<str>);
-
-impl PolicyId {
-    /// Checks and takes an id.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.is_empty() {
-            return Err(Invalid::new("a policy id is required"));
-        }
-        if let Some(bad) = text
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || "._~-".contains(*c)))
-        {
-            return Err(Invalid::new(format!(
-                "{bad:?} is not allowed in a policy id; it takes A-Z a-z 0-9 . _ ~ -"
-            )));
-        }
-        if text.len() > MAX_POLICY_ID {
-            return Err(Invalid::new(format!(
-                "a policy id of {} characters is longer than {MAX_POLICY_ID}",
-                text.len()
-            )));
-        }
-        Ok(Self(text.into()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PolicyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a policy asks for, and of which articles. An empty list of the selector means any.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
 use super::ids::{RequestId, SegmentId, TranslationId};
+use super::state::State;
 use super::time::Stamp;
-use super::translation::State;
 
 /// Who makes a call, and on whose word.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -1,8 +1,7 @@
 //! Recorded requests: what makes a retry give the first answer.
 
-use super::article::ArticleId;
-use super::ids::{RequestId, TranslationId};
-use super::job::JobId;
+use super::ids::{ArticleId, RequestId, TranslationId};
+use super::job::id::JobId;
 use super::language::Language;
 use super::time::Stamp;
 

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::article::ArticleId;
 use super::etag::Etag;
 use super::history::History;
-use super::ids::{SegmentId, TranslationId};
+use super::ids::{ArticleId, SegmentId, TranslationId};
 use super::language::Language;
 use super::provenance::{Actor, Agent, AgentIdentity, AgentKind, Choice, OriginClass, Provenance};
-use super::quality::evidence::QualityIssue;
+use super::quality::issue::QualityIssue;
 use super::segment::{MarkedText, TextHash};
+pub use super::state::State;
 use super::time::Stamp;
 
 /// The most translations in a slot.
@@ -20,19 +20,6 @@ pub const MAX_CANDIDATES: usize = 64;
 /// The most target segments of all translations in a slot. A slot is one record that is rewritten whole, about 110 bytes
 /// a segment.
 pub const MAX_SLOT_SEGMENTS: usize = 100_000;
-
-/// How far the work got (XLIFF 2.1 `state`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Not translated yet.
-    Initial,
-    /// Translated.
-    Translated,
-    /// Reviewed by another.
-    Reviewed,
-    /// Ready to publish.
-    Final,
-}
 
 /// Which of a slot's texts is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,7 +6,9 @@
 use ::url::Url;
 
 use super::Invalid;
-use super::article::MAX_URL;
+
+/// The longest URL, in bytes.
+pub const MAX_URL: usize = 2_048;
 
 /// Query parameters that say where a visitor came from, not what is shown: set by newsletters, ads and social networks on
 /// links to one and the same page. Short or common names (`ref`, `source`, `s`) are absent, because some sites find

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+mod circles;
+
 /// Files over this many lines are printed.
 const LONG: usize = 500;
 

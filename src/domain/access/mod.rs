@@ -3,7 +3,8 @@
 //!
 //! Visibility is judged as of now: an earlier state of an article that is hidden now is hidden too.
 
-use super::article::{ArticleVersion, Metadata, PublicationStatus};
+use super::article::ArticleVersion;
+pub use super::article::Visibility;
 use super::time::Timestamp;
 
 mod principal;
@@ -11,34 +12,6 @@ mod scope;
 
 pub use principal::{Denied, MAX_NAME, Principal};
 pub use scope::{Range, Right, Scope, Scopes};
-
-/// How far an article, with all its translations, may be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Visibility {
-    /// By everybody.
-    #[default]
-    Public,
-    /// By those who prepare what is to be published: with [`Right::Embargoed`] or [`Right::Editorial`].
-    Embargoed,
-    /// By those who decide about it: with [`Right::Editorial`].
-    Withheld,
-    /// The same, and it is not meant to come back.
-    Canceled,
-}
-
-impl Visibility {
-    /// What metadata comes to at a time.
-    pub fn at(metadata: &Metadata, now: Timestamp) -> Self {
-        match metadata.publication_status {
-            PublicationStatus::Withheld => Self::Withheld,
-            PublicationStatus::Canceled => Self::Canceled,
-            PublicationStatus::Usable if metadata.embargo_time.is_some_and(|end| end > now) => {
-                Self::Embargoed
-            }
-            PublicationStatus::Usable => Self::Public,
-        }
-    }
-}
 
 /// When the embargo of an article ends by itself; `None` if it is not under one now.
 pub fn embargo_end(version: &ArticleVersion) -> Option<Timestamp> {

@@ -7,8 +7,8 @@
 //! what an etag of it names.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
+pub use super::issue::{QualityIssue, Severity, Side};
 use super::measure::Sources;
 use crate::domain::Violation;
 use crate::domain::freshness::{Freshness, Overall};
@@ -23,55 +23,6 @@ use crate::domain::translation::{QualityScore, TranslationHead, TranslationVersi
 pub const MAX_EVIDENCE_BYTES: usize = 1 << 20;
 /// What a piece takes beside its texts: numbers, hashes, a stamp.
 const PIECE_BYTES: usize = 128;
-
-/// How much an issue matters (MQM).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Worth knowing, no error.
-    Neutral,
-    /// Does not hinder understanding.
-    Minor,
-    /// Hinders understanding.
-    Major,
-    /// Makes the text unusable or does harm.
-    Critical,
-}
-
-/// Which text an issue marks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The source, such as for an omission.
-    Source,
-    /// The translation.
-    Target,
-}
-
-/// An error or a remark in the terms of MQM, about an exact text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QualityIssue {
-    /// The kind of error, such as `Accuracy`.
-    pub dimension: String,
-    /// The kind within the dimension, such as `Mistranslation`; may be empty.
-    pub subtype: String,
-    /// How much it matters.
-    pub severity: Severity,
-    /// Which text it marks.
-    pub side: Side,
-    /// The segment; `None` for the whole translation.
-    pub segment: Option<SegmentId>,
-    /// The code points of that text; empty where something is missing, `None` for all of it.
-    pub range: Option<Range<u32>>,
-    /// In words; may be empty.
-    pub comment: String,
-    /// Who or what found it.
-    pub annotator: String,
-    /// The hash of the target text that was judged.
-    pub target_hash: TextHash,
-    /// The hash of the source text that it was judged by.
-    pub source_hash: TextHash,
-    /// The commit that stored it.
-    pub stamp: Stamp,
-}
 
 /// What scores and issues have in common.
 pub trait Evidence: Clone + PartialEq {

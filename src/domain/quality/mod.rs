@@ -8,6 +8,7 @@
 pub mod chrf;
 mod digits;
 pub mod evidence;
+pub mod issue;
 pub mod measure;
 pub mod numbers;
 pub mod placeholders;

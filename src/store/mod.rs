@@ -13,8 +13,9 @@
 //!    aliases, and keeps its id from being given again.
 //! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
 //!
-//! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and joins the
-//! conformance suite.
+//! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and [`transfer::Import`]
+//! and joins the conformance suite. `model` holds what all engines share; [`reference`] is the contract in its plainest
+//! form.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub mod kv;
 pub mod measures;
 mod model;
 mod pins;
+pub mod reference;
 pub mod transfer;
 
 pub use error::{Conflict, OpenError, Result, StoreError};

@@ -311,3 +311,18 @@ fn every_file_says_what_it_is_for() {
         }
     }
 }
+
+#[test]
+fn the_seam_knows_no_implementation() {
+    let implementations = ["kv::", "sled::", "reference::"];
+    for (file, text) in sources() {
+        let is_seam = file.starts_with("store/") && !file.starts_with("store/kv/");
+        if !is_seam || file.starts_with("store/reference") {
+            continue;
+        }
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let named = implementations.iter().find(|name| line.contains(**name));
+            assert_eq!(named, None, "{file}: {line}");
+        }
+    }
+}

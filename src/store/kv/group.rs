@@ -19,7 +19,8 @@ use crate::domain::language::Language;
 use crate::domain::query::IndexRow;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
-use crate::store::{ArticleState, Batch, Counts, Expect};
+use crate::store::model::commits;
+use crate::store::{ArticleState, Counts};
 
 mod claim;
 
@@ -76,7 +77,7 @@ impl<'a> Group<'a> {
     /// Checks a batch and adds it. A batch that is refused leaves the group as it was.
     pub(super) fn add(&mut self, prepared: Prepared, now: Timestamp) -> Result<Stamp> {
         let old = self.current(&prepared.batch.article)?;
-        check(&prepared.batch, old.as_deref())?;
+        commits::check(&prepared.batch, old.as_deref())?;
         if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
             return Err(StoreError::Conflict(Conflict::Purged(prepared.batch.article)));
         }
@@ -95,11 +96,7 @@ impl<'a> Group<'a> {
 
     /// Numbers a commit.
     fn next_stamp(&mut self, now: Timestamp) -> Stamp {
-        let time = now.max(self.last.time.saturating_add_micros(1));
-        self.last = Stamp {
-            seq: self.last.seq + 1,
-            time,
-        };
+        self.last = commits::next_stamp(self.last, now);
         self.last
     }
 
@@ -285,14 +282,12 @@ impl<'a> Group<'a> {
     ) -> Jobs {
         for (mut job, record) in jobs {
             job.resolve(stamp);
-            let last = stored.get(&job.id.key);
-            if let Some(last) = last.filter(|last| last.id.number != job.id.number) {
-                let kept = seal_job(last).stamped(last.changed);
-                self.writes.push(Write::Put(keys::replaced_job(&last.id), kept));
-            }
             let key = keys::job(&job.id.article, &job.id.key);
             self.writes.push(Write::Put(key, record.stamped(stamp)));
-            stored.insert(job.id.key.clone(), Arc::new(job));
+            if let Some(last) = commits::put_job(&mut stored, job) {
+                let kept = seal_job(&last).stamped(last.changed);
+                self.writes.push(Write::Put(keys::replaced_job(&last.id), kept));
+            }
         }
         stored
     }
@@ -368,52 +363,4 @@ pub(super) fn holder_of(core: &Core, key: &[u8]) -> Result<Option<(Stamp, Alias,
     };
     let (alias, holder) = codec::decode_alias_holder(&payload).map_err(corrupt(key))?;
     Ok(Some((stamp, alias, holder)))
-}
-
-/// Whether what the batch was decided on is what is stored.
-fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
-    let article = || StoreError::Conflict(Conflict::Article(batch.article.clone()));
-    for expect in &batch.expect {
-        match expect {
-            Expect::Head(version) => {
-                if state.map(|state| state.head.version()) != *version {
-                    return Err(article());
-                }
-            }
-            Expect::Slot(language, version) => {
-                let found = state
-                    .and_then(|state| state.slots.get(language))
-                    .map(|slot| slot.version);
-                if found != *version {
-                    let language = language.as_str().to_owned();
-                    return Err(StoreError::Conflict(Conflict::Slot(
-                        batch.article.clone(),
-                        language,
-                    )));
-                }
-            }
-            Expect::Job(key, version) => {
-                let found = state.and_then(|state| state.jobs.get(key)).map(|job| job.version);
-                if found != *version {
-                    let language = key.language.as_str().to_owned();
-                    return Err(StoreError::Conflict(Conflict::Slot(
-                        batch.article.clone(),
-                        language,
-                    )));
-                }
-            }
-            Expect::Slots(versions) => {
-                let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
-                let found: BTreeMap<_, _> = state
-                    .into_iter()
-                    .flat_map(|state| &state.slots)
-                    .map(|(language, slot)| (language, slot.version))
-                    .collect();
-                if expected != found {
-                    return Err(article());
-                }
-            }
-        }
-    }
-    Ok(())
 }

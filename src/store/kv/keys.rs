@@ -32,10 +32,11 @@ use crate::domain::freshness::Overall;
 use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, Position};
-use crate::domain::request::RequestKey;
 use crate::domain::time::{Seq, Timestamp};
 
 mod jobs;
+
+pub(super) use crate::store::model::codec::request_key as request;
 
 pub(super) use jobs::{
     Queued, due, job, jobs, policy, queue, queued, queued_of, queues, ready, replaced_job, replaced_jobs,
@@ -138,15 +139,6 @@ pub(super) fn alias(alias: &Alias) -> Vec<u8> {
     }
     let digest: [u8; 32] = hasher.finalize().into();
     key(b'a', &[digest.split_at(16).0])
-}
-
-pub(super) fn request(request: &RequestKey) -> Vec<u8> {
-    let mut hasher = Sha256::new();
-    hasher.update((request.principal.len() as u64).to_be_bytes());
-    hasher.update(&request.principal);
-    hasher.update(&request.rpc);
-    let digest: [u8; 32] = hasher.finalize().into();
-    key(b'r', &[digest.split_at(8).0, &request.id.0])
 }
 
 fn axis_code(axis: Axis) -> u8 {

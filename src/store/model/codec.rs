@@ -42,7 +42,7 @@ mod translation;
 pub(in crate::store) use job::{decode_job, decode_policy, encode_job, encode_policy};
 pub(in crate::store) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
-    encode_events, encode_index_row, encode_request, encode_standing,
+    encode_events, encode_index_row, encode_request, encode_standing, request_key,
 };
 use quality::{issue, issue_record};
 pub(in crate::store) use translation::{decode_slot, encode_slot};

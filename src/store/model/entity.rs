@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::codec::{self, Group, Malformed};
 use super::records::{self, entity::Entity as Kind};
-use crate::domain::article::{ArticleId, Head, Tombstone};
+use crate::domain::article::{ArticleId, Head, SegmentHistory, Tombstone};
 use crate::domain::job::Job;
 use crate::domain::policy::TranslationPolicy;
 use crate::domain::request::RequestRecord;
@@ -38,7 +38,7 @@ pub(in crate::store) enum Content {
     Head(Head),
     Slot(Slot),
     Body(Body),
-    SegmentHistory(ArticleId),
+    SegmentHistory(ArticleId, SegmentHistory),
     Tombstone(Tombstone),
     Request(RequestRecord),
     Log(Group),
@@ -47,16 +47,47 @@ pub(in crate::store) enum Content {
     Policy(TranslationPolicy),
 }
 
+/// Which entity a record is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) enum Type {
+    Head,
+    Slot,
+    Job,
+    ReplacedJob,
+    Tombstone,
+    SegmentHistory(ArticleId),
+    Request,
+    Body,
+    Log,
+    Policy,
+}
+
 impl Entity {
-    pub(in crate::store) fn new(stamp: Stamp, kind: Kind) -> Self {
+    /// The entity in a record.
+    pub(in crate::store) fn of(of: Type, stamp: Stamp, payload: &[u8]) -> Result<Self, Malformed> {
+        let kind = match of {
+            Type::Head => Kind::Head(codec::message(payload)?),
+            Type::Slot => Kind::Slot(codec::message(payload)?),
+            Type::Job => Kind::Job(codec::message(payload)?),
+            Type::ReplacedJob => Kind::ReplacedJob(codec::message(payload)?),
+            Type::Tombstone => Kind::Tombstone(codec::message(payload)?),
+            Type::SegmentHistory(article) => Kind::SegmentHistory(records::SegmentHistoryOf {
+                article: article.to_string(),
+                history: Some(codec::message(payload)?),
+            }),
+            Type::Request => Kind::Request(codec::message(payload)?),
+            Type::Body => Kind::Body(codec::message(payload)?),
+            Type::Log => Kind::Log(codec::message(payload)?),
+            Type::Policy => Kind::Policy(codec::message(payload)?),
+        };
         let stamp = records::Stamp {
             seq: stamp.seq,
             time: stamp.time.as_micros(),
         };
-        Self(records::Entity {
+        Ok(Self(records::Entity {
             stamp: Some(stamp),
             entity: Some(kind),
-        })
+        }))
     }
 
     /// Decodes it. `Err` says what is wrong with it.
@@ -83,8 +114,7 @@ impl Entity {
                 let history = of.history.as_ref().ok_or_else(|| missing("history"))?;
                 payload = history.encode_to_vec();
                 let article = ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?;
-                codec::decode_segment_history(&payload)?;
-                Content::SegmentHistory(article)
+                Content::SegmentHistory(article, codec::decode_segment_history(&payload)?)
             }
             Kind::Tombstone(tombstone) => {
                 payload = tombstone.encode_to_vec();

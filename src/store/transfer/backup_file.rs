@@ -77,7 +77,11 @@ impl BackupWriter {
         self.append(Line::Manifest(records::BackupManifest {
             seq: last.seq,
             time: last.time.as_micros(),
-            counts: self.counts.clone(),
+            counts: self
+                .counts
+                .iter()
+                .map(|(kind, count)| (kind.clone(), count.to_string()))
+                .collect(),
             sha256,
         }))?;
         self.frame()?;
@@ -171,7 +175,12 @@ impl BackupFile {
             ));
         }
         let entities = count - 2;
-        if manifest.counts.values().sum::<u64>() != entities {
+        let counts = manifest.counts.into_iter();
+        let counts: Result<BTreeMap<_, _>, _> = counts
+            .map(|(kind, count)| count.parse::<u64>().map(|count| (kind, count)))
+            .collect();
+        let counts = counts.map_err(|_| altered("a count of its manifest is no number"))?;
+        if counts.values().sum::<u64>() != entities {
             return Err(altered("it does not have as many lines as its manifest says"));
         }
         Ok(Self {
@@ -184,7 +193,7 @@ impl BackupFile {
                 seq: manifest.seq,
                 time: Timestamp::from_micros(manifest.time)
                     .map_err(|_| altered("the time of its manifest cannot be"))?,
-                counts: manifest.counts,
+                counts,
             },
             entities,
         })

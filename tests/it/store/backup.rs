@@ -15,6 +15,7 @@ use article_store::domain::time::Seq;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::backup::KvImport;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
+use article_store::store::reference::ReferenceImport;
 use article_store::store::transfer::{self, BackupError, BackupFile, Import, Restored, back_up};
 use article_store::store::{ArticleState, Changes, OpenError, Store, StoreError};
 use futures::future::join_all;
@@ -26,10 +27,11 @@ use super::fixtures::*;
 use super::purge::purge;
 use crate::harness::noise;
 
-on_every_engine! {
+on_every_store! {
     a_backup_restores_to_the_same_store,
     a_backup_under_writes_is_the_store_after_one_commit,
     a_copy_is_the_same_store_with_its_epoch,
+    a_copy_through_the_reference_store_is_the_same_to_the_byte,
     a_reader_that_goes_away_ends_the_backup_alone,
 }
 
@@ -155,15 +157,15 @@ fn open(directory: &Path) -> KvStore {
     .unwrap()
 }
 
-async fn states(store: &KvStore) -> Vec<Arc<ArticleState>> {
+async fn states(store: &dyn Store) -> Vec<Arc<ArticleState>> {
     store.scan(None, 10_000).await.unwrap()
 }
 
-async fn log(store: &KvStore) -> Changes {
+async fn log(store: &dyn Store) -> Changes {
     store.changes(0, 1_000_000).await.unwrap()
 }
 
-async fn is_the_same(store: &KvStore, other: &KvStore) {
+async fn is_the_same(store: &dyn Store, other: &dyn Store) {
     assert_eq!(other.check().await.unwrap(), []);
     let all = states(store).await;
     assert_eq!(states(other).await, all);
@@ -223,7 +225,7 @@ async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
     let counts = ["articles", "jobs", "replaced_jobs", "policies"].map(|kind| backup.manifest.counts[kind]);
     assert_eq!(counts, [40, 80, 40, 2]);
     let other = restored(&file, target.path()).await;
-    is_the_same(&bench.store, &other).await;
+    is_the_same(&*bench.store, &other).await;
     let (status, other_status) = (bench.store.status().await.unwrap(), other.status().await.unwrap());
     assert_ne!(other_status.epoch, status.epoch, "its future is another one");
     // Its queues are those of the store, whose leases have ended by then.
@@ -291,7 +293,7 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
     );
     let other = restored(&file, target.path()).await;
     assert_eq!(other.check().await.unwrap(), []);
-    let all = log(&bench.store).await;
+    let all = log(&*bench.store).await;
     let (before, after): (Vec<_>, Vec<_>) = all.commits.into_iter().partition(|c| c.stamp.seq <= last);
     assert_eq!(log(&other).await.commits, before);
     let later: HashSet<_> = after
@@ -303,7 +305,7 @@ async fn a_backup_under_writes_is_the_store_after_one_commit(bench: &mut Bench) 
         states.retain(|state| !later.contains(&state.head.id));
         states
     };
-    let same = untouched(states(&bench.store).await);
+    let same = untouched(states(&*bench.store).await);
     assert!(same.len() >= 32);
     assert_eq!(untouched(states(&other).await), same);
     other.close().await.unwrap();
@@ -317,9 +319,37 @@ async fn a_copy_is_the_same_store_with_its_epoch(bench: &mut Bench) {
         .await
         .unwrap();
     let copy = open(target.path());
-    is_the_same(&bench.store, &copy).await;
+    is_the_same(&*bench.store, &copy).await;
     assert_eq!(copy.epoch(), bench.store.epoch());
     copy.close().await.unwrap();
+}
+
+/// The bytes of a backup of a store.
+async fn bytes_of(store: &dyn Store, file: &Path) -> Vec<u8> {
+    back_up_to(store, file).await;
+    fs::read(file).unwrap()
+}
+
+/// A store may be copied to one of another kind and back.
+async fn a_copy_through_the_reference_store_is_the_same_to_the_byte(bench: &mut Bench) {
+    fill(bench).await;
+    let clock = Arc::new(bench.clock.clone());
+    let nothing = || Box::new(|_: &'static str, _: u64, _: u64| {});
+    let (there, published) = ReferenceImport::new(clock);
+    transfer::copy(&*bench.store, "it".to_owned(), Box::new(there), nothing())
+        .await
+        .unwrap();
+    let reference = published.get().unwrap();
+    is_the_same(&*bench.store, reference).await;
+    let target = tempfile::tempdir().unwrap();
+    let back = sled_import(&config(target.path()), false).unwrap();
+    transfer::copy(reference, "the copy".to_owned(), back, nothing())
+        .await
+        .unwrap();
+    let again = open(target.path());
+    let file = bench.directory.path().join("backup");
+    assert!(bytes_of(&again, &file).await == bytes_of(&*bench.store, &file).await);
+    again.close().await.unwrap();
 }
 
 async fn a_reader_that_goes_away_ends_the_backup_alone(bench: &mut Bench) {
@@ -417,7 +447,7 @@ fn a_restore_replaces_a_store_only_when_told() {
         ));
         restore(true).await.unwrap();
         let store = open(target.path());
-        is_the_same(&bench.store, &store).await;
+        is_the_same(&*bench.store, &store).await;
         store.close().await.unwrap();
         let mut left: Vec<_> = fs::read_dir(target.path())
             .unwrap()

@@ -12,6 +12,7 @@ use article_store::store::kv::KvStore;
 use article_store::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 use article_store::store::kv::memory::MemoryEngine;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
+use article_store::store::reference::ReferenceStore;
 use article_store::store::{ArticleState, Result, Store};
 use tempfile::TempDir;
 
@@ -20,10 +21,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A cache that holds all that a test writes.
 const CACHE: u64 = 8 << 20;
 
-/// An engine to test on.
+/// A store to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// The reference store.
+    Reference,
+    /// The kv store over memory.
     Memory,
+    /// The kv store over sled.
     Sled,
 }
 
@@ -91,8 +96,10 @@ impl Engine for Shared {
 /// A store under test.
 pub(crate) struct Bench {
     pub(crate) kind: Kind,
-    pub(crate) store: Arc<KvStore>,
-    pub(crate) engine: Shared,
+    pub(crate) store: Arc<dyn Store>,
+    reference: Option<Arc<ReferenceStore>>,
+    /// The engine under a kv store.
+    engine: Option<Shared>,
     pub(crate) clock: ManualClock,
     pub(crate) directory: TempDir,
 }
@@ -102,14 +109,30 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(at("2022-05-10T22:45:00Z"));
         let engine = open_engine(kind, directory.path());
-        let store = KvStore::open(engine.clone(), Arc::new(clock.clone()), CACHE).unwrap();
+        let clock_of_store = Arc::new(clock.clone());
+        let (store, reference): (Arc<dyn Store>, _) = match &engine {
+            Some(engine) => {
+                let store = KvStore::open(engine.clone(), clock_of_store, CACHE).unwrap();
+                (Arc::new(store), None)
+            }
+            None => {
+                let store = Arc::new(ReferenceStore::new(clock_of_store));
+                (store.clone(), Some(store))
+            }
+        };
         Self {
             kind,
-            store: Arc::new(store),
+            store,
+            reference,
             engine,
             clock,
             directory,
         }
+    }
+
+    /// The engine under a kv store.
+    pub(crate) fn engine(&self) -> &Shared {
+        self.engine.as_ref().unwrap()
     }
 
     /// Closes the store and opens it again.
@@ -119,11 +142,18 @@ impl Bench {
 
     /// The same with so many bytes of cache.
     pub(crate) async fn reopen_with_cache(&mut self, bytes: u64) {
+        let clock = Arc::new(self.clock.clone());
         self.store.close().await.unwrap();
+        if let Some(reference) = &self.reference {
+            let again = Arc::new(reference.reopened());
+            self.reference = Some(again.clone());
+            self.store = again;
+            return;
+        }
         if self.kind == Kind::Sled {
             self.engine = open_engine(self.kind, self.directory.path());
         }
-        let store = KvStore::open(self.engine.clone(), Arc::new(self.clock.clone()), bytes).unwrap();
+        let store = KvStore::open(self.engine().clone(), clock, bytes).unwrap();
         self.store = Arc::new(store);
     }
 
@@ -138,7 +168,7 @@ impl Bench {
             records.push((key.to_vec(), record.to_vec()));
             ControlFlow::Continue(())
         };
-        self.engine
+        self.engine()
             .scan(&[prefix]..=&[prefix + 1], Direction::Forward, &mut visit)
             .unwrap();
         records
@@ -146,7 +176,7 @@ impl Bench {
 }
 
 /// An article of a store, which must answer.
-pub(crate) async fn article(store: &impl Store, id: &ArticleId) -> Option<Arc<ArticleState>> {
+pub(crate) async fn article(store: &dyn Store, id: &ArticleId) -> Option<Arc<ArticleState>> {
     store
         .articles(std::slice::from_ref(id))
         .await
@@ -155,16 +185,17 @@ pub(crate) async fn article(store: &impl Store, id: &ArticleId) -> Option<Arc<Ar
         .unwrap()
 }
 
-fn open_engine(kind: Kind, directory: &Path) -> Shared {
+fn open_engine(kind: Kind, directory: &Path) -> Option<Shared> {
     match kind {
-        Kind::Memory => Shared {
+        Kind::Reference => None,
+        Kind::Memory => Some(Shared {
             engine: Arc::new(MemoryEngine::new()),
             outlives: true,
-        },
-        Kind::Sled => Shared {
+        }),
+        Kind::Sled => Some(Shared {
             engine: Arc::new(SledEngine::open(sled_config(directory)).unwrap()),
             outlives: false,
-        },
+        }),
     }
 }
 

@@ -9,7 +9,6 @@ use article_store::domain::job::{
     ClaimQuery, Job, JobId, JobKind, JobState, LeaseToken, Order, Pair, Priority,
 };
 use article_store::domain::time::Timestamp;
-use article_store::store::kv::KvStore;
 use article_store::store::{Claim, Claimed, Conflict, Store, StoreError};
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -18,7 +17,7 @@ use super::bench::{Bench, article, at, eventually, within_limit};
 use super::failure::Disk;
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     the_most_urgent_jobs_are_claimed_first,
     of_those_with_one_deadline_the_order_is_that_of_their_ids,
     a_claim_takes_only_what_it_asks_for,
@@ -30,6 +29,9 @@ on_every_engine! {
     a_claim_looks_at_a_bounded_number_of_jobs,
     many_that_had_to_wait_are_all_claimed,
     the_next_claimable_job_is_known,
+}
+
+on_every_engine! {
     a_damaged_article_does_not_hold_up_the_others,
     of_claims_at_once_each_gets_other_jobs,
 }
@@ -78,7 +80,7 @@ async fn open(bench: &Bench, name: &str, tag: &str, kind: JobKind, order: Order)
     bench.store.commit(batch).await.unwrap();
 }
 
-async fn change_job(store: &KvStore, id: &JobId, step: JobStep, change: impl FnOnce(&Job) -> Job) {
+async fn change_job(store: &dyn Store, id: &JobId, step: JobStep, change: impl FnOnce(&Job) -> Job) {
     let state = article(store, &id.article).await.unwrap();
     let job = change(&state.jobs[&id.key]);
     store.commit(put_jobs(&state, vec![(job, step)])).await.unwrap();
@@ -212,7 +214,10 @@ async fn a_claim_takes_only_what_it_asks_for(bench: &mut Bench) {
         let claimed = bench.store.claim(claim(&query, 9, 3_600)).await.unwrap();
         assert_eq!(named(&claimed), expected, "{query:?}");
         for job in &claimed.jobs {
-            change_job(&bench.store, &job.id, JobStep::Returned, |job| job.released(None)).await;
+            change_job(&*bench.store, &job.id, JobStep::Returned, |job| {
+                job.released(None)
+            })
+            .await;
         }
     }
 }
@@ -247,7 +252,10 @@ async fn what_is_hidden_is_not_claimed(bench: &mut Bench) {
             let expected: &[&str] = if embargoed { &["embargoed/fr/mt/1"] } else { &[] };
             assert_eq!(named(&claimed), expected);
             for job in &claimed.jobs {
-                change_job(&bench.store, &job.id, JobStep::Returned, |job| job.released(None)).await;
+                change_job(&*bench.store, &job.id, JobStep::Returned, |job| {
+                    job.released(None)
+                })
+                .await;
             }
         }
     }
@@ -466,7 +474,7 @@ async fn the_next_claimable_job_is_known(bench: &mut Bench) {
     assert_eq!(named(&claimed), ["c/de/mt/1"]);
     // When the lease ends.
     assert_eq!(next(bench, &all).await, Some(minutes(10)));
-    change_job(&bench.store, &claimed.jobs[0].id, JobStep::Canceled, |job| {
+    change_job(&*bench.store, &claimed.jobs[0].id, JobStep::Canceled, |job| {
         job.canceled(false)
     })
     .await;
@@ -482,7 +490,10 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
     assert_eq!(key, b"ha");
     let mut record = sound.clone();
     *record.last_mut().unwrap() ^= 1;
-    bench.engine.apply(vec![Write::Put(key.clone(), record)]).unwrap();
+    bench
+        .engine()
+        .apply(vec![Write::Put(key.clone(), record)])
+        .unwrap();
     bench.reopen_with_cache(0).await;
     let all = ClaimQuery::default();
     assert_eq!(take(bench, &all, 1).await, ["b/fr/mt/1"]);
@@ -491,7 +502,7 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
         ..ClaimQuery::default()
     };
     assert_eq!(take(bench, &named, 9).await, ["c/fr/mt/1"]);
-    bench.engine.apply(vec![Write::Put(key, sound)]).unwrap();
+    bench.engine().apply(vec![Write::Put(key, sound)]).unwrap();
     assert_eq!(take(bench, &all, 9).await, ["a/fr/mt/1"]);
 }
 
@@ -538,9 +549,9 @@ async fn of_claims_at_once_each_gets_other_jobs(bench: &mut Bench) {
                     assert_eq!(held.lock().remove(&job.id), Some(token));
                     if token.0[15] % 2 == 0 {
                         *done.lock().entry(job.id.clone()).or_default() += 1;
-                        finish(&store, &job, JobStep::Done).await;
+                        finish(&*store, &job, JobStep::Done).await;
                     } else {
-                        finish(&store, &job, JobStep::Returned).await;
+                        finish(&*store, &job, JobStep::Returned).await;
                     }
                 }
                 tokio::task::yield_now().await;
@@ -557,7 +568,7 @@ async fn of_claims_at_once_each_gets_other_jobs(bench: &mut Bench) {
 }
 
 /// Ends a lease as its worker; other jobs of the article may change meanwhile, this one may not.
-async fn finish(store: &KvStore, job: &Job, step: JobStep) {
+async fn finish(store: &dyn Store, job: &Job, step: JobStep) {
     let state = article(store, &job.id.article).await.unwrap();
     let next = match step {
         JobStep::Done => job.canceled(false),

@@ -10,7 +10,7 @@ use article_store::domain::job::{
     Place, Priority, Settled,
 };
 use article_store::domain::time::Timestamp;
-use article_store::store::{ArticleState, Claim, Store};
+use article_store::store::{ArticleState, Claim};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

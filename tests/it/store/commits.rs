@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use article_store::domain::history::BodyRef;
 use article_store::domain::time::Stamp;
-use article_store::store::{Batch, Conflict, Expect, Store, StoreError};
+use article_store::store::{Batch, Conflict, Expect, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, at};
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     a_batch_is_applied_as_a_whole,
     a_refused_batch_leaves_nothing,
     commits_are_numbered_in_order_whatever_the_clock_does,

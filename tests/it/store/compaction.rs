@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use article_store::store::{Progress, Store, StoreError};
+use article_store::store::{Progress, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, Kind, eventually, run};
 use super::fixtures::*;
 
 on_every_engine! {
-    everything_is_there_afterwards,
     what_is_written_meanwhile_is_there_afterwards,
     one_at_a_time,
+    everything_is_there_afterwards,
 }
 
 /// Overwrites the metadata of some articles, with long and short ones among them.

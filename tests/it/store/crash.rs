@@ -70,7 +70,7 @@ fn translation(name: &str, number: u32) -> Vec<String> {
 
 /// Creates an article, revises it and translates it over and over, and says what was acknowledged: seq, kind, article
 /// and number.
-async fn write(store: &KvStore, round: u64, task: u64) {
+async fn write(store: &dyn Store, round: u64, task: u64) {
     let said = |seq: u64, kind: &str, name: &str, number: u32| println!("ack {seq} {kind} {name} {number}");
     for count in 0.. {
         let name = format!("r{round}-{task}-{count}");
@@ -96,7 +96,7 @@ async fn write(store: &KvStore, round: u64, task: u64) {
 }
 
 /// Opens a job, claims it and ends it; answers it as it was each time.
-async fn work_on(store: &KvStore, name: &str, number: u64) -> Vec<Arc<Job>> {
+async fn work_on(store: &dyn Store, name: &str, number: u64) -> Vec<Arc<Job>> {
     let (article_id, key) = (id(name), key("de", JobKind::Mt));
     let now = async || article(store, &article_id).await.unwrap();
     let state = now().await;
@@ -117,7 +117,7 @@ async fn work_on(store: &KvStore, name: &str, number: u64) -> Vec<Arc<Job>> {
 }
 
 /// Adds to an article that all writers change.
-async fn contend(store: &KvStore, round: u64, task: u64, count: u64) {
+async fn contend(store: &dyn Store, round: u64, task: u64, count: u64) {
     let shared = id(&format!("shared{round}"));
     loop {
         let batch = match article(store, &shared).await {
@@ -175,7 +175,7 @@ fn start(directory: &Path, round: u64) -> (Child, mpsc::Receiver<String>) {
 }
 
 /// Everything that was acknowledged is there as it was written.
-async fn verify(store: &KvStore, acknowledged: &BTreeMap<u64, String>) {
+async fn verify(store: &dyn Store, acknowledged: &BTreeMap<u64, String>) {
     for (seq, said) in acknowledged {
         let words: Vec<&str> = said.split(' ').collect();
         let [kind, name, number] = words[..] else {

@@ -11,7 +11,7 @@ use article_store::domain::time::Timestamp;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::engine::{Engine, Write};
 use article_store::store::kv::sled::SledEngine;
-use article_store::store::{Budget, Finding, OpenError, Store, StoreError};
+use article_store::store::{Budget, Finding, OpenError, StoreError};
 
 use super::bench::{Bench, Kind, sled_config, within_limit};
 use super::fixtures::*;
@@ -83,7 +83,7 @@ fn record(bench: &Bench, target: Target) -> (Vec<u8>, Vec<u8>) {
     match target {
         Target::Nth(prefix, at) => bench.records(prefix).swap_remove(at),
         Target::Named(key) => {
-            let record = bench.engine.get(key.as_bytes()).unwrap().unwrap();
+            let record = bench.engine().get(key.as_bytes()).unwrap().unwrap();
             (key.as_bytes().to_vec(), record)
         }
     }
@@ -371,7 +371,7 @@ fn the_check_names_what_is_broken(kind: Kind) {
     within_limit(async {
         for (number, (damage, target, record, problem)) in CASES.iter().enumerate() {
             let bench = filled(kind).await;
-            bench.engine.apply(damage(&bench, *target)).unwrap();
+            bench.engine().apply(damage(&bench, *target)).unwrap();
             let findings = bench.store.check().await.unwrap();
             let names =
                 |finding: &&Finding| finding.record.starts_with(record) && finding.problem.contains(problem);
@@ -411,7 +411,7 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
             Target::Nth(b'r', 0),
             Target::Nth(b'i', 11),
         ] {
-            bench.engine.apply(flipped(&bench, target)).unwrap();
+            bench.engine().apply(flipped(&bench, target)).unwrap();
         }
         bench.reopen_with_cache(0).await;
         let store = &bench.store;
@@ -455,7 +455,7 @@ fn a_store_that_cannot_start_says_which_record_is_damaged_and_where() {
             let bench = filled(Kind::Sled).await;
             let last = bench.records(prefix).len() - 1;
             bench
-                .engine
+                .engine()
                 .apply(flipped(&bench, Target::Nth(prefix, last)))
                 .unwrap();
             bench.store.close().await.unwrap();

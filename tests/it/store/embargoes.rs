@@ -5,12 +5,12 @@ use article_store::domain::access::{Reach, Shown, Visibility};
 use article_store::domain::change::Kind;
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
-use article_store::store::{Batch, Budget, Store};
+use article_store::store::{Batch, Budget};
 
 use super::bench::{Bench, at};
 use super::fixtures::*;
 
-on_every_engine!(
+on_every_store!(
     embargoes_end_in_order_until_they_are_lifted,
     a_moved_or_withheld_embargo_does_not_end,
     lists_leave_out_what_is_hidden,

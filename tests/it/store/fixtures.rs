@@ -257,7 +257,7 @@ fn event(head: &Head, kind: Kind) -> Event {
 /// A machine's translation of the newest revision, into the slot's active translation. The batch expects the slot that
 /// was seen.
 pub(crate) async fn attach(
-    store: &impl Store,
+    store: &dyn Store,
     state: &ArticleState,
     language: &Language,
     texts: &[String],

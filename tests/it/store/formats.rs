@@ -44,7 +44,7 @@ fn query(presence: Presence) -> Query {
     }
 }
 
-async fn list(store: &KvStore, presence: Presence) -> Vec<String> {
+async fn list(store: &dyn Store, presence: Presence) -> Vec<String> {
     let budget = Budget {
         articles: 10,
         rows: 100,
@@ -56,7 +56,7 @@ async fn list(store: &KvStore, presence: Presence) -> Vec<String> {
         .collect()
 }
 
-async fn is_whole(store: &KvStore) {
+async fn is_whole(store: &dyn Store) {
     assert_eq!(store.check().await.unwrap(), []);
     let status = store.status().await.unwrap();
     let counts = |articles, revisions, translations| Counts {

@@ -11,7 +11,7 @@ use article_store::domain::job::{
 use article_store::domain::policy::PolicyId;
 use article_store::domain::request::Outcome;
 use article_store::domain::time::{Stamp, Timestamp};
-use article_store::store::{ArticleState, Batch, Claimed, Conflict, Expect, Store, StoreError};
+use article_store::store::{ArticleState, Batch, Claimed, Conflict, Expect, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, at};
@@ -19,16 +19,19 @@ use super::claims::claim;
 use super::fixtures::*;
 use super::purge::purge;
 
-on_every_engine! {
+on_every_store! {
     a_job_comes_back_as_it_was_stored,
-    a_job_that_ends_may_be_followed_by_the_next_in_one_commit,
     a_precondition_on_a_job_names_its_slot,
-    a_job_is_in_a_queue_while_it_may_be_claimed,
     jobs_are_listed_by_article_language_and_kind,
-    replaced_jobs_are_kept_as_long_as_requests,
     policies_are_kept_by_id,
     a_policy_that_is_put_by_many_is_whole,
     a_batch_with_a_job_of_a_purged_article_is_refused,
+}
+
+on_every_engine! {
+    a_job_that_ends_may_be_followed_by_the_next_in_one_commit,
+    a_job_is_in_a_queue_while_it_may_be_claimed,
+    replaced_jobs_are_kept_as_long_as_requests,
 }
 
 async fn article(bench: &Bench, name: &str) -> Arc<ArticleState> {

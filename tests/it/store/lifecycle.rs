@@ -14,7 +14,7 @@ use super::bench::{Bench, Kind, eventually, run, sled_config};
 use super::claims::claim;
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     the_status_tells_engine_and_progress,
     reopening_gives_the_same_answers,
     a_closed_store_refuses_everything,
@@ -26,10 +26,10 @@ async fn the_status_tells_engine_and_progress(bench: &mut Bench) {
     assert_eq!(empty.seq, 0);
     assert_eq!(
         empty.engine,
-        if bench.kind == Kind::Sled {
-            "sled"
-        } else {
-            "memory"
+        match bench.kind {
+            Kind::Reference => "reference",
+            Kind::Memory => "memory",
+            Kind::Sled => "sled",
         }
     );
     assert!(empty.available_bytes > 0);

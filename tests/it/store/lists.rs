@@ -11,7 +11,7 @@ use article_store::domain::query::{
 };
 use article_store::domain::time::Timestamp;
 use article_store::domain::translation::State;
-use article_store::store::{ArticleState, Budget, Store};
+use article_store::store::{ArticleState, Budget};
 use futures::future::join_all;
 use jiff::tz::TimeZone;
 use proptest::collection::vec;
@@ -21,7 +21,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::bench::{Bench, Kind, at, within_limit};
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     newest_first_then_undated,
     bounds_are_half_open,
     days_follow_the_zone_and_its_clock_changes,

@@ -1,19 +1,21 @@
 //! The change log and the recorded requests.
 
 use article_store::domain::time::Timestamp;
-use article_store::store::Store;
 use futures::future::join_all;
 
 use super::bench::{Bench, at};
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     changes_are_complete_from_any_commit_on,
     a_follower_misses_nothing_while_others_write,
     a_request_is_found_with_its_commit,
     old_requests_are_forgotten_and_new_ones_kept,
-    forgetting_goes_on_where_it_stopped,
     a_forgotten_request_can_come_again,
+}
+
+on_every_engine! {
+    forgetting_goes_on_where_it_stopped,
 }
 
 async fn changes_are_complete_from_any_commit_on(bench: &mut Bench) {

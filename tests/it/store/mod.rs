@@ -8,13 +8,28 @@
     reason = "a helper that meets something unexpected fails its test"
 )]
 
-/// Runs tests on every engine.
-macro_rules! on_every_engine {
+/// Runs tests on every store.
+macro_rules! on_every_store {
     ($($test:ident),* $(,)?) => {
+        mod reference {
+            $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Reference, super::$test); })*
+        }
         mod memory {
             $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Memory, super::$test); })*
         }
         mod sled {
+            $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Sled, super::$test); })*
+        }
+    };
+}
+
+/// Runs tests of the kv store on its engines.
+macro_rules! on_every_engine {
+    ($($test:ident),* $(,)?) => {
+        mod kv_memory {
+            $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Memory, super::$test); })*
+        }
+        mod kv_sled {
             $(#[test] fn $test() { crate::store::bench::run(crate::store::bench::Kind::Sled, super::$test); })*
         }
     };

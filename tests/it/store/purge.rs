@@ -9,20 +9,23 @@ use article_store::domain::job::{Job, JobKind};
 use article_store::domain::provenance::Actor;
 use article_store::domain::time::{Stamp, Timestamp};
 use article_store::store::kv::engine::{Direction, Engine, Write};
-use article_store::store::{Batch, Body, Conflict, Expect, Store, StoreError};
+use article_store::store::{Batch, Body, Conflict, Expect, StoreError};
 
 use super::bench::{self, Bench, run, within_limit};
 use super::fixtures::*;
 use super::trimming::trim_all;
 
-on_every_engine!(
-    a_purge_leaves_no_text,
+on_every_store! {
     a_purge_frees_the_aliases_and_keeps_the_id,
     a_purge_forgets_what_was_cached,
+}
+
+on_every_engine! {
+    a_purge_leaves_no_text,
     a_damaged_article_can_be_purged,
     a_damaged_article_can_be_purged_when_its_log_is_trimmed,
     a_purge_of_another_state_is_refused,
-);
+}
 
 /// What stands in texts and metadata of the article to purge and nowhere else.
 const SECRETS: [&str; 14] = [
@@ -151,7 +154,7 @@ fn everything(bench: &Bench) -> Vec<[Vec<u8>; 3]> {
         ControlFlow::Continue(())
     };
     bench
-        .engine
+        .engine()
         .scan(&[0]..=&[0xFE], Direction::Forward, &mut visit)
         .unwrap();
     all
@@ -288,7 +291,7 @@ async fn purge_damaged(bench: &mut Bench, trimmed: bool) {
     for at in [3, bodies.len() / 2] {
         let (key, mut record) = bodies[at].clone();
         *record.last_mut().unwrap() ^= 0x10;
-        bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+        bench.engine().apply(vec![Write::Put(key, record)]).unwrap();
     }
     bench.reopen_with_cache(0).await;
     purge_now(bench, &article).await;
@@ -320,14 +323,17 @@ fn the_check_finds_what_is_left_of_a_purged_article() {
             .into_iter()
             .filter(|[key, ..]| !matches!(key[0], b'l' | b'm' | b'r'))
         {
-            bench.engine.apply(vec![Write::Put(key.clone(), record)]).unwrap();
+            bench
+                .engine()
+                .apply(vec![Write::Put(key.clone(), record)])
+                .unwrap();
             let findings = bench.store.check().await.unwrap();
             assert!(!findings.is_empty(), "{}", String::from_utf8_lossy(&key));
-            bench.engine.apply(vec![Write::Remove(key)]).unwrap();
+            bench.engine().apply(vec![Write::Remove(key)]).unwrap();
         }
         let (key, mut record) = bench.records(b'x').remove(0);
         *record.last_mut().unwrap() ^= 1;
-        bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+        bench.engine().apply(vec![Write::Put(key, record)]).unwrap();
         let findings = bench.store.check().await.unwrap();
         assert!(
             findings

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use article_store::domain::article::ArticleId;
 use article_store::domain::history::BodyRef;
-use article_store::store::kv::KvStore;
 use article_store::store::{ArticleState, Batch, Body, Expect, Store, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, article};
 use super::fixtures::*;
 
-on_every_engine! {
+on_every_store! {
     a_read_shows_every_acknowledged_write,
     an_article_is_never_torn,
     an_article_is_never_torn_without_a_cache,
@@ -55,7 +54,7 @@ async fn a_read_shows_every_acknowledged_write(bench: &mut Bench) {
 }
 
 /// A batch that moves the head and two slots together.
-async fn step(store: &KvStore, state: &ArticleState, number: u32) -> Batch {
+async fn step(store: &dyn Store, state: &ArticleState, number: u32) -> Batch {
     let mut batch = edit(state, |metadata| metadata.section = number.to_string());
     for tag in ["de", "fr"] {
         let attached = attach(store, state, &language(tag), &texts(&number.to_string(), 2))
@@ -136,7 +135,7 @@ async fn tear(bench: &Bench) {
     let writers = ids.iter().map(|id| async {
         for number in 0..60 {
             let state = bench.article(id).await.unwrap();
-            let batch = step(&bench.store, &state, number).await;
+            let batch = step(&*bench.store, &state, number).await;
             bench.store.commit(batch).await.unwrap();
         }
     });

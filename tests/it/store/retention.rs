@@ -24,14 +24,17 @@ use super::bench::{Bench, at, sled_config};
 use super::claims::claim;
 use super::fixtures::*;
 
-on_every_engine! {
-    the_content_of_old_revisions_goes_and_nothing_else,
+on_every_store! {
     what_a_translation_was_made_from_stays,
     what_an_open_job_is_done_from_stays,
     what_was_the_newest_lately_stays,
+}
+
+on_every_engine! {
+    a_sweep_waits_for_a_dump,
+    the_content_of_old_revisions_goes_and_nothing_else,
     a_sweep_is_bounded_and_goes_on_where_it_stopped,
     a_damaged_article_does_not_hold_up_the_others,
-    a_sweep_waits_for_a_dump,
     a_backup_has_what_is_left,
 }
 
@@ -43,7 +46,7 @@ fn keep(newest: u32) -> Retention {
 }
 
 /// Sweeps to the end, and answers how many steps that took.
-async fn sweep(store: &KvStore, retention: Retention) -> usize {
+async fn sweep(store: &dyn Store, retention: Retention) -> usize {
     for steps in 1.. {
         if store.drop_revisions(retention).await.unwrap() == Sweep::Done {
             return steps;
@@ -116,12 +119,12 @@ async fn what_an_open_job_is_done_from_stays(bench: &mut Bench) {
     let claimed = bench.store.claim(claim(&ClaimQuery::default(), 1, 3_600)).await;
     let leased = claimed.unwrap().jobs.remove(0);
     revise_to(bench, "a", 9).await;
-    sweep(&bench.store, keep(2)).await;
+    sweep(&*bench.store, keep(2)).await;
     assert_eq!(with_content(bench, "a").await, [3, 8, 9]);
     let state = bench.article(&id("a")).await.unwrap();
     let end = put_jobs(&state, vec![(leased.canceled(false), JobStep::Canceled)]);
     bench.store.commit(end).await.unwrap();
-    sweep(&bench.store, keep(2)).await;
+    sweep(&*bench.store, keep(2)).await;
     assert_eq!(with_content(bench, "a").await, [8, 9]);
 }
 
@@ -146,9 +149,9 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
     let (before, bodies) = (others(bench), bench.records(b'b'));
     let live = bench.store.status().await.unwrap().live_bytes;
 
-    sweep(&bench.store, keep(50)).await;
+    sweep(&*bench.store, keep(50)).await;
     assert!(bench.records(b'b') == bodies, "there is nothing to drop");
-    sweep(&bench.store, keep(3)).await;
+    sweep(&*bench.store, keep(3)).await;
     for _ in 0..2 {
         assert_eq!(with_content(bench, "a").await, [38, 39, 40]);
         assert_eq!(with_content(bench, "b").await, [1, 2, 3]);
@@ -170,7 +173,7 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
     assert!(bench.store.status().await.unwrap().live_bytes < live);
     // It goes on as if nothing had been.
     revise_to(bench, "a", 45).await;
-    sweep(&bench.store, keep(1)).await;
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [45]);
     assert_eq!(with_content(bench, "b").await, [3]);
     assert_eq!(state.head.revision(), 40);
@@ -184,7 +187,7 @@ async fn what_a_translation_was_made_from_stays(bench: &mut Bench) {
         bench.store.commit(made.unwrap()).await.unwrap();
         revise_to(bench, "a", then).await;
     }
-    sweep(&bench.store, keep(1)).await;
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [2, 5, 9]);
 
     let state = bench.article(&id("a")).await.unwrap();
@@ -199,7 +202,7 @@ async fn what_a_translation_was_made_from_stays(bench: &mut Bench) {
         ..Batch::new(id("a"))
     };
     bench.store.commit(withdraw).await.unwrap();
-    sweep(&bench.store, keep(1)).await;
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [5, 9]);
 }
 
@@ -224,7 +227,7 @@ async fn what_was_the_newest_lately_stays(bench: &mut Bench) {
             superseded_before: at(superseded_before),
             ..keep(1)
         };
-        sweep(&bench.store, retention).await;
+        sweep(&*bench.store, retention).await;
         assert_eq!(with_content(bench, "a").await, kept, "{superseded_before}");
     }
 }
@@ -268,21 +271,21 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
     for name in ["a", "b", "c"] {
         revise_to(bench, name, 4).await;
     }
-    let sound = bench.engine.get(b"ha").unwrap().unwrap();
+    let sound = bench.engine().get(b"ha").unwrap().unwrap();
     let lost = revision(bench, &id("b"), 2).await.body();
     let lost = [&b"b"[..], &lost.seq.to_be_bytes(), &lost.part.to_be_bytes()].concat();
-    let body = bench.engine.get(&lost).unwrap().unwrap();
+    let body = bench.engine().get(&lost).unwrap().unwrap();
     bench.reopen().await;
     let broken = vec![
         Write::Put(b"ha".to_vec(), b"rot".to_vec()),
         Write::Remove(lost.clone()),
     ];
-    bench.engine.apply(broken).unwrap();
-    sweep(&bench.store, keep(1)).await;
+    bench.engine().apply(broken).unwrap();
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "c").await, [4]);
     let mended = vec![Write::Put(b"ha".to_vec(), sound), Write::Put(lost, body)];
-    bench.engine.apply(mended).unwrap();
-    sweep(&bench.store, keep(1)).await;
+    bench.engine().apply(mended).unwrap();
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [4]);
     assert_eq!(with_content(bench, "b").await, [4]);
 }
@@ -327,13 +330,13 @@ async fn a_sweep_waits_for_a_dump(bench: &mut Bench) {
     assert_eq!(bench.store.drop_revisions(keep(1)).await, Ok(Sweep::Postponed));
     assert_eq!(with_content(bench, "a").await.len(), 5);
     export.end().await;
-    sweep(&bench.store, keep(1)).await;
+    sweep(&*bench.store, keep(1)).await;
     assert_eq!(with_content(bench, "a").await, [5]);
 }
 
 async fn a_backup_has_what_is_left(bench: &mut Bench) {
     revise_to(bench, "a", 9).await;
-    sweep(&bench.store, keep(2)).await;
+    sweep(&*bench.store, keep(2)).await;
     let (file, target) = (
         bench.directory.path().join("backup"),
         tempfile::tempdir().unwrap(),

@@ -17,15 +17,18 @@ use super::bench::{Bench, at, sled_config};
 use super::fixtures::*;
 use super::retention::Stalled;
 
+on_every_store! {
+    what_is_pinned_stays_for_an_hour,
+    a_follower_misses_nothing_that_it_is_not_told,
+}
+
 on_every_engine! {
     what_is_old_goes_in_whole_groups,
-    what_is_too_much_goes,
-    what_requests_need_stays,
-    what_is_pinned_stays_for_an_hour,
     a_step_is_bounded,
     trimming_waits_for_a_dump,
+    what_is_too_much_goes,
+    what_requests_need_stays,
     a_log_that_lost_its_beginning_is_found,
-    a_follower_misses_nothing_that_it_is_not_told,
     backups_and_copies_begin_where_the_log_does,
 }
 
@@ -37,11 +40,11 @@ const NOTHING: LogRetention = LogRetention {
 /// Everything that was committed so far is older than what is to be kept.
 pub(super) async fn trim_all(bench: &Bench) {
     while bench.store.expire_requests(Timestamp::MAX).await.unwrap() {}
-    trim(&bench.store, NOTHING).await;
+    trim(&*bench.store, NOTHING).await;
 }
 
 /// Trims to the end, and answers how many steps that took.
-async fn trim(store: &KvStore, retention: LogRetention) -> usize {
+async fn trim(store: &dyn Store, retention: LogRetention) -> usize {
     for steps in 1.. {
         if store.trim(retention).await.unwrap() == Sweep::Done {
             return steps;
@@ -94,7 +97,7 @@ async fn what_is_old_goes_in_whole_groups(bench: &mut Bench) {
             since: at(since),
             bytes: u64::MAX,
         };
-        trim(&bench.store, retention).await;
+        trim(&*bench.store, retention).await;
         let floor = floor(bench).await;
         // The group that the oldest commit to keep is in begins at it or before it.
         let begins = first_of_groups.iter().rev().find(|first| **first <= oldest);
@@ -139,7 +142,7 @@ async fn what_is_too_much_goes(bench: &mut Bench) {
             since: Timestamp::MIN,
             bytes: keep,
         };
-        trim(&bench.store, retention).await;
+        trim(&*bench.store, retention).await;
         let (left, kept) = (groups(bench), bytes(bench));
         assert!(kept <= keep && before.ends_with(&left), "{kept} of {keep}");
         if keep == all {
@@ -153,7 +156,7 @@ async fn what_is_too_much_goes(bench: &mut Bench) {
     // What came meanwhile counts too.
     let left = groups(bench);
     trim(
-        &bench.store,
+        &*bench.store,
         LogRetention {
             since: Timestamp::MIN,
             bytes: all / 3,
@@ -164,7 +167,7 @@ async fn what_is_too_much_goes(bench: &mut Bench) {
     commits(bench, 100, 130).await;
     while bench.store.expire_requests(Timestamp::MAX).await.unwrap() {}
     trim(
-        &bench.store,
+        &*bench.store,
         LogRetention {
             since: Timestamp::MIN,
             bytes: all / 3,
@@ -180,7 +183,7 @@ async fn what_requests_need_stays(bench: &mut Bench) {
         bench.store.commit(batch).await.unwrap();
         bench.clock.set(at(&format!("2022-05-11T{number:02}:00:00Z")));
     }
-    trim(&bench.store, NOTHING).await;
+    trim(&*bench.store, NOTHING).await;
     assert_eq!(floor(bench).await, 0);
     while bench
         .store
@@ -188,7 +191,7 @@ async fn what_requests_need_stays(bench: &mut Bench) {
         .await
         .unwrap()
     {}
-    trim(&bench.store, NOTHING).await;
+    trim(&*bench.store, NOTHING).await;
     let kept = floor(bench).await;
     assert!((1..=6).contains(&kept), "{kept}");
     assert_eq!(bench.records(b'r').len(), 4);
@@ -250,7 +253,7 @@ async fn trimming_waits_for_a_dump(bench: &mut Bench) {
     assert_eq!(bench.store.trim(NOTHING).await, Ok(Sweep::Postponed));
     assert_eq!(floor(bench).await, 0);
     export.end().await;
-    trim(&bench.store, NOTHING).await;
+    trim(&*bench.store, NOTHING).await;
     assert_eq!(floor(bench).await, 4);
 }
 
@@ -260,12 +263,12 @@ async fn a_log_that_lost_its_beginning_is_found(bench: &mut Bench) {
     }
     while bench.store.expire_requests(Timestamp::MAX).await.unwrap() {}
     let pin = bench.store.pin(4);
-    trim(&bench.store, NOTHING).await;
+    trim(&*bench.store, NOTHING).await;
     drop(pin);
     assert_eq!(bench.store.check().await.unwrap(), []);
     for lost in [4usize, 2, 0] {
         let (key, record) = bench.records(b'l').remove(lost);
-        bench.engine.apply(vec![Write::Remove(key.clone())]).unwrap();
+        bench.engine().apply(vec![Write::Remove(key.clone())]).unwrap();
         let findings = bench.store.check().await.unwrap();
         assert_eq!(findings.len(), 1, "{findings:?}");
         let number = 5 + lost;
@@ -274,7 +277,7 @@ async fn a_log_that_lost_its_beginning_is_found(bench: &mut Bench) {
             _ => format!("commits {number} to {number} are missing"),
         };
         assert_eq!(findings[0].problem, problem);
-        bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+        bench.engine().apply(vec![Write::Put(key, record)]).unwrap();
     }
     // The record that says where it begins is as good as the log.
     let (key, record) = bench
@@ -282,15 +285,15 @@ async fn a_log_that_lost_its_beginning_is_found(bench: &mut Bench) {
         .into_iter()
         .find(|(key, _)| key == b"mfloor")
         .unwrap();
-    bench.engine.apply(vec![Write::Remove(key.clone())]).unwrap();
+    bench.engine().apply(vec![Write::Remove(key.clone())]).unwrap();
     let findings = bench.store.check().await.unwrap();
     assert_eq!(findings[0].problem, "commits 1 to 4 are missing");
     let rotten = Write::Put(key.clone(), b"rot".to_vec());
-    bench.engine.apply(vec![rotten]).unwrap();
+    bench.engine().apply(vec![rotten]).unwrap();
     let findings = bench.store.check().await.unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].record, "store record floor");
-    bench.engine.apply(vec![Write::Put(key, record)]).unwrap();
+    bench.engine().apply(vec![Write::Put(key, record)]).unwrap();
 }
 
 async fn a_follower_misses_nothing_that_it_is_not_told(bench: &mut Bench) {

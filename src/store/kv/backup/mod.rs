@@ -15,9 +15,8 @@ use super::keys;
 use crate::domain::history::BodyRef;
 use crate::domain::time::Stamp;
 use crate::store::Entity;
-use crate::store::model::codec::{self, Malformed};
-use crate::store::model::entity::{Content, Decoded};
-use crate::store::model::records::{self, entity::Entity as Kind};
+use crate::store::model::codec::Malformed;
+use crate::store::model::entity::{Content, Decoded, Type};
 
 pub(super) use dump::{Tracker, dump};
 pub use import::KvImport;
@@ -85,26 +84,23 @@ impl EntitySink for Chunks {
 
 /// The entity in a record of the engine.
 fn entity_of(key: &[u8], stamp: Stamp, payload: &[u8]) -> Result<Entity, Malformed> {
-    let kind = match key.first() {
-        Some(b'h') => Kind::Head(codec::message(payload)?),
-        Some(b's') => Kind::Slot(codec::message(payload)?),
-        Some(b'b') => Kind::Body(codec::message(payload)?),
-        Some(b'x') => Kind::Tombstone(codec::message(payload)?),
-        Some(b'r') => Kind::Request(codec::message(payload)?),
-        Some(b'l') => Kind::Log(codec::message(payload)?),
-        Some(b'j') => Kind::Job(codec::message(payload)?),
-        Some(b'k') => Kind::ReplacedJob(codec::message(payload)?),
-        Some(b'n') => Kind::Policy(codec::message(payload)?),
+    let of = match key.first() {
+        Some(b'h') => Type::Head,
+        Some(b's') => Type::Slot,
+        Some(b'b') => Type::Body,
+        Some(b'x') => Type::Tombstone,
+        Some(b'r') => Type::Request,
+        Some(b'l') => Type::Log,
+        Some(b'j') => Type::Job,
+        Some(b'k') => Type::ReplacedJob,
+        Some(b'n') => Type::Policy,
         Some(b'p') => {
             let unreadable = || Malformed("its key cannot be read".into());
-            Kind::SegmentHistory(records::SegmentHistoryOf {
-                article: keys::segment_history_id(key).ok_or_else(unreadable)?.to_string(),
-                history: Some(codec::message(payload)?),
-            })
+            Type::SegmentHistory(keys::segment_history_id(key).ok_or_else(unreadable)?)
         }
         _ => return Err(Malformed("it is no entity".into())),
     };
-    Ok(Entity::new(stamp, kind))
+    Entity::of(of, stamp, payload)
 }
 
 /// The record of an entity for the engine.
@@ -124,7 +120,7 @@ fn record_of(entity: Decoded) -> Record {
             };
             (keys::body(place), Sealed::new(&payload))
         }
-        Content::SegmentHistory(article) => (keys::segment_history(article), Sealed::new(&payload)),
+        Content::SegmentHistory(article, _) => (keys::segment_history(article), Sealed::new(&payload)),
         Content::Tombstone(tombstone) => (keys::tombstone(&tombstone.article), Sealed::new(&payload)),
         Content::Request(request) => (keys::request(&request.key), Sealed::new(&payload)),
         Content::Job(job) => (keys::job(&job.id.article, &job.id.key), Sealed::plain(&payload)),

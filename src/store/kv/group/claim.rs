@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Group;
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, JobStep};
-use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState};
-use crate::domain::request::{Outcome, RequestKey, RequestRecord};
+use crate::domain::job::{Grant, Job, JobKey};
+use crate::domain::request::RequestKey;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::Result;
 use crate::store::kv::engine::Write;
@@ -14,6 +14,7 @@ use crate::store::kv::envelope::Sealed;
 use crate::store::kv::prepared::seal_job;
 use crate::store::kv::queue::{self, Candidates, Queues};
 use crate::store::kv::{codec, keys};
+use crate::store::model::commits;
 use crate::store::{ArticleState, Claim, Claimed};
 
 /// Jobs that a claim looks at, at most.
@@ -81,21 +82,8 @@ impl Group<'_> {
         let Some(state) = queue::sound(self.current(article))?.flatten() else {
             return Ok(None);
         };
-        let Some(job) = state.jobs.get(key) else {
-            return Ok(None);
-        };
-        let article = job::Article {
-            head: &state.head,
-            slots: &state.slots,
-            jobs: &state.jobs,
-        };
-        let (job, step) = match article.claim(job, grant, now) {
-            Found::Leased(job) => (job, JobStep::Claimed),
-            Found::Ended(job) if job.state == JobState::Dead => (job, JobStep::Dead),
-            Found::Ended(job) => (job, JobStep::Superseded),
-            Found::NotNow => return Ok(None),
-        };
-        Ok(Some((state, job, step)))
+        let change = commits::claim(&state, key, grant, now);
+        Ok(change.map(|(job, step)| (state, job, step)))
     }
 
     /// Writes the commit of a claim, and answers the jobs that it leases.
@@ -133,19 +121,11 @@ impl Group<'_> {
     /// Records the request with the jobs that it leased, if there are any, and answers its key.
     fn put_request(
         &mut self,
-        (key, digest): (RequestKey, [u8; 32]),
+        request: (RequestKey, [u8; 32]),
         leased: &[Arc<Job>],
         stamp: Stamp,
     ) -> Option<Vec<u8>> {
-        let record = RequestRecord {
-            key,
-            digest,
-            stamp,
-            article: leased.first()?.id.article.clone(),
-            translation: None,
-            jobs: leased.iter().map(|job| job.id.clone()).collect(),
-            outcome: Outcome::Changed,
-        };
+        let record = commits::claim_request(request, leased, stamp)?;
         let key = keys::request(&record.key);
         let sealed = Sealed::new(&codec::encode_request(&record));
         self.writes.push(Write::Put(key.clone(), sealed.stamped(stamp)));

@@ -1,5 +1,7 @@
 //! Requests, index rows, standings, counts, events and the groups of the change log.
 
+use sha2::{Digest, Sha256};
+
 use super::*;
 
 pub(in crate::store) fn encode_request(request: &RequestRecord) -> Vec<u8> {
@@ -152,6 +154,16 @@ fn scope(record: rec::Scope) -> Scope {
     }
 }
 
+/// How the log names the request that a commit recorded: engines find the request by it.
+pub(in crate::store) fn request_key(request: &RequestKey) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    hasher.update((request.principal.len() as u64).to_be_bytes());
+    hasher.update(&request.principal);
+    hasher.update(&request.rpc);
+    let digest: [u8; 32] = hasher.finalize().into();
+    [b"r", digest.split_at(8).0, &request.id.0].concat()
+}
+
 /// What the log holds of a commit.
 #[derive(Debug, PartialEq)]
 pub(in crate::store) struct Logged {
@@ -268,7 +280,7 @@ pub(in crate::store) fn decode_events(payload: &[u8]) -> Result<Logged> {
 }
 
 /// The commits of one group, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Group {
     /// The first commit's number.
     pub(in crate::store) first: Seq,

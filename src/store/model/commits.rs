@@ -1,0 +1,113 @@
+//! What a commit needs and what it makes of an article: preconditions, the state afterwards, and the step of a claim. Pure,
+//! and the same for every engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::change::JobStep;
+use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState, Jobs};
+use crate::domain::request::{Outcome, RequestKey, RequestRecord};
+use crate::domain::time::{Stamp, Timestamp};
+use crate::store::error::{Conflict, Result, StoreError};
+use crate::store::{ArticleState, Batch, Expect};
+
+/// Checks that what the batch was decided on is what is stored.
+pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
+    let article = || StoreError::Conflict(Conflict::Article(batch.article.clone()));
+    for expect in &batch.expect {
+        match expect {
+            Expect::Head(version) => {
+                if state.map(|state| state.head.version()) != *version {
+                    return Err(article());
+                }
+            }
+            Expect::Slot(language, version) => {
+                let found = state
+                    .and_then(|state| state.slots.get(language))
+                    .map(|slot| slot.version);
+                if found != *version {
+                    let language = language.as_str().to_owned();
+                    return Err(StoreError::Conflict(Conflict::Slot(
+                        batch.article.clone(),
+                        language,
+                    )));
+                }
+            }
+            Expect::Job(key, version) => {
+                let found = state.and_then(|state| state.jobs.get(key)).map(|job| job.version);
+                if found != *version {
+                    let language = key.language.as_str().to_owned();
+                    return Err(StoreError::Conflict(Conflict::Slot(
+                        batch.article.clone(),
+                        language,
+                    )));
+                }
+            }
+            Expect::Slots(versions) => {
+                let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
+                let found: BTreeMap<_, _> = state
+                    .into_iter()
+                    .flat_map(|state| &state.slots)
+                    .map(|(language, slot)| (language, slot.version))
+                    .collect();
+                if expected != found {
+                    return Err(article());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The stamp of the commit after `last`: numbers without gaps, times that strictly increase.
+pub(in crate::store) fn next_stamp(last: Stamp, now: Timestamp) -> Stamp {
+    Stamp {
+        seq: last.seq + 1,
+        time: now.max(last.time.saturating_add_micros(1)),
+    }
+}
+
+/// Puts a job in the place of the newest of its key, and answers the one that it replaces for good.
+pub(in crate::store) fn put_job(jobs: &mut Jobs, job: Job) -> Option<Arc<Job>> {
+    let number = job.id.number;
+    let last = jobs.insert(job.id.key.clone(), Arc::new(job));
+    last.filter(|last| last.id.number != number)
+}
+
+/// What a claim makes of a job: leased, or ended for having no work or attempts left; `None`: it cannot be claimed now.
+pub(in crate::store) fn claim(
+    state: &ArticleState,
+    key: &JobKey,
+    grant: &Grant,
+    now: Timestamp,
+) -> Option<(Job, JobStep)> {
+    let job = state.jobs.get(key)?;
+    let article = job::Article {
+        head: &state.head,
+        slots: &state.slots,
+        jobs: &state.jobs,
+    };
+    match article.claim(job, grant, now) {
+        Found::Leased(job) => Some((job, JobStep::Claimed)),
+        Found::Ended(job) if job.state == JobState::Dead => Some((job, JobStep::Dead)),
+        Found::Ended(job) => Some((job, JobStep::Superseded)),
+        Found::NotNow => None,
+    }
+}
+
+/// The record of the request of a claim; `None` where nothing was leased.
+pub(in crate::store) fn claim_request(
+    (key, digest): (RequestKey, [u8; 32]),
+    leased: &[Arc<Job>],
+    stamp: Stamp,
+) -> Option<RequestRecord> {
+    Some(RequestRecord {
+        key,
+        digest,
+        stamp,
+        article: leased.first()?.id.article.clone(),
+        translation: None,
+        jobs: leased.iter().map(|job| job.id.clone()).collect(),
+        outcome: Outcome::Changed,
+    })
+}

@@ -1,0 +1,830 @@
+//! The reference store: the contract of [`Store`] over ordered maps, without an engine, threads or caches.
+//!
+//! It proves that the seam needs nothing of the kv store, runs the same conformance suite, and is the oracle of model
+//! tests. Every call is one step under one lock, so what is said of a moment is literally so; nothing is ever in doubt.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::error::{Conflict, Result, StoreError};
+use super::measures::Measures;
+use super::model::codec::{self, Group};
+use super::model::commits;
+use super::{
+    ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Counts,
+    Durable, Entity, Finding, LogPin, Page, Pins, Standings, Store, StoreStatus, Sweep,
+};
+use crate::clock::Clock;
+use crate::domain::access::{Visibility, embargo_end};
+use crate::domain::article::{Alias, ArticleId, DroppedRevision, SegmentHistory, Tombstone};
+use crate::domain::change::{Commit, Event, JobStep};
+use crate::domain::freshness::Overall;
+use crate::domain::history::BodyRef;
+use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, Jobs};
+use crate::domain::language::Language;
+use crate::domain::policy::{PolicyId, TranslationPolicy};
+use crate::domain::query::{IndexRow, Order, Position, Query, Standing};
+use crate::domain::request::{RequestKey, RequestRecord};
+use crate::domain::retention::{LogRetention, Retention, named};
+use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::domain::translation::Disposition;
+
+mod transfer;
+
+pub use transfer::{Published, ReferenceImport};
+
+/// Jobs that a claim looks at, at most.
+const LOOKED_AT: usize = 2_000;
+
+/// A store in ordered maps. See the module's page.
+pub struct ReferenceStore {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    durable: watch::Sender<Durable>,
+    pins: Pins,
+    measures: Measures,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    epoch: [u8; 16],
+    closed: bool,
+    last: Option<Stamp>,
+    articles: BTreeMap<ArticleId, Arc<ArticleState>>,
+    bodies: BTreeMap<BodyRef, (ArticleId, Arc<Body>)>,
+    histories: BTreeMap<ArticleId, SegmentHistory>,
+    aliases: BTreeMap<Alias, ArticleId>,
+    tombstones: BTreeMap<ArticleId, Tombstone>,
+    requests: BTreeMap<RequestKey, RequestRecord>,
+    /// Ended jobs that a newer one of their key has replaced, with the time of that.
+    replaced: BTreeMap<JobId, (Arc<Job>, Timestamp)>,
+    policies: BTreeMap<PolicyId, TranslationPolicy>,
+    /// The change log by the first commit of each group.
+    log: BTreeMap<Seq, Group>,
+    /// The records of all entities, which exports hand out as they were written.
+    records: BTreeMap<Place, (Stamp, Vec<u8>)>,
+    /// The newest commit that is no longer in the log.
+    floor: Seq,
+    /// The newest commit whose request is forgotten.
+    passed: Seq,
+}
+
+/// What a record is about, in the order of exports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Head(ArticleId),
+    Slot(ArticleId, Language),
+    Job(ArticleId, JobKey),
+    ReplacedJob(JobId),
+    Tombstone(ArticleId),
+    SegmentHistory(ArticleId),
+    /// By its name in the log, as in other stores.
+    Request(Vec<u8>),
+    Body(BodyRef),
+    Log(Seq),
+    Policy(PolicyId),
+}
+
+/// What a claim changes: the job after it, what happened to it, and the event about that.
+type Leased = (Job, JobStep, Event);
+
+impl ReferenceStore {
+    /// An empty store.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let state = State {
+            epoch: Uuid::new_v4().into_bytes(),
+            ..State::default()
+        };
+        Self::of(state, clock)
+    }
+
+    fn of(state: State, clock: Arc<dyn Clock>) -> Self {
+        let seq = state.last().seq;
+        Self {
+            state: Mutex::new(state),
+            clock,
+            durable: watch::Sender::new(Durable { seq, generation: 0 }),
+            pins: Pins::default(),
+            measures: Measures::default(),
+        }
+    }
+
+    /// The same store after it was closed, as a restart would find it.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        let state = State {
+            closed: false,
+            ..self.state.lock().clone()
+        };
+        Self::of(state, self.clock.clone())
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(state)
+    }
+
+    /// Says that everything up to the newest commit is durable: in this store it is at once.
+    fn announce(&self, state: &State) {
+        self.durable.send_modify(|durable| durable.seq = state.last().seq);
+    }
+}
+
+impl State {
+    fn last(&self) -> Stamp {
+        self.last.unwrap_or(Stamp {
+            seq: 0,
+            time: Timestamp::MIN,
+        })
+    }
+
+    fn next_stamp(&mut self, now: Timestamp) -> Stamp {
+        let next = commits::next_stamp(self.last(), now);
+        self.last = Some(next);
+        next
+    }
+
+    /// Checks what a batch implies beside its own preconditions.
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let old = self.articles.get(&batch.article);
+        commits::check(batch, old.map(|old| &**old))?;
+        if batch.purge.is_some() && old.is_none() {
+            return Err(StoreError::Conflict(Conflict::Article(batch.article.clone())));
+        }
+        if batch.head.is_some() && old.is_none() && self.tombstones.contains_key(&batch.article) {
+            return Err(StoreError::Conflict(Conflict::Purged(batch.article.clone())));
+        }
+        for alias in batch.head.iter().flat_map(|head| &head.aliases) {
+            if let Some(holder) = self.aliases.get(alias).filter(|holder| **holder != batch.article) {
+                return Err(StoreError::Conflict(Conflict::Alias {
+                    alias: alias.to_string(),
+                    holder: holder.clone(),
+                }));
+            }
+        }
+        let request = batch.request.as_ref().map(|request| &request.key);
+        self.check_request(request)
+    }
+
+    fn check_request(&self, request: Option<&RequestKey>) -> Result<()> {
+        match request {
+            Some(key) if self.requests.contains_key(key) => Err(StoreError::Conflict(Conflict::Request)),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, place: Place, stamp: Stamp, record: Vec<u8>) {
+        self.records.insert(place, (stamp, record));
+    }
+
+    fn apply(&mut self, batch: Batch, stamp: Stamp) {
+        let id = batch.article;
+        let request = batch
+            .request
+            .as_ref()
+            .map(|request| codec::request_key(&request.key));
+        let events = codec::encode_events(&batch.events, request, &batch.principal);
+        self.append(stamp, events);
+        self.record_request(batch.request, stamp);
+        if let Some(tombstone) = batch.purge {
+            return self.purge(tombstone, stamp);
+        }
+        for (part, mut body) in (0..).zip(batch.bodies) {
+            let place = BodyRef { seq: stamp.seq, part };
+            self.put(Place::Body(place), stamp, codec::encode_body(&body));
+            body.resolve(stamp);
+            self.bodies.insert(place, (id.clone(), Arc::new(body)));
+        }
+        if let Some(history) = batch.segment_history {
+            let record = codec::encode_segment_history(&history);
+            self.put(Place::SegmentHistory(id.clone()), stamp, record);
+            self.histories.insert(id.clone(), history);
+        }
+        let old = self.articles.get(&id).cloned();
+        let mut jobs = old.as_ref().map(|old| old.jobs.clone()).unwrap_or_default();
+        for job in batch.jobs {
+            self.put_job(&mut jobs, job, stamp);
+        }
+        let mut slots = old.as_ref().map(|old| old.slots.clone()).unwrap_or_default();
+        for mut slot in batch.slots {
+            let place = Place::Slot(id.clone(), slot.language.clone());
+            self.put(place, stamp, codec::encode_slot(&slot));
+            slot.resolve(stamp);
+            slot.stamp = stamp;
+            slots.insert(slot.language.clone(), Arc::new(slot));
+        }
+        let head = batch.head.map(|mut head| {
+            self.put(Place::Head(id.clone()), stamp, codec::encode_head(&head));
+            head.resolve(stamp);
+            Arc::new(head)
+        });
+        if let Some(head) = head.or(old.map(|old| old.head.clone())) {
+            for alias in &head.aliases {
+                self.aliases.insert(alias.clone(), id.clone());
+            }
+            let state = ArticleState { head, slots, jobs };
+            self.articles.insert(id, Arc::new(state));
+        }
+    }
+
+    fn put_job(&mut self, jobs: &mut Jobs, mut job: Job, stamp: Stamp) {
+        let place = Place::Job(job.id.article.clone(), job.id.key.clone());
+        self.put(place, stamp, codec::encode_job(&job));
+        job.resolve(stamp);
+        if let Some(replaced) = commits::put_job(jobs, job) {
+            let place = Place::ReplacedJob(replaced.id.clone());
+            self.put(place, replaced.changed, codec::encode_job(&replaced));
+            self.replaced.insert(replaced.id.clone(), (replaced, stamp.time));
+        }
+    }
+
+    fn record_request(&mut self, request: Option<RequestRecord>, stamp: Stamp) {
+        if let Some(mut record) = request {
+            let place = Place::Request(codec::request_key(&record.key));
+            self.put(place, stamp, codec::encode_request(&record));
+            record.stamp = stamp;
+            self.requests.insert(record.key.clone(), record);
+        }
+    }
+
+    fn append(&mut self, stamp: Stamp, events: Vec<u8>) {
+        let group = Group {
+            first: stamp.seq,
+            commits: vec![(stamp.time, events)],
+        };
+        self.put(Place::Log(stamp.seq), stamp, group.clone().encode());
+        self.log.insert(stamp.seq, group);
+    }
+
+    fn purge(&mut self, mut tombstone: Tombstone, stamp: Stamp) {
+        let record = codec::encode_tombstone(&tombstone);
+        tombstone.stamp.resolve(stamp);
+        let id = &tombstone.article;
+        let bodies = self.bodies.extract_if(.., |_, (article, _)| article == id);
+        let erased: BTreeSet<BodyRef> = bodies.map(|(place, _)| place).collect();
+        self.records.retain(|place, _| match place {
+            Place::Head(article) | Place::Slot(article, _) | Place::Job(article, _) => article != id,
+            Place::SegmentHistory(article) => article != id,
+            Place::ReplacedJob(job) => job.article != *id,
+            Place::Body(body) => !erased.contains(body),
+            Place::Tombstone(_) | Place::Request(_) | Place::Log(_) | Place::Policy(_) => true,
+        });
+        self.articles.remove(id);
+        self.histories.remove(id);
+        self.aliases.retain(|_, holder| holder != id);
+        self.replaced.retain(|job, _| job.article != *id);
+        self.put(Place::Tombstone(id.clone()), stamp, record);
+        self.tombstones.insert(id.clone(), tombstone);
+    }
+
+    /// The commits of the log with their encoded events.
+    fn commits(&self) -> impl Iterator<Item = (Stamp, &Vec<u8>)> {
+        self.log.values().flat_map(|group| {
+            let numbered = (group.first..).zip(&group.commits);
+            numbered.map(|(seq, (time, events))| (Stamp { seq, time: *time }, events))
+        })
+    }
+
+    /// The index rows of a list in its order, after a position, each with its article.
+    fn rows(&self, query: &Query, after: Option<&Position>) -> Vec<(IndexRow, Position, &Arc<ArticleState>)> {
+        let bounds = query.range.index_bounds();
+        let is_in_range = |instant: Option<Timestamp>| match (instant, bounds) {
+            (Some(instant), Some((start, end))) => (start..=end).contains(&instant),
+            (Some(_), None) => false,
+            (None, _) => query.range.has_undated(),
+        };
+        let rows = self.articles.values().map(|state| {
+            let row = IndexRow::of(&state.head, query.axis);
+            let position = Position {
+                instant: row.date.instant,
+                id: state.head.id.clone(),
+            };
+            (row, position, state)
+        });
+        let mut rows: Vec<_> = rows
+            .filter(|(_, position, _)| is_in_range(position.instant))
+            .filter(|(_, position, _)| after.is_none_or(|after| in_order(query, after, position).is_lt()))
+            .collect();
+        rows.sort_by(|(_, a, _), (_, b, _)| in_order(query, a, b));
+        rows
+    }
+
+    /// The open jobs that a query asks for, leaving their times aside.
+    fn queued(&self, query: &ClaimQuery) -> Vec<(job::Place, Timestamp, ArticleId, JobKey)> {
+        let mut found = Vec::new();
+        for state in self.articles.values() {
+            let current = &state.head.current;
+            let is_shown = match current.visibility {
+                Visibility::Public => true,
+                Visibility::Embargoed => query.embargoed,
+                Visibility::Withheld | Visibility::Canceled => false,
+            };
+            if !is_shown || current.deleted.is_some() {
+                continue;
+            }
+            for (key, job) in &state.jobs {
+                let is_named = query.ids.is_empty() || query.ids.contains(&job.id);
+                if let Some(place) = job.place().filter(|_| is_named)
+                    && query.matches(&current.metadata.language, key)
+                {
+                    found.push((place, job.rank(), state.head.id.clone(), key.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    fn find_claimable(&self, claim: &Claim, now: Timestamp) -> (Vec<Leased>, bool) {
+        let mut queued = self.queued(&claim.query);
+        queued.retain(|(place, ..)| match place {
+            job::Place::Ready(_) => true,
+            // A job that is named says itself whether it may be claimed.
+            job::Place::Waiting(from) => *from <= now || !claim.query.ids.is_empty(),
+        });
+        queued.sort_by(|(_, rank, article, key), (_, rank_b, article_b, key_b)| {
+            (rank, article, key).cmp(&(rank_b, article_b, key_b))
+        });
+        let (mut changes, mut grants) = (Vec::new(), claim.grants.iter());
+        let mut grant = grants.next();
+        for (looked_at, (_, _, article, key)) in queued.into_iter().enumerate() {
+            let Some(offered) = grant else { break };
+            if looked_at >= LOOKED_AT {
+                return (changes, true);
+            }
+            let Some(state) = self.articles.get(&article) else {
+                continue;
+            };
+            if let Some((job, step)) = commits::claim(state, &key, offered, now) {
+                if step == JobStep::Claimed {
+                    grant = grants.next();
+                }
+                let event = Event::about_job(&state.head, &job, step);
+                changes.push((job, step, event));
+            }
+        }
+        (changes, false)
+    }
+}
+
+/// The order of a list: by instant and id, the undated last.
+fn in_order(query: &Query, a: &Position, b: &Position) -> Ordering {
+    let is_undated = |position: &Position| position.instant.is_none();
+    let by_place = (a.instant, &a.id).cmp(&(b.instant, &b.id));
+    is_undated(a).cmp(&is_undated(b)).then(match query.order {
+        Order::NewestFirst => by_place.reverse(),
+        Order::OldestFirst => by_place,
+    })
+}
+
+fn missing(record: String) -> StoreError {
+    StoreError::Corrupt {
+        record,
+        detail: "it is missing".into(),
+    }
+}
+
+#[async_trait]
+impl Store for ReferenceStore {
+    async fn articles(&self, ids: &[ArticleId]) -> Result<Vec<Option<Arc<ArticleState>>>> {
+        let state = self.open()?;
+        Ok(ids.iter().map(|id| state.articles.get(id).cloned()).collect())
+    }
+
+    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>> {
+        let state = self.open()?;
+        let body = |place: &BodyRef| {
+            let found = state.bodies.get(place).map(|(_, body)| body.clone());
+            found.ok_or_else(|| missing(format!("body {}/{}", place.seq, place.part)))
+        };
+        refs.iter().map(body).collect()
+    }
+
+    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
+        let state = self.open()?;
+        Ok(state.histories.get(id).cloned().unwrap_or_default())
+    }
+
+    async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {
+        Ok(self.open()?.requests.get(key).cloned())
+    }
+
+    async fn lookup(&self, aliases: &[Alias]) -> Result<Vec<Option<ArticleId>>> {
+        let state = self.open()?;
+        Ok(aliases
+            .iter()
+            .map(|alias| state.aliases.get(alias).cloned())
+            .collect())
+    }
+
+    async fn list(&self, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
+        let state = self.open()?;
+        let mut page = Page {
+            articles: Vec::new(),
+            next: None,
+        };
+        for (seen, (row, position, article)) in (1..).zip(state.rows(query, after)) {
+            let is_translated = query.translation.as_ref().is_none_or(|filter| {
+                let slot = article.slots.get(&filter.language);
+                let standing = slot.and_then(|slot| Standing::of(&article.head, slot));
+                filter.matches(&row.language, standing.as_ref())
+            });
+            let found = query.matches(&row) && is_translated;
+            if found {
+                page.articles.push((position.clone(), article.clone()));
+            }
+            if seen >= budget.rows || found && page.articles.len() >= budget.articles {
+                page.next = Some(position);
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn standings(
+        &self,
+        query: &Query,
+        languages: &[Language],
+        after: Option<&Position>,
+        rows: usize,
+    ) -> Result<Standings> {
+        let state = self.open()?;
+        let mut page = Standings::default();
+        for (seen, (row, position, article)) in (1..).zip(state.rows(query, after)) {
+            if query.matches(&row) {
+                let of = |language| {
+                    let slot = article.slots.get(language)?;
+                    Standing::of(&article.head, slot)
+                };
+                page.rows.push((row, languages.iter().map(of).collect()));
+            }
+            if seen >= rows {
+                page.next = Some(position);
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn scan(&self, after: Option<&ArticleId>, limit: usize) -> Result<Vec<Arc<ArticleState>>> {
+        let state = self.open()?;
+        let rest = state
+            .articles
+            .values()
+            .filter(|state| after.is_none_or(|after| state.head.id > *after));
+        Ok(rest.take(limit).cloned().collect())
+    }
+
+    async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+        let state = self.open()?;
+        let ends = state.articles.values().filter_map(|state| {
+            let end = embargo_end(&state.head.current)?;
+            (end <= now).then(|| (end, state.head.id.clone()))
+        });
+        let mut due: Vec<_> = ends.collect();
+        due.sort();
+        Ok(due.into_iter().take(limit).map(|(_, id)| id).collect())
+    }
+
+    async fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>> {
+        Ok(self.open()?.tombstones.get(id).cloned())
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Stamp> {
+        let mut state = self.open()?;
+        state.check(&batch)?;
+        let stamp = state.next_stamp(self.clock.now());
+        state.apply(batch, stamp);
+        self.announce(&state);
+        Ok(stamp)
+    }
+
+    async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
+        let state = self.open()?;
+        let decode = |(stamp, events): (Stamp, &Vec<u8>)| {
+            let logged = codec::decode_events(events).map_err(|malformed| StoreError::Corrupt {
+                record: format!("commit {}", stamp.seq),
+                detail: malformed.0,
+            })?;
+            Ok(Commit {
+                stamp,
+                events: logged.events,
+                principal: logged.principal,
+            })
+        };
+        let commits = state
+            .commits()
+            .filter(|(stamp, _)| after >= state.floor && stamp.seq > after)
+            .take(limit);
+        Ok(Changes {
+            commits: commits.map(decode).collect::<Result<_>>()?,
+            floor: state.floor,
+            head: state.last().seq,
+        })
+    }
+
+    fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.subscribe()
+    }
+
+    async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
+        let mut state = self.open()?;
+        let State {
+            requests,
+            replaced,
+            records,
+            ..
+        } = &mut *state;
+        requests.retain(|_, record| record.stamp.time >= before);
+        replaced.retain(|_, (_, time)| *time >= before);
+        let kept: BTreeSet<_> = requests.keys().map(codec::request_key).collect();
+        records.retain(|place, _| match place {
+            Place::Request(name) => kept.contains(name),
+            Place::ReplacedJob(id) => replaced.contains_key(id),
+            _ => true,
+        });
+        let old = state.commits().take_while(|(stamp, _)| stamp.time < before);
+        let passed = old.last().map(|(stamp, _)| stamp.seq);
+        state.passed = passed.unwrap_or_default().max(state.passed);
+        Ok(false)
+    }
+
+    async fn drop_revisions(&self, retention: Retention) -> Result<Sweep> {
+        let mut state = self.open()?;
+        let mut dropped = Vec::new();
+        for article in state.articles.values() {
+            let Some(oldest) = retention.oldest_of_newest(&article.head) else {
+                continue;
+            };
+            let slots = article.slots.values().map(|slot| &**slot);
+            let named = named(slots, article.jobs.values().map(|job| &**job));
+            let revisions: BTreeMap<u32, _> = state
+                .bodies
+                .iter()
+                .filter(|(_, (id, _))| *id == article.head.id)
+                .filter(|(_, (_, body))| matches!(**body, Body::Revision(_) | Body::Dropped(_)))
+                .map(|(place, (_, body))| (body.history().newest.number, (*place, body.clone())))
+                .collect();
+            for (number, (place, body)) in revisions.range(..oldest) {
+                let newer = revisions.get(&(number + 1)).map(|(_, newer)| newer.history());
+                if let Body::Revision(revision) = &**body
+                    && newer.is_some_and(|newer| retention.drops(*number, newer.newest.stamp.time, &named))
+                {
+                    let id = article.head.id.clone();
+                    let body = Body::Dropped(DroppedRevision::of(revision, id.clone()));
+                    dropped.push((*place, (id, Arc::new(body))));
+                }
+            }
+        }
+        for (place, (id, body)) in dropped {
+            let stamp = body.history().newest.stamp;
+            state.put(Place::Body(place), stamp, codec::encode_body(&body));
+            state.bodies.insert(place, (id, body));
+        }
+        Ok(Sweep::Done)
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Claimed> {
+        let mut state = self.open()?;
+        state.check_request(claim.request.as_ref().map(|(key, _)| key))?;
+        let now = self.clock.now();
+        let (changes, is_partial) = state.find_claimable(&claim, now);
+        if changes.is_empty() {
+            let jobs = Vec::new();
+            return Ok(Claimed { jobs, is_partial });
+        }
+        let stamp = state.next_stamp(now);
+        let (mut leased, mut events) = (Vec::new(), Vec::new());
+        for (job, step, event) in changes {
+            let Some(article) = state.articles.get(&job.id.article).cloned() else {
+                continue;
+            };
+            let (key, mut jobs) = (job.id.key.clone(), article.jobs.clone());
+            state.put_job(&mut jobs, job, stamp);
+            leased.extend(jobs.get(&key).filter(|_| step == JobStep::Claimed).cloned());
+            let after = ArticleState {
+                jobs,
+                ..(*article).clone()
+            };
+            state.articles.insert(article.head.id.clone(), Arc::new(after));
+            events.push(event);
+        }
+        let request = claim
+            .request
+            .and_then(|request| commits::claim_request(request, &leased, stamp));
+        let recorded = request.as_ref().map(|record| codec::request_key(&record.key));
+        state.append(stamp, codec::encode_events(&events, recorded, &claim.principal));
+        state.record_request(request, stamp);
+        self.announce(&state);
+        let jobs = leased;
+        Ok(Claimed { jobs, is_partial })
+    }
+
+    async fn next_claimable(&self, query: &ClaimQuery) -> Result<Option<Timestamp>> {
+        let queued = self.open()?.queued(query).into_iter();
+        let times = queued.map(|(place, ..)| match place {
+            job::Place::Ready(_) => Timestamp::MIN,
+            job::Place::Waiting(from) => from,
+        });
+        Ok(times.min())
+    }
+
+    async fn jobs(&self, after: Option<&(ArticleId, JobKey)>, limit: usize) -> Result<Vec<Arc<Job>>> {
+        let state = self.open()?;
+        let jobs = state.articles.values().flat_map(|state| state.jobs.values());
+        let rest = jobs
+            .filter(|job| after.is_none_or(|(article, key)| (&job.id.article, &job.id.key) > (article, key)));
+        Ok(rest.take(limit).cloned().collect())
+    }
+
+    async fn replaced_jobs(&self, article: &ArticleId) -> Result<Vec<Arc<Job>>> {
+        let state = self.open()?;
+        let of_article = state
+            .replaced
+            .values()
+            .filter(|(job, _)| job.id.article == *article);
+        Ok(of_article.map(|(job, _)| job.clone()).collect())
+    }
+
+    async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
+        Ok(self.open()?.policies.values().cloned().collect())
+    }
+
+    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
+        let mut state = self.open()?;
+        let stamp = Stamp {
+            time: policy.updated,
+            ..Stamp::PENDING
+        };
+        let place = Place::Policy(policy.id.clone());
+        state.put(place, stamp, codec::encode_policy(policy));
+        state.policies.insert(policy.id.clone(), policy.clone());
+        Ok(())
+    }
+
+    async fn delete_policy(&self, id: &PolicyId) -> Result<()> {
+        let mut state = self.open()?;
+        state.records.remove(&Place::Policy(id.clone()));
+        state.policies.remove(id);
+        Ok(())
+    }
+
+    async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
+        let mut state = self.open()?;
+        let pinned = self.pins.oldest(self.clock.now()).unwrap_or(Seq::MAX);
+        let limit = state.passed.min(pinned);
+        let sizes: BTreeMap<Seq, u64> = state
+            .commits()
+            .map(|(stamp, events)| (stamp.seq, events.len() as u64))
+            .collect();
+        let mut bytes: u64 = sizes.values().sum();
+        // The newest group always stays.
+        while state.log.len() > 1
+            && let Some(last) = state.log.first_key_value().and_then(|(_, group)| group.last())
+            && last.seq <= limit
+            && retention.drops(last.time, bytes)
+        {
+            if let Some((first, _)) = state.log.pop_first() {
+                state.records.remove(&Place::Log(first));
+            }
+            bytes -= sizes
+                .range(state.floor + 1..=last.seq)
+                .map(|(_, size)| size)
+                .sum::<u64>();
+            state.floor = last.seq;
+        }
+        Ok(Sweep::Done)
+    }
+
+    fn pin(&self, after: Seq) -> LogPin {
+        self.pins.pin(after, self.clock.now())
+    }
+
+    fn epoch(&self) -> [u8; 16] {
+        self.state.lock().epoch
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        let state = self.open()?;
+        let mut counts: BTreeMap<Language, Counts> = BTreeMap::new();
+        for article in state.articles.values() {
+            let current = &article.head.current;
+            let of_source = counts.entry(current.metadata.language.clone()).or_default();
+            match current.deleted {
+                None => of_source.articles += 1,
+                Some(_) => of_source.deleted += 1,
+            }
+            of_source.revisions += u64::from(article.head.revision());
+            for slot in article.slots.values() {
+                let there = slot
+                    .translations
+                    .iter()
+                    .filter(|translation| translation.disposition != Disposition::Withdrawn);
+                counts.entry(slot.language.clone()).or_default().translations += there.count() as u64;
+            }
+        }
+        counts.retain(|_, counts| *counts != Counts::default());
+        Ok(StoreStatus {
+            engine: "reference",
+            epoch: state.epoch,
+            seq: state.last().seq,
+            counts,
+            live_bytes: 0,
+            disk_bytes: 0,
+            available_bytes: u64::MAX,
+            floor_bytes: 0,
+            compaction: None,
+        })
+    }
+
+    async fn backlog(
+        &self,
+        _: Option<BacklogPlace>,
+        _: usize,
+        sum: &mut Backlog,
+    ) -> Result<Option<BacklogPlace>> {
+        let state = self.open()?;
+        let all = ClaimQuery {
+            embargoed: true,
+            ..ClaimQuery::default()
+        };
+        for (_, _, article, key) in state.queued(&all) {
+            let source = state
+                .articles
+                .get(&article)
+                .map(|state| &state.head.current.metadata.language);
+            if let Some(source) = source.cloned() {
+                *sum.open_jobs.entry((source, key.language, key.kind)).or_default() += 1;
+            }
+        }
+        for article in state.articles.values() {
+            for slot in article.slots.values() {
+                if let Some(standing) = Standing::of(&article.head, slot)
+                    && standing.overall != Overall::Current
+                {
+                    let key = (slot.language.clone(), standing.overall);
+                    *sum.not_current.entry(key).or_default() += 1;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {
+        let problems: Vec<_> = {
+            let state = self.open()?;
+            let is_held = |(alias, holder): &(&Alias, &ArticleId)| {
+                let holder = state.articles.get(*holder);
+                holder.is_some_and(|holder| holder.head.aliases.contains(alias))
+            };
+            let stray = state.aliases.iter().filter(|alias| !is_held(alias));
+            stray
+                .map(|(alias, holder)| Finding {
+                    record: format!("alias {alias}"),
+                    problem: format!("article {holder} does not have it"),
+                })
+                .collect()
+        };
+        for problem in problems {
+            if report.send(Checked::Found(problem)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn export(&self, chunks: mpsc::Sender<Vec<Entity>>) -> Result<Stamp> {
+        let (entities, last) = {
+            let state = self.open()?;
+            (transfer::entities(&state)?, state.last())
+        };
+        for chunk in entities.chunks(256) {
+            let gone = |_| StoreError::Unavailable {
+                reason: "the reader of the backup went away".into(),
+            };
+            chunks.send(chunk.to_vec()).await.map_err(gone)?;
+        }
+        Ok(last)
+    }
+
+    async fn compact(&self) -> Result<()> {
+        self.open().map(drop)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.state.lock().closed = true;
+        Ok(())
+    }
+}

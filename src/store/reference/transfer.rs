@@ -1,0 +1,228 @@
+//! The reference store as a source and a sink of entities.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Place, ReferenceStore, State};
+use crate::clock::Clock;
+use crate::domain::article::{ArticleId, Head};
+use crate::domain::change::{JobStep, Kind};
+use crate::domain::history::{BodyRef, History};
+use crate::domain::job::{Job, JobId, JobKey, Jobs};
+use crate::domain::language::Language;
+use crate::domain::time::Timestamp;
+use crate::domain::translation::Slot;
+use crate::store::error::{Result, StoreError};
+use crate::store::model::codec::{self, Malformed};
+use crate::store::model::entity::{Content, Decoded, Entity, Type};
+use crate::store::transfer::Import;
+use crate::store::{ArticleState, Body, Store};
+
+fn malformed(Malformed(detail): Malformed) -> StoreError {
+    StoreError::Corrupt {
+        record: "an entity".into(),
+        detail,
+    }
+}
+
+/// All entities of a store.
+pub(super) fn entities(state: &State) -> Result<Vec<Entity>> {
+    let entity = |(place, (stamp, payload)): (&Place, &(_, Vec<u8>))| {
+        let of = match place {
+            Place::Head(_) => Type::Head,
+            Place::Slot(..) => Type::Slot,
+            Place::Job(..) => Type::Job,
+            Place::ReplacedJob(_) => Type::ReplacedJob,
+            Place::Tombstone(_) => Type::Tombstone,
+            Place::SegmentHistory(article) => Type::SegmentHistory(article.clone()),
+            Place::Request(_) => Type::Request,
+            Place::Body(_) => Type::Body,
+            Place::Log(_) => Type::Log,
+            Place::Policy(_) => Type::Policy,
+        };
+        Entity::of(of, *stamp, payload).map_err(malformed)
+    };
+    state.records.iter().map(entity).collect()
+}
+
+/// Where a reference store is found when its import is published.
+pub type Published = Arc<OnceLock<ReferenceStore>>;
+
+/// A reference store that is being filled.
+pub struct ReferenceImport {
+    state: State,
+    heads: BTreeMap<ArticleId, Head>,
+    slots: BTreeMap<ArticleId, BTreeMap<Language, Arc<Slot>>>,
+    jobs: BTreeMap<ArticleId, Jobs>,
+    bodies: BTreeMap<BodyRef, Arc<Body>>,
+    replaced: BTreeMap<JobId, Arc<Job>>,
+    clock: Arc<dyn Clock>,
+    published: Published,
+}
+
+impl ReferenceImport {
+    /// Begins an empty one, and says where the store will be.
+    pub fn new(clock: Arc<dyn Clock>) -> (Self, Published) {
+        let published = Published::default();
+        let import = Self {
+            state: State::default(),
+            heads: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            clock,
+            published: published.clone(),
+        };
+        (import, published)
+    }
+
+    fn put_one(&mut self, entity: Decoded) {
+        let Decoded {
+            stamp,
+            content,
+            payload,
+        } = entity;
+        let place = match content {
+            Content::Head(head) => {
+                let id = head.id.clone();
+                self.heads.insert(id.clone(), head);
+                Place::Head(id)
+            }
+            Content::Slot(slot) => {
+                let (id, language) = (slot.article.clone(), slot.language.clone());
+                let slots = self.slots.entry(id.clone()).or_default();
+                slots.insert(language.clone(), Arc::new(slot));
+                Place::Slot(id, language)
+            }
+            Content::Job(job) => {
+                let (id, key) = (job.id.article.clone(), job.id.key.clone());
+                let jobs = self.jobs.entry(id.clone()).or_default();
+                jobs.insert(key.clone(), Arc::new(job));
+                Place::Job(id, key)
+            }
+            Content::ReplacedJob(job) => {
+                let id = job.id.clone();
+                self.replaced.insert(id.clone(), Arc::new(job));
+                Place::ReplacedJob(id)
+            }
+            Content::Tombstone(tombstone) => {
+                let id = tombstone.article.clone();
+                self.state.tombstones.insert(id.clone(), tombstone);
+                Place::Tombstone(id)
+            }
+            Content::SegmentHistory(id, history) => {
+                self.state.histories.insert(id.clone(), history);
+                Place::SegmentHistory(id)
+            }
+            Content::Request(record) => {
+                let name = codec::request_key(&record.key);
+                self.state.requests.insert(record.key.clone(), record);
+                Place::Request(name)
+            }
+            Content::Body(body) => {
+                let place = BodyRef {
+                    seq: stamp.seq,
+                    part: body.history().newest.part,
+                };
+                self.bodies.insert(place, Arc::new(body));
+                Place::Body(place)
+            }
+            Content::Log(group) => {
+                let first = group.first;
+                self.state.log.insert(first, group);
+                Place::Log(first)
+            }
+            Content::Policy(policy) => {
+                let id = policy.id.clone();
+                self.state.policies.insert(id.clone(), policy);
+                Place::Policy(id)
+            }
+        };
+        self.state.put(place, stamp, payload);
+    }
+
+    /// Takes the body of each version of a history, newest first.
+    fn own(&mut self, article: &ArticleId, history: &History) {
+        let mut next = Some(history.newest);
+        while let Some(version) = next {
+            let Some(body) = self.bodies.remove(&version.body()) else {
+                break;
+            };
+            next = body.history().earlier.first().copied();
+            self.state.bodies.insert(version.body(), (article.clone(), body));
+        }
+    }
+
+    /// When each job was replaced by the next of its key.
+    fn replacements(&self) -> Result<BTreeMap<JobId, Timestamp>> {
+        let mut times = BTreeMap::new();
+        for (stamp, events) in self.state.commits() {
+            for event in codec::decode_events(events).map_err(malformed)?.events {
+                if let Kind::Job {
+                    step: JobStep::Opened,
+                    kind,
+                    number,
+                } = event.kind
+                    && let Some(language) = event.language
+                {
+                    let id = JobId {
+                        article: event.article,
+                        key: JobKey { language, kind },
+                        number: number.saturating_sub(1),
+                    };
+                    times.insert(id, stamp.time);
+                }
+            }
+        }
+        Ok(times)
+    }
+}
+
+#[async_trait]
+impl Import for ReferenceImport {
+    async fn put(&mut self, entities: Vec<Decoded>) -> Result<()> {
+        entities.into_iter().for_each(|entity| self.put_one(entity));
+        Ok(())
+    }
+
+    async fn finish(&mut self, epoch: Option<[u8; 16]>) -> Result<Box<dyn Store>> {
+        for (id, head) in std::mem::take(&mut self.heads) {
+            let slots = self.slots.remove(&id).unwrap_or_default();
+            self.own(&id, &head.current.history);
+            self.own(&id, &head.revisions);
+            for slot in slots.values() {
+                self.own(&id, &slot.selections);
+                for translation in &slot.translations {
+                    self.own(&id, &translation.history);
+                }
+            }
+            let aliases = head.aliases.iter().map(|alias| (alias.clone(), id.clone()));
+            self.state.aliases.extend(aliases);
+            let state = ArticleState {
+                head: Arc::new(head),
+                slots,
+                jobs: self.jobs.remove(&id).unwrap_or_default(),
+            };
+            self.state.articles.insert(id, Arc::new(state));
+        }
+        let times = self.replacements()?;
+        for (id, job) in std::mem::take(&mut self.replaced) {
+            let time = times.get(&id).copied().unwrap_or(job.changed.time);
+            self.state.replaced.insert(id, (job, time));
+        }
+        let state = &mut self.state;
+        state.last = state.log.last_key_value().and_then(|(_, group)| group.last());
+        state.floor = state.log.first_key_value().map_or(0, |(first, _)| first - 1);
+        state.epoch = epoch.unwrap_or_else(|| Uuid::new_v4().into_bytes());
+        Ok(Box::new(ReferenceStore::of(state.clone(), self.clock.clone())))
+    }
+
+    async fn publish(self: Box<Self>) -> Result<()> {
+        let store = ReferenceStore::of(self.state, self.clock);
+        self.published.set(store).map_err(|_| StoreError::Closed)
+    }
+}

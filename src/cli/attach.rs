@@ -44,7 +44,7 @@ pub(crate) struct Attach {
     content: ContentArgs,
     #[command(flatten)]
     agent: AgentArgs,
-    /// How far the work got; `translated` if not given. A reviewer may send the very text of another as `reviewed`.
+    /// The state of the text [default: translated]. A reviewer may attach the same text of another as `reviewed`.
     #[arg(long, value_enum)]
     state: Option<TranslationState>,
     /// Edit this translation instead of the served one.

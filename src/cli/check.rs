@@ -1,4 +1,4 @@
-//! `check`: every record is read, and what does not agree is reported.
+//! `check`: verifies every record, and reports damage and contradictions.
 
 use clap::Args;
 use futures::stream::StreamExt;

@@ -28,7 +28,7 @@ mod tls;
 
 /// How long connecting may take, with TLS and the first answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// After this time without a sign of life a connection is asked for one, and has as long again to give it.
+/// The keepalive: a connection that is silent for this time is pinged, and closed if the answer takes as long again.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// Frames and windows of HTTP/2: its defaults of 16 and 64 KiB make long streams wait.
 const FRAME_BYTES: u32 = 1 << 20;

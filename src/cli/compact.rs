@@ -1,4 +1,4 @@
-//! `compact`: gives back the space that a store takes beyond its records.
+//! `compact`: gives back unused space of a store.
 
 use clap::Args;
 use futures::stream::StreamExt;

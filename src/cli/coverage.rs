@@ -39,7 +39,7 @@ pub(crate) struct Coverage {
     /// How long a row is.
     #[arg(long = "by", value_enum, default_value_t = CoveragePeriod::Day)]
     period: CoveragePeriod,
-    /// The languages; all that there are translations into if not given.
+    /// The languages [default: all that have translations].
     #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     languages: Vec<String>,
     /// Only articles in this language.

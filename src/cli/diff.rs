@@ -33,7 +33,7 @@ pub(crate) struct Diff {
     /// The revision to compare from.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     from: u32,
-    /// The revision to compare with; the newest if not given.
+    /// The revision to compare with [default: the newest].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     to: Option<u32>,
     /// Read an embargoed, withheld or cancelled article too, if the caller may see it.

@@ -1,5 +1,5 @@
-//! The variables `ARTICLE_STORE_…` of the environment: one that sets no option is refused, for whoever misspells a limit
-//! or the place of the articles must not run with the default.
+//! Checks the variables `ARTICLE_STORE_…` of the environment: one that sets no option is an error, so that a
+//! misspelled limit or store is not silently replaced by the default.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::Failure;
 /// What all variables of the program begin with.
 pub(super) const PREFIX: &str = "ARTICLE_STORE_";
 
-/// What has no option: everybody on the machine can see a command line, and a token is nobody's business.
+/// Variables without an option. A token is never an option: every user of the machine can read command lines.
 const WITHOUT_OPTION: [&str; 1] = ["ARTICLE_STORE_TOKEN"];
 
 /// What the project's own tests and benches read; the program never does.

@@ -36,7 +36,7 @@ mod source;
 const READ_AHEAD: usize = 64;
 /// Items whose results are still to be printed. More than server and network hold, so that it never is the limit.
 const UNANSWERED: usize = 16_384;
-/// What an item's number and marks take in its frame, at most.
+/// The most bytes that an item's number and tags take in its message.
 const FRAME_OVERHEAD: usize = 64;
 /// How often results appear on a terminal beside the progress bar.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -65,13 +65,13 @@ pub(crate) struct Import {
     server: ServerArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// What the files hold; told from each file if not given.
+    /// The format of the files [default: detected for each file].
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Which key of a line holds which field; without it, each field has the key of its own name.
     #[arg(long, value_name = "FIELD=KEY,…")]
     map: Option<FieldMap>,
-    /// The language of articles that do not name theirs; detected if not given.
+    /// The language of articles that do not name theirs [default: detected].
     #[arg(long, value_name = "TAG", value_parser = Language::parse)]
     language: Option<Language>,
     /// The publisher of articles that do not name theirs.
@@ -153,7 +153,7 @@ impl Import {
     }
 }
 
-/// Reads all inputs, until nobody listens any more.
+/// Reads all inputs, until the receiver is gone.
 fn read_all(
     paths: &[PathBuf],
     reading: &Reading,

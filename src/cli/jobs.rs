@@ -1,4 +1,4 @@
-//! `jobs`: work that is wanted on translations is asked for, looked at, given up and asked for again.
+//! `jobs`: requests translations, and lists, shows, cancels and retries jobs.
 
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
@@ -15,13 +15,13 @@ mod request;
 /// The commands of `jobs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Jobs {
-    /// Ask for translations of articles.
+    /// Request translations of articles.
     Request(Box<request::Request>),
     /// List jobs by article, language and kind.
     List(List),
     /// Show a job.
     Show(Show),
-    /// Give jobs up.
+    /// Cancel jobs.
     Cancel(Step),
     /// Open dead or canceled jobs again.
     Retry(Step),

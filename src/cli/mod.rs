@@ -102,39 +102,39 @@ enum Sub {
     Review(step::Review),
     /// Choose the translation that is served in a language.
     Select(step::Select),
-    /// Turn a translation down, for good.
+    /// Reject a translation for good.
     Reject(step::Reject),
     /// Declare that a translation is still true although the source changed.
     Ack(step::Ack),
     /// List every step that was taken on the translations into a language.
     Provenance(provenance::Provenance),
-    /// Ask for translations, and see what became of it.
+    /// Request translations, and list, show, cancel or retry jobs.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
-    /// Have translations asked for by themselves.
+    /// Manage the policies that open jobs automatically.
     #[command(subcommand)]
     Policy(policy::Policy),
-    /// Translate what is asked for with any program.
+    /// Run a translation program as a worker of jobs.
     Work(work::Work),
     /// Stream all articles as JSON, one object a line.
     Export(export::Export),
-    /// Follow what happens, one line a change.
+    /// Follow the change feed, one line a change.
     Watch(watch::Watch),
     /// Ask whether the server is serving.
     Health(health::Health),
-    /// Say how much there is, what it takes, and whether something should be done.
+    /// Show amounts, sizes, and what should be done.
     Status(status::Status),
-    /// Read every record and report what does not agree.
+    /// Check every record, and report damage and contradictions.
     Check(check::Check),
-    /// Write everything to a file, while the server goes on.
+    /// Write a backup file, while the server serves.
     Backup(backup::Backup),
     /// Make a store from a backup.
     Restore(restore::Restore),
-    /// Give back the space that the store takes beyond its records.
+    /// Compact the store: give back unused space.
     Compact(compact::Compact),
     /// Copy a store to another directory.
     Copy(copy::Copy),
-    /// Make a token for somebody who calls.
+    /// Create a token for a caller.
     Token(token::Token),
 }
 
@@ -143,11 +143,11 @@ enum Sub {
 pub(crate) enum Failure {
     /// The command line is wrong in a way that its grammar does not show.
     Usage(String),
-    /// What went wrong. Any text: it is made safe for the terminal when it is printed.
+    /// The reason. Any text: it is made safe for the terminal when it is printed.
     Failed(String),
-    /// What went wrong was said already.
+    /// The reason is printed already.
     Said,
-    /// The reader of the output went away. That is its right.
+    /// The reader of the output closed the pipe. This is no error.
     Unread,
 }
 
@@ -179,7 +179,7 @@ impl Failure {
     }
 }
 
-/// Prints lines on standard error, made safe. Nobody is left to tell if that fails.
+/// Prints lines on standard error, made safe for terminals. A failure to print is ignored.
 pub(crate) fn warn(text: &str) {
     for line in text.split('\n') {
         let indent = line.len() - line.trim_start_matches(' ').len();
@@ -189,7 +189,6 @@ pub(crate) fn warn(text: &str) {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // A help text that nobody reads to the end is no reason to panic.
     let command = command();
     let matches = command.clone().get_matches();
     let cli = match Cli::from_arg_matches(&matches) {

@@ -1,4 +1,4 @@
-//! `policy`: rules by which translations are asked for by themselves.
+//! `policy`: rules that open jobs automatically.
 
 use clap::{Args, Subcommand};
 
@@ -63,7 +63,7 @@ pub(crate) struct Put {
     /// How often each of its jobs may be tried.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     max_attempts: u32,
-    /// Let it rest: it opens nothing.
+    /// Pause the policy: it opens no jobs.
     #[arg(long)]
     paused: bool,
     /// The etag that the policy must have.

@@ -30,7 +30,7 @@ pub(crate) struct Publication {
     /// Whether the article may be published.
     #[arg(long, value_enum)]
     status: PublicationStatus,
-    /// Hide it until this time; it then appears by itself.
+    /// Set an embargo: hidden until this time, then visible automatically.
     #[arg(long, value_name = "TIME", value_parser = format::instant, conflicts_with = "lift_embargo")]
     embargo: Option<Timestamp>,
     /// End its embargo now.

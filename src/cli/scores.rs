@@ -37,7 +37,7 @@ pub(crate) struct Scores {
     /// The language of the translation, a BCP-47 tag.
     #[arg(long, value_name = "TAG")]
     language: String,
-    /// The translation; the served one if not given. Required to add.
+    /// The translation [default: the served one]. Required to add.
     #[arg(long, value_name = "ID")]
     translation_id: Option<String>,
     /// Read of an embargoed, withheld or cancelled article too, if the caller may see it.
@@ -80,16 +80,16 @@ struct ScoreArgs {
     /// The score.
     #[arg(long, requires = "metric", allow_negative_numbers = true)]
     value: Option<f64>,
-    /// The least possible score; 0 if not given.
+    /// The lowest possible score [default: 0].
     #[arg(long, requires = "metric", allow_negative_numbers = true)]
     min: Option<f64>,
-    /// The greatest possible score.
+    /// The highest possible score.
     #[arg(long, requires = "metric", allow_negative_numbers = true)]
     max: Option<f64>,
     /// Say that less is better.
     #[arg(long, requires = "metric")]
     lower_is_better: bool,
-    /// The segment that was scored; the whole translation if not given.
+    /// The scored segment [default: the whole translation].
     #[arg(long, value_name = "ID", requires = "metric")]
     segment: Option<String>,
     /// The version or signature of the metric.

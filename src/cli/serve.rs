@@ -50,33 +50,34 @@ Examples:
 --tls-key server.key --tls-client-ca clients.pem
   article-store serve --listen 127.0.0.1:0 --store memory --log debug")]
 pub(crate) struct Serve {
-    /// The address to listen on; port 0 takes a free one.
+    /// The address to listen on, such as 127.0.0.1:50051. Port 0 is a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// Where the articles are: `sled:DIRECTORY`, or `memory` to forget them at the end.
+    /// The store: `sled:DIRECTORY`, or `memory` for a store that ends with the server.
     #[arg(long, value_name = "STORE", default_value = "sled:./article-store-data")]
     store: StoreLocation,
     /// Memory for decoded articles and texts, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     cache_mb: u64,
-    /// Free bytes of the volume below which writes are refused; 1 GiB or a tenth of the database, whichever is more, if
-    /// not given.
+    /// Writes are refused below this many free bytes of the volume [default: 1 GiB or a tenth of the database,
+    /// whichever is more].
     #[arg(long, value_name = "BYTES")]
     min_free_bytes: Option<u64>,
     #[command(flatten)]
     lifecycle: Lifecycle,
-    /// Let agents review what they wrote themselves, for desks of one person.
+    /// Let people review their own translations, for desks of one person.
     #[arg(long)]
     allow_self_review: bool,
-    /// How many revisions of an article keep their text, all if not given. The text of older ones is dropped a day after
-    /// the next one came, but for those that a translation was made from; what they say of themselves is kept.
+    /// How many revisions of an article keep their text [default: all]. Older texts are dropped a day after the next
+    /// revision, except those that a translation was made from. Their metadata stays.
     #[arg(long, value_name = "NUMBER")]
     keep_revisions: Option<NonZeroU32>,
-    /// How long changes can be followed afterwards, such as 36h or 30d; at least a day. What watched last longer ago than
-    /// that has to begin again with a snapshot.
+    /// How long changes stay in the change log, such as 36h or 30d; at least a day. A client that resumes from before
+    /// needs a snapshot.
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = at_least_a_day)]
     keep_changes: Duration,
-    /// How large the log of changes grows at most, in bytes; older changes go earlier then, but not within a day.
+    /// The largest size of the change log in bytes. Older changes are dropped earlier to keep it, but not within a
+    /// day.
     #[arg(long, value_name = "BYTES", default_value_t = KeepChanges::default().bytes)]
     keep_changes_bytes: u64,
     #[command(flatten)]

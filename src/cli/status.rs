@@ -1,4 +1,4 @@
-//! `status`: how much there is, what it takes, and whether something should be done.
+//! `status`: amounts, sizes, and what should be done.
 
 use clap::Args;
 use jiff::tz::TimeZone;

@@ -34,17 +34,17 @@ pub(crate) struct Token {
     /// The name of the principal. It stands in provenance, changes and logs.
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// What it may do, a list of scopes: read, ingest, translate:LANGUAGE, review:LANGUAGE, publish:LANGUAGE, admin,
-    /// embargoed, editorial, act_as, with * for every language, or for everything.
+    /// The scopes, separated by commas: read, ingest, translate:LANGUAGE, review:LANGUAGE, publish:LANGUAGE, admin,
+    /// embargoed, editorial, act_as; LANGUAGE may be *, and * alone is everything.
     #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true, value_parser = scope)]
     scopes: Vec<Scope>,
-    /// The kinds of agents that it may declare; none if not given.
+    /// The kinds of agents that it may declare [default: none].
     #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',')]
     agent_kinds: Vec<KindArg>,
-    /// Until when it is good, such as 2027-01-31T00:00:00Z; for ever if not given.
+    /// The time of expiry, such as 2027-01-31T00:00:00Z [default: none].
     #[arg(long, value_name = "TIME")]
     expires: Option<jiff::Timestamp>,
-    /// Calls a second that it may make, instead of what the server allows each.
+    /// The rate limit in calls a second [default: --rate-per-principal of the server].
     #[arg(long, value_name = "NUMBER")]
     rate: Option<std::num::NonZeroU32>,
     /// Write the token to this new file, which only its owner may read, and print the line for the server alone. Without
@@ -110,7 +110,7 @@ fn new_token() -> String {
     format!("as_{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Never over a file that is there: somebody may call with it.
+/// Creates the file; an existing one may hold a token in use.
 fn write_secret(path: &Path, token: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! `watch`: what happens in the store, one line a change, for as long as somebody reads.
+//! `watch`: follows the change feed, one line a change.
 
 use std::future::pending;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{Failure, terminal, warn};
 use crate::pb;
 use crate::pb::watch_changes_response::Message;
 
-/// How long to wait before the first attempt to go on, and at most; each attempt that fails doubles it.
+/// The first and the longest pause before a reconnect; each failure doubles it.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// The arguments of `watch`.
@@ -48,7 +48,7 @@ pub(crate) struct Watch {
     /// Begin with all articles as they are, then what changed since.
     #[arg(long, conflicts_with = "resume")]
     snapshot: bool,
-    /// Go on behind the line that had this token, or from the page of a list.
+    /// Resume after the line that had this token, or from the page of a list.
     #[arg(long, value_name = "TOKEN")]
     resume: Option<String>,
     /// Only changes of these kinds, such as article-revised or job-done.
@@ -63,7 +63,7 @@ pub(crate) struct Watch {
     /// Only changes of articles of this section; it can be given more than once.
     #[arg(long)]
     section: Vec<String>,
-    /// How long the server may be silent before it says how far it is, 1s to 5m.
+    /// The interval of checkpoints while nothing happens, 1s to 5m.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     checkpoint: Duration,
     /// The IANA time zone in which times are shown.
@@ -93,7 +93,7 @@ enum End {
     Broken(String),
     /// Something that trying again does not change.
     Final(Failure),
-    /// The server does not take the resume token: there is nothing to go on from.
+    /// The server refuses the resume token: there is no position to continue from.
     Lost(Failure),
 }
 
@@ -182,7 +182,7 @@ struct Follower {
     output: Output,
     /// How long to wait before the next attempt.
     pause: Duration,
-    /// Whether it was said that the connection broke.
+    /// Whether the break was reported.
     is_broken: bool,
 }
 

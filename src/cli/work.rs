@@ -30,11 +30,11 @@ use crate::pb::complete_job_request::Result as JobResult;
 
 /// How long to wait for a job where that is not said; the server's limit is a minute.
 const WAIT: Duration = Duration::from_secs(30);
-/// The shortest wait of a worker that goes on when there is nothing: it would ask without end.
+/// The shortest wait of a worker that runs on when there is no job: without it the worker would poll continuously.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 /// How often in a lease it is prolonged.
 const BEATS: u32 = 3;
-/// How long the jobs may take to be given back at the end.
+/// How long releasing all jobs may take at the end.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 /// The waits between jobs that fail one after the other: it may be the program, and others could do them.
 const MISS_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
@@ -85,16 +85,16 @@ pub(crate) struct Work {
     /// Stop when there is no job left. The exit code is 1 when one has failed.
     #[arg(long)]
     once: bool,
-    /// How long the program may take for a paragraph.
+    /// The longest time of the program for a paragraph.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     limit: Duration,
-    /// How long a job is leased for; it is prolonged as long as the work goes on.
+    /// The lease of a job; heartbeats prolong it while the program runs.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     lease: Duration,
-    /// How long to wait for a job at a time, up to a minute; 30s if not given, and not at all with --once.
+    /// How long to wait for a job at a time, up to 1m [default: 30s; not at all with --once].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
-    /// Who works, for people who look at the job; the machine and the process if not given.
+    /// The name of this worker, shown with the job [default: the machine and the process].
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
     #[command(flatten)]
@@ -257,7 +257,7 @@ struct Translated {
 enum Ended {
     Done(Box<pb::CompleteJobResponse>),
     Failed(Box<pb::TranslationJob>, String),
-    /// Another worker has it, or it was given up.
+    /// Another worker has it, or it was canceled.
     Lost,
 }
 

@@ -1,4 +1,4 @@
-//! TLS of the client commands: which servers they believe, and how they show who they are.
+//! TLS of the client commands: trusted CAs, and the client certificate.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,16 @@ use super::{Failure, HEADING};
 /// How to speak TLS with the server.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// The CAs that the server's certificate may come from, as PEM; those of this system if not given.
+    /// The trusted CAs for the server's certificate, as PEM [default: those of the system].
     #[arg(long, help_heading = HEADING, value_name = "PATH")]
     tls_ca: Option<PathBuf>,
-    /// A certificate to show to the server, as PEM.
+    /// The client certificate, as PEM.
     #[arg(long, help_heading = HEADING, value_name = "PATH", requires = "tls_client_key")]
     tls_client_cert: Option<PathBuf>,
     /// Its private key, as PEM.
     #[arg(long, help_heading = HEADING, value_name = "PATH", requires = "tls_client_cert")]
     tls_client_key: Option<PathBuf>,
-    /// The name that the server's certificate must have, if not that of its address.
+    /// The name in the server's certificate [default: the host of its address].
     #[arg(long, help_heading = HEADING, value_name = "NAME")]
     tls_server_name: Option<String>,
 }

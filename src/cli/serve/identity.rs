@@ -15,33 +15,33 @@ const HEADING: &str = "Who may call";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]
 pub(super) struct IdentityArgs {
-    /// Who may call with which token: a file of JSON objects, one a line, that `article-store token` makes. It is read again
-    /// when it changes; a wrong one is logged, and the one before still holds.
+    /// The tokens file: JSON objects, one a line, made by `article-store token`. It is read again when it changes; a
+    /// wrong file is logged, and the previous one stays in force.
     #[arg(long, value_name = "FILE")]
     tokens_file: Option<PathBuf>,
-    /// The public keys (JWKS) of an issuer whose JWTs are taken: RS256, ES256 or EdDSA, with `sub` as the name, `scope`, and
-    /// `agent_kinds`. It is read again when it changes.
+    /// The public keys (JWKS) of an issuer of JWTs: RS256, ES256 or EdDSA, with the claims `sub` (the name), `scope`
+    /// and `agent_kinds`. It is read again when it changes.
     #[arg(long, value_name = "FILE", requires_all = ["jwt_issuer", "jwt_audience"])]
     jwks_file: Option<PathBuf>,
-    /// What `iss` of a JWT must be.
+    /// The required claim `iss` of JWTs.
     #[arg(long, value_name = "TEXT", requires = "jwks_file")]
     jwt_issuer: Option<String>,
-    /// What `aud` of a JWT must be or hold.
+    /// The required claim `aud` of JWTs, or one of its values.
     #[arg(long, value_name = "TEXT", requires = "jwks_file")]
     jwt_audience: Option<String>,
-    /// What callers without credentials may do, a list of scopes: read, ingest, translate:LANGUAGE, review:LANGUAGE,
-    /// publish:LANGUAGE, admin, embargoed, editorial, act_as, with * for every language, or for everything. If not given:
-    /// nothing where there are tokens or JWTs, and else everything but to see hidden articles.
+    /// The scopes of callers without credentials: read, ingest, translate:LANGUAGE, review:LANGUAGE,
+    /// publish:LANGUAGE, admin, embargoed, editorial, act_as; LANGUAGE may be *, and * alone is everything [default:
+    /// none with tokens or JWTs, else everything but hidden articles].
     #[arg(long, value_name = "SCOPES", value_delimiter = ',', value_parser = scope)]
     anonymous_scopes: Option<Vec<Scope>>,
-    /// Do not answer reflection, which tells every caller the schema of the API.
+    /// Turn off server reflection, which shows the schema of the API to every caller.
     #[arg(long)]
     no_reflection: bool,
-    /// Calls a second that each principal may make, and all callers without credentials together; not limited if not given.
-    /// A line of the tokens file may give its principal another `rate`. A stream is one call.
+    /// The rate limit in calls a second, of each principal and of all callers without credentials together [default:
+    /// none]. A line of the tokens file may set another `rate`. A stream is one call.
     #[arg(long, value_name = "NUMBER")]
     rate_per_principal: Option<NonZeroU32>,
-    /// Calls that a principal may make at once after a pause; as many as in a second if not given.
+    /// The burst of the rate limit in calls [default: the calls of one second].
     #[arg(long, value_name = "NUMBER", requires = "rate_per_principal")]
     burst_per_principal: Option<NonZeroU32>,
 }

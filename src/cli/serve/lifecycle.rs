@@ -18,11 +18,12 @@ use crate::store::Store;
 /// How `serve` ends.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Lifecycle {
-    /// How long to serve on after the signal to stop, while health already says NOT_SERVING, such as 5s. Give it as long
-    /// as load balancers take to see that and to send new calls elsewhere; with none in front, waiting gains nothing.
+    /// The drain delay: how long to serve after the signal to stop, while health says NOT_SERVING, such as 5s. Set it
+    /// to the time that load balancers need to notice.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(super) drain_delay: Duration,
-    /// How long running calls may go on after that, in seconds. What then still runs is broken off.
+    /// The grace period in seconds: how long running calls may take after that. Calls that are still running are then
+    /// cut.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     grace_seconds: u32,
 }

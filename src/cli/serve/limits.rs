@@ -13,32 +13,32 @@ use crate::server::CallLimits;
 /// See the module's page.
 #[derive(Debug, Clone, Args)]
 pub(super) struct LimitArgs {
-    /// The largest message of a request that is decoded, in bytes. This bounds the memory that one call can take.
+    /// The largest request message in bytes. It bounds the memory of one call.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().message_bytes as u32, value_parser = clap::value_parser!(u32).range(1 << 10..=64 << 20))]
     max_message_bytes: u32,
-    /// The largest article or translation, in bytes of its message.
+    /// The largest article or translation in bytes of its message.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().article_bytes as u32, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     max_article_bytes: u32,
-    /// The most segments that the body of an article or a translation may have. The contract promises callers as many as the
-    /// default.
+    /// The most segments in the body of an article or a translation. The API promises callers the default.
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_SEGMENTS as u32, value_parser = clap::value_parser!(u32).range(1..=MAX_SEGMENTS as i64))]
     max_segments: u32,
-    /// The most articles that one call may name by their ids (`BatchGetArticles`, `RequestTranslations`). The contract
-    /// promises callers as many as the default.
+    /// The most article ids in one call (`BatchGetArticles`, `RequestTranslations`). The API promises callers the
+    /// default.
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_BATCH as u32, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH as i64))]
     max_batch: u32,
-    /// The shortest lease that a worker may ask for, in milliseconds. Shorter ones only make work for the disk.
+    /// The shortest lease of a job in milliseconds. Shorter leases only cost disk writes.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = (Limits::default().shortest_lease_micros / 1_000) as u32, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
     shortest_lease_ms: u32,
-    /// How many calls are worked on at once, over all connections; further ones are refused at once with OVERLOADED. More
-    /// lets bursts wait instead, and each call wait longer under load. Health and reflection do not count.
+    /// The most concurrent calls over all connections; others are refused at once with OVERLOADED. A higher limit
+    /// lets bursts wait, and makes each call slower under load. Health and reflection do not count.
     #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().in_flight as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_in_flight: u32,
-    /// How many streams and claims go on at once (watches, imports, exports, `ClaimJobs`): they may last long, and do not
-    /// take the place of other calls. Each takes some memory for as long as it lasts.
+    /// The most concurrent streams and claims (watches, imports, exports, `ClaimJobs`), apart from other calls. Each
+    /// takes memory while it is open.
     #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().long_calls as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_long_calls: u32,
-    /// How long a call may take that is neither, such as 500ms or 1m; it is DEADLINE_EXCEEDED then. Callers may ask for less.
+    /// The longest time of any other call, such as 500ms or 1m; then it is DEADLINE_EXCEEDED. Callers may ask for
+    /// less.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     max_deadline: Duration,
 }

@@ -14,18 +14,18 @@ use crate::server::telemetry::{Telemetry, http};
 /// See the module's page.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TelemetryArgs {
-    /// An address for `/metrics` (Prometheus), `/livez`, `/readyz` and gRPC health without TLS, such as 127.0.0.1:9464; none
-    /// if not given. Whoever reaches it needs no credentials, so it belongs where only operators are.
+    /// The address of `/metrics` (Prometheus), `/livez`, `/readyz` and gRPC health, such as 127.0.0.1:9464 [default:
+    /// none]. It has neither TLS nor authentication: expose it to operators only.
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// The languages that metrics tell apart, such as ar,en,fr; all others are `other`. Each pair of them is a series that
-    /// Prometheus keeps.
+    /// The languages that are labels of metrics, such as ar,en,fr; others are `other`. Each pair is a time series.
     #[arg(long, value_name = "LANGUAGES", value_delimiter = ',', value_parser = language)]
     metrics_languages: Vec<Language>,
-    /// The address of an OTLP collector over gRPC that gets traces, such as http://localhost:4317; none if not given.
+    /// The OTLP collector (gRPC) for traces, such as http://localhost:4317 [default: none].
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// The share of the traces that begin here to record, from 0 to 1. A caller that sends `traceparent` decides for itself.
+    /// The share of traces to record, from 0 to 1, of those that begin here. `traceparent` of a caller decides for
+    /// its own.
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
     otlp_sample_ratio: f64,
 }

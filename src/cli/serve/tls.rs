@@ -12,25 +12,25 @@ use crate::server::transport::{ClientCertificates, Tls, TlsFiles};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsArgs {
-    /// The server's certificate as PEM, followed by those that lead to its CA. New connections use the files of TLS as
-    /// they are a second or so after they change; those that cannot be used change nothing but the log.
+    /// The server's certificate chain as PEM. New connections use changed files within a second or two; files that
+    /// cannot be used are logged, and the previous ones stay in force.
     #[arg(long, value_name = "PATH", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The private key of the certificate as PEM, not encrypted.
     #[arg(long, value_name = "PATH", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The CAs whose certificates clients may show, as PEM. None are asked for if not given.
+    /// The CAs of client certificates, as PEM [default: no client certificates].
     #[arg(long, value_name = "PATH", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
-    /// Whether a client without a certificate is turned away.
+    /// Whether a client certificate is required.
     #[arg(long, value_enum, default_value_t = ClientAuth::Required, requires = "tls_client_ca")]
     tls_client_auth: ClientAuth,
-    /// Listen on an address that others can reach although everything, tokens included, goes over the network in the
-    /// clear: for a network of your own, or behind something that ends TLS.
+    /// Allow an address that others can reach without TLS: everything, tokens included, is sent in the clear. For a
+    /// private network, or behind a proxy that ends TLS.
     #[arg(long)]
     insecure_no_tls: bool,
-    /// Listen on an address that others can reach although everyone may do everything: for a network where every
-    /// program is yours.
+    /// Allow an address that others can reach without authentication: everyone may do everything. For a network where
+    /// every program is yours.
     #[arg(long)]
     insecure_no_auth: bool,
 }
@@ -38,9 +38,9 @@ pub(super) struct TlsArgs {
 /// See [`TlsArgs::tls_client_auth`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ClientAuth {
-    /// It is.
+    /// Clients without one are refused.
     Required,
-    /// It may go on; one with a wrong certificate is turned away.
+    /// Clients without one may call; one with a wrong certificate is refused.
     Optional,
 }
 

@@ -13,41 +13,38 @@ use crate::server::transport::{Config, Tls};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connections")]
 pub(super) struct TransportArgs {
-    /// How many connections may be open; one more is closed at once. Each takes a file descriptor, and its memory grows
-    /// with its calls.
+    /// The most open connections; others are closed at once. Each takes a file descriptor, and memory for its calls.
     #[arg(long, value_name = "NUMBER", default_value = "1024")]
     max_connections: NonZeroUsize,
-    /// How many calls a connection may carry at a time, watches included; clients let further ones wait. More lets one
+    /// The most concurrent calls of a connection, watches included; clients queue others. A higher limit lets one
     /// client take more of the server.
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     max_streams: NonZeroU32,
-    /// How many calls a client may give up on a connection before the server has got to them; with one more it is taken for
-    /// a flood and the connection is closed. As many as `--max-streams` if not given, so that a client can give up all of its
-    /// calls at once.
+    /// The most calls that a client may reset before the server has started them; more is a flood, and closes the
+    /// connection [default: --max-streams, so that a client can cancel all of its calls at once].
     #[arg(long, value_name = "NUMBER")]
     max_resets: Option<NonZeroU32>,
-    /// The largest headers of a call in bytes, 32 added for each; a call with more is answered with HTTP status 431.
+    /// The largest headers of a call in bytes, plus 32 for each; larger ones are answered with HTTP status 431.
     /// Clients with large tokens may need more.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 10, value_parser = clap::value_parser!(u32).range(1 << 10..=1 << 20))]
     max_header_bytes: u32,
-    /// How long a peer may take to begin, TLS included, and to go when it is told to. Shorter hurts clients on slow
-    /// networks, longer lets silent peers hold more connections.
+    /// The handshake timeout, TLS included, also for closing after GOAWAY. Shorter fails clients on slow networks,
+    /// longer lets silent peers hold connections.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
     handshake_timeout: Duration,
-    /// How long a peer may be silent before it is asked whether it is there. Longer than a network on the way forgets
-    /// silent connections makes calls hang.
+    /// The interval of keepalive pings on a silent connection. Keep it below the time after which a network on the
+    /// way forgets silent connections.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     keepalive_interval: Duration,
-    /// How long a peer may take to answer that; its connection is closed then, with what runs on it.
+    /// The time to answer a keepalive ping; then the connection is closed with its calls.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = some_time)]
     keepalive_timeout: Duration,
-    /// How long a connection may be without a call before it is closed, politely: clients connect again at their next
-    /// one. And how long a call may wait for a peer that sends nothing more of a request, or takes nothing more of an
-    /// answer, before it is reset; a watch that waits for news is not meant.
+    /// The idle timeout: of a connection without calls (it is closed with GOAWAY), and of a call whose peer neither
+    /// sends its request nor reads its answer (it is reset). A watch that waits for changes is not idle.
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = some_time)]
     idle_timeout: Duration,
-    /// How long a peer's network may take nothing of what is sent before the connection is closed. A watcher that reads
-    /// slowly by the rules of HTTP/2 is not meant.
+    /// The write timeout: how long the network may accept nothing before the connection is closed. A watcher that
+    /// reads slowly within the flow control of HTTP/2 is not affected.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     write_timeout: Duration,
 }

@@ -14,10 +14,12 @@
 #[path = "../it/transport/peer.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod peer;
+#[path = "../support/process.rs"]
+mod process;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use article_store::pb;
@@ -31,6 +33,7 @@ use peer::{
     CONTINUATION, END_HEADERS, END_STREAM, Frame, HEADERS, HEALTH, PING, Peer, RST_STREAM, block, call,
     whole_call,
 };
+use process::{PROGRAM, Process, serve};
 
 /// How long the client is measured, without and with each attack.
 const RUN: Duration = Duration::from_secs(4);
@@ -127,61 +130,18 @@ async fn exports(peer: &mut Peer) {
     }
 }
 
-/// The program, which ends with this.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(directory: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_article-store"))
-            .args([
-                "serve",
-                "--listen=127.0.0.1:0",
-                "--min-free-bytes=0",
-                "--log=warn",
-            ])
-            .args([
-                "--handshake-timeout=1s",
-                "--keepalive-interval=1s",
-                "--keepalive-timeout=1s",
-            ])
-            .args([
-                "--write-timeout=1s",
-                "--max-connections=500",
-                "--store",
-                directory,
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("listening on ")
-            .expect(&line)
-            .parse()
-            .unwrap();
-        Self { process, address }
-    }
-
-    /// The most memory that it ever took, in MiB.
-    fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-        peak.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+/// Starts the program with short limits of time.
+fn start(directory: &Path) -> Process {
+    let mut command = Command::new(PROGRAM);
+    serve(&mut command, "127.0.0.1:0", directory, 0);
+    Process::start(command.args([
+        "--log=warn",
+        "--handshake-timeout=1s",
+        "--keepalive-interval=1s",
+        "--keepalive-timeout=1s",
+        "--write-timeout=1s",
+        "--max-connections=500",
+    ]))
 }
 
 /// Calls for a time, one after the other; their times in nanoseconds.
@@ -222,8 +182,9 @@ fn main() {
 
 async fn measure(name: &str, attackers: &Runtime) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let server = Server::start(&format!("sled:{}", directory.path().display()));
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+    let server = start(directory.path());
+    let address: SocketAddr = server.address().wait().unwrap().parse().unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let channel = endpoint.connect().await.unwrap();
     for number in 0..20 {
         ArticleServiceClient::new(channel.clone())
@@ -235,7 +196,7 @@ async fn measure(name: &str, attackers: &Runtime) {
     let attacks = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let mut attacking = JoinSet::new();
     for _ in 0..ATTACKERS {
-        let (name, address, attacks) = (name.to_owned(), server.address, attacks.clone());
+        let (name, attacks) = (name.to_owned(), attacks.clone());
         attacking.spawn_on(
             async move {
                 loop {
@@ -259,7 +220,7 @@ async fn measure(name: &str, attackers: &Runtime) {
         ms(&during, 0.99),
         before.len() as f64 / RUN.as_secs_f64(),
         during.len() as f64 / RUN.as_secs_f64(),
-        server.peak_memory(),
+        server.memory_kib("VmHWM") as f64 / 1024.0,
     );
 }
 

@@ -14,8 +14,10 @@
     reason = "a bench that cannot go on stops, prints its figures, and waits for its time"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitCode, Stdio};
+#[path = "../support/process.rs"]
+mod process;
+
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +36,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+
+use process::{PROGRAM, Process, serve};
 
 const SERVER_CORE: &str = "0";
 const GENERATOR_CORE: &str = "1";
@@ -77,7 +81,7 @@ fn pin(process: u32, core: &str) {
 }
 
 struct Server {
-    process: Child,
+    process: Process,
     address: String,
     _store: TempDir,
 }
@@ -85,27 +89,11 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let store = TempDir::new().unwrap();
-        let mut process = Command::new("taskset")
-            .args(["-c", SERVER_CORE, env!("CARGO_BIN_EXE_article-store")])
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--log",
-                "off",
-                "--min-free-bytes",
-                "0",
-                "--store",
-            ])
-            .arg(format!("sled:{}", store.path().join("store").display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        let mut command = Command::new("taskset");
+        command.args(["-c", SERVER_CORE, PROGRAM]);
+        serve(&mut command, "127.0.0.1:0", &store.path().join("store"), 0);
+        let process = Process::start(command.args(["--log", "off"]));
+        let address = process.address().wait().unwrap();
         Self {
             process,
             address,
@@ -115,9 +103,7 @@ impl Server {
 
     /// Resident memory in MiB.
     fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        self.process.memory_kib("VmRSS") as f64 / 1024.0
     }
 
     async fn fill(&self) {
@@ -160,13 +146,6 @@ impl Server {
         let (client, connection) = builder.handshake(stream).await.unwrap();
         tokio::spawn(connection);
         client
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 

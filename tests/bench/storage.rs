@@ -235,7 +235,7 @@ async fn gets(service: &Service, articles: usize, tasks: usize, calls: std::ops:
     each(tasks, calls, move |number| {
         let service = service.clone();
         async move {
-            let id = id(Random(number as u64).below(articles as u64) as usize);
+            let id = id(Random::new(number as u64).below(articles as u64) as usize);
             service
                 .get_article(
                     &id,
@@ -256,7 +256,7 @@ async fn pages(service: &Service, tasks: usize, calls: std::ops::Range<usize>) -
     each(tasks, calls, move |number| {
         let service = service.clone();
         async move {
-            let start = instant(&mut Random(number as u64));
+            let start = instant(&mut Random::new(number as u64));
             let query = Query {
                 range: Range::Instants {
                     start,

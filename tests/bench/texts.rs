@@ -3,6 +3,9 @@
 //! The words are made of Arabic letters and drawn so that few are frequent, as in a language, because zstd and sled must
 //! not see the same bytes again and again.
 
+#[path = "../support/random.rs"]
+mod random;
+
 use article_store::domain::article::{ArticleId, DraftContent, Metadata, PublicationStatus};
 use article_store::domain::attach::{BodyTexts, Target, TargetText, TargetTexts};
 use article_store::domain::date::ArticleDate;
@@ -13,6 +16,7 @@ use article_store::domain::segment::{DraftSegment, MarkedText};
 use article_store::domain::time::Timestamp;
 use article_store::domain::translation::State;
 use article_store::service::attach::{Attachment, Sent};
+pub(crate) use random::Random;
 
 /// The first instant of publication, in seconds.
 const FIRST: i64 = 1_300_000_000;
@@ -21,19 +25,6 @@ const DAYS: u64 = 3_650;
 /// Different words.
 const WORDS: u64 = 20_000;
 
-/// Numbers that look random (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// A number below another.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
-
 /// The words that texts are made of.
 pub(crate) struct Texts(Vec<String>);
 
@@ -41,7 +32,7 @@ impl Texts {
     pub(crate) fn new() -> Self {
         let letters: Vec<char> = "اليمنوترهبدسعفحقكجشصطخزثذضغظءةى".chars().collect();
         let word = |number| {
-            let random = &mut Random(number);
+            let random = &mut Random::new(number);
             let article = if random.below(4) == 0 { "ال" } else { "" };
             let stem = (0..2 + random.below(5)).map(|_| {
                 let most = 1 + random.below(letters.len() as u64);
@@ -67,7 +58,7 @@ impl Texts {
 
     /// An article with a body of so many paragraphs of some 450 bytes, of which six make an article of 3 KB.
     pub(crate) fn article(&self, number: usize, paragraphs: usize) -> ArticleDraft {
-        let random = &mut Random(number as u64 * 0x1_0001);
+        let random = &mut Random::new(number as u64 * 0x1_0001);
         let seconds = FIRST + random.below(DAYS * 86_400) as i64;
         let mut segment = |bytes| DraftSegment::paragraph(self.text(random, bytes)).unwrap();
         ArticleDraft {
@@ -103,7 +94,7 @@ impl Texts {
 
     /// A whole translation of revision 1 of an article with so many paragraphs.
     pub(crate) fn french(&self, number: usize, paragraphs: usize) -> Attachment {
-        let random = &mut Random(number as u64 * 0x1_0003);
+        let random = &mut Random::new(number as u64 * 0x1_0003);
         let mut segment = |bytes| TargetText {
             content: MarkedText::new(self.text(random, bytes), Vec::new()).unwrap(),
             sub_state: String::new(),
@@ -138,7 +129,7 @@ impl Texts {
 
     /// Another lead.
     pub(crate) fn lead(&self, round: usize) -> ArticlePatch {
-        let text = self.text(&mut Random(round as u64), 220);
+        let text = self.text(&mut Random::new(round as u64), 220);
         ArticlePatch {
             lead: Some(DraftSegment::paragraph(text).unwrap()),
             ..ArticlePatch::default()

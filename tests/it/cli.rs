@@ -6,15 +6,16 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::real_data;
+use crate::process::{PROGRAM, Process, serve};
 
 mod identity;
 mod jobs;
@@ -27,7 +28,6 @@ mod scores;
 mod watch;
 mod workflow;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_article-store");
 pub(crate) const PAGE: &str = "examples/pages/makers-market-ar.txt";
 pub(crate) const TRANSLATION: &str = "examples/translations/makers-market-en.txt";
 
@@ -108,9 +108,9 @@ fn output(command: &mut Command, stdin: &str) -> Done {
     }
 }
 
-/// A server of its own for a test; killed at the end.
+/// A server of its own for a test.
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     address: String,
 }
 
@@ -128,24 +128,10 @@ impl Server {
     }
 
     fn start_by(mut program: Command, address: &str, directory: &Path, options: &[&str]) -> Self {
-        let mut child = program
-            .args(["serve", "--listen", address, "--min-free-bytes", "0", "--store"])
-            .arg(format!("sled:{}", directory.display()))
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on ")
-            .expect(&line)
-            .to_owned();
-        Self { child, address }
+        serve(&mut program, address, directory, 0);
+        let process = Process::start(program.args(options).stderr(Stdio::piped()));
+        let address = process.address().wait().expect("the server starts");
+        Self { process, address }
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Done {
@@ -158,12 +144,7 @@ impl Server {
 
     /// The most memory that it ever took, in KiB.
     pub(crate) fn peak_memory_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
-        peak.trim().trim_end_matches(" kB").parse().unwrap()
+        self.process.memory_kib("VmHWM")
     }
 
     /// Leaves it so many file descriptors, those that are open included.
@@ -172,7 +153,12 @@ impl Server {
             current: Some(number),
             maximum: Some(number),
         };
-        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
+        prlimit(
+            Some(Pid::from_child(&self.process.child)),
+            Resource::Nofile,
+            limit,
+        )
+        .unwrap();
     }
 
     fn feed(&self, args: &[&str], stdin: &str) -> Done {
@@ -181,20 +167,13 @@ impl Server {
 
     /// Stops the server as an operator does; answers its exit code and its log.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
-        let id = Pid::from_child(&self.child);
+        let id = Pid::from_child(&self.process.child);
         kill_process(id, Signal::TERM).unwrap();
-        let code = self.child.wait().unwrap().code();
+        let code = self.process.child.wait().unwrap().code();
         let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
+        let mut stderr = self.process.child.stderr.take().unwrap();
         stderr.read_to_string(&mut log).unwrap();
         (code, log)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

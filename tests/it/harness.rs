@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use crate::random::Random;
 use article_store::api::Limits;
 use article_store::clock::{Clock, SystemClock};
 use article_store::domain::access::{Range, Right, Scope, Scopes};
@@ -614,26 +615,6 @@ pub(crate) fn fails<T: std::fmt::Debug>(
         "{failure:?}"
     );
     failure
-}
-
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below another, which must not be 0.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        (mixed % end as u64) as usize
-    }
 }
 
 /// A file of the real data; `None` where tests without it are waived. It is in the folder that ARTICLE_STORE_TEST_DATA

@@ -8,7 +8,11 @@ mod harness;
 mod kill_admin;
 mod operator;
 mod probes;
+#[path = "../support/process.rs"]
+mod process;
 mod quality;
+#[path = "../support/random.rs"]
+mod random;
 mod store;
 mod telemetry;
 mod tidy;

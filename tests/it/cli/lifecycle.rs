@@ -219,7 +219,7 @@ async fn it_serves_on_for_the_drain_delay_and_a_second_signal_loses_nothing() {
         .collect();
     drained.notified().await;
 
-    let process = Pid::from_child(&server.child);
+    let process = Pid::from_child(&server.process.child);
     kill_process(process, Signal::TERM).unwrap();
     let state = timeout(LIMIT, states.message())
         .await

@@ -49,6 +49,8 @@ use article_store::store::kv::sled::{SledConfig, SledEngine};
 use rustix::fs::{StatVfs, statvfs};
 use tempfile::TempDir;
 
+use crate::random::Random;
+
 mod client;
 mod disk_full;
 mod feed;
@@ -105,24 +107,6 @@ impl Drop for Kept {
             self.directory.disable_cleanup(true);
             eprintln!("{}, in {}", self.what, self.path().display());
         }
-    }
-}
-
-/// Numbers that follow from a seed, so that a run can be repeated (SplitMix64).
-#[derive(Debug, Clone)]
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end.max(1)
     }
 }
 

@@ -10,6 +10,7 @@ use article_store::pb::attach_translation_request::Content as Sent;
 use uuid::Uuid;
 
 use super::random;
+use crate::harness::noise;
 
 const LONG_PARAGRAPH_BYTES: usize = 31_000;
 const LANGUAGES: [&str; 3] = ["fr", "de", "sw"];
@@ -112,16 +113,7 @@ pub(super) struct Story {
 }
 
 /// Letters that compression does not make much fewer. Made once, for a debug build takes its time.
-static NOISE: LazyLock<String> = LazyLock::new(|| {
-    let mut noise: u64 = 0;
-    let mut letter = || {
-        noise = noise
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'0' + (noise >> 58) as u8)
-    };
-    (0..4 << 20).map(|_| letter()).collect()
-});
+static NOISE: LazyLock<String> = LazyLock::new(|| noise(0, 4 << 20));
 
 /// A text that follows from its name, and that compression does not make small.
 fn text(name: &str, bytes: usize) -> String {

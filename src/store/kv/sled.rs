@@ -3,8 +3,8 @@
 //! sled alone loses acknowledged writes at power loss, breaks on a full disk, and panics on damage. This
 //! adapter holds what was measured to prevent that: `open` opens and shuts the database, `chunks` keeps values
 //! out of sled's unsynced blob files, `space` stops writes before the disk is full, `fault` turns errors and
-//! panics into values. It knows bytes only, never calls `flush_async` (it can deadlock), starts no thread, and
-//! no text of sled or path leaves it except in an `OpenError`.
+//! panics into values, `lost_wakeup` ends calls of sled that nothing would wake. It knows bytes only, never calls
+//! `flush_async` (it can deadlock), and no text of sled or path leaves it except in an `OpenError`.
 //!
 //! After an error of sled nothing is written until `reopen`, which is also what sled needs: its errors stick.
 
@@ -15,6 +15,7 @@ mod crash_tests;
 mod end;
 mod fault;
 mod ledger;
+mod lost_wakeup;
 mod open;
 mod replace;
 mod space;

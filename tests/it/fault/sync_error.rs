@@ -83,6 +83,43 @@ fn cuts(recording: &Recording, losses: &[usize], random: &mut Random) -> Vec<Cut
     cuts
 }
 
+/// sled does not wake a flush when one of its own threads fails to write the end of a segment: each write is answered all
+/// the same, and the server continues by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_sled_would_never_wake_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("volume")).unwrap();
+    let shim = std::sync::Arc::new(Shim::new(directory.path(), "volume", true));
+    let log = directory.path().join("log");
+    let mut server = Process::start(shim.below(program(&shim.root.join(STORE), 0)), &log);
+    let client = Client::connect(server.address().await.expect("the server starts")).await;
+    let history = History::new(&shim.record, std::iter::empty());
+    let mut writers: Vec<_> = (0..WRITERS).map(Writer::new).collect();
+    for writer in &mut writers {
+        // Long ones, to come to the end of a segment soon.
+        writer.write_a_long_story();
+    }
+    shim.fail(&["segment_end"]);
+    let failing = shim.clone();
+    let written = write_together(writers, &client, &history, move |acknowledged| {
+        assert!(acknowledged < PATIENCE, "no segment came to its end");
+        failing.has_failed()
+    })
+    .await;
+    let mut writers = Vec::new();
+    for (writer, failed) in written {
+        writers.push(writer);
+        if let Some(status) = failed {
+            assert_expected(&status);
+        }
+    }
+    until(async || client.clone().list().await.ok()).await;
+    let (writers, _) = settle_together(writers, &client, &history).await;
+    none_failed(write_together(writers, &client, &history, |acknowledged| acknowledged >= LIFE).await);
+    drop(client);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_on_a_disk_that_failed() {
     let failures = times("ARTICLE_STORE_TEST_SYNC_ERRORS", 4) as usize;

@@ -17,6 +17,7 @@ use ::sled::{Db, IVec};
 
 use super::chunks::{self, Staged};
 use super::fault::{Fault, Outcome, contain};
+use super::lost_wakeup::Waker;
 use super::open::{Cached, Opened};
 use super::{Phase as EnginePhase, SledConfig, SledEngine, open, replace};
 use crate::store::Progress;
@@ -31,6 +32,8 @@ const FLUSH_BYTES: usize = 8 << 20;
 
 /// A copy that is being made.
 pub(super) struct Compaction {
+    /// Dropped before the database, which it holds open.
+    waker: Waker,
     db: Db,
     phase: Phase,
     /// The last key that was copied, or compared; before all if there is none.
@@ -56,6 +59,7 @@ impl Compaction {
         fs::create_dir(replace::place(&config.directory))?;
         let db = open_copy(config)?;
         Ok(Self {
+            waker: Waker::start(&db)?,
             opened_at: open::written_bytes(&db),
             db,
             phase: Phase::Copying,
@@ -88,6 +92,7 @@ impl Compaction {
             return Ok(self);
         }
         contain(|| self.db.flush())?;
+        drop(self.waker);
         contain::<_, Fault>(|| {
             drop(self.db);
             Ok(())
@@ -95,6 +100,7 @@ impl Compaction {
         open::wait_until_released(&File::open(log_of_copy(&config.directory))?)?;
         let db = open_copy(config)?;
         Ok(Self {
+            waker: Waker::start(&db)?,
             opened_at: open::written_bytes(&db),
             db,
             unflushed_bytes: 0,
@@ -162,6 +168,7 @@ impl Compaction {
     /// Makes all of the copy durable and closes it.
     pub(super) fn close(self, directory: &Path) -> Outcome<()> {
         contain(|| self.db.flush())?;
+        drop(self.waker);
         contain::<_, Fault>(|| {
             drop(self.db);
             Ok(())

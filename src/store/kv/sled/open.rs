@@ -26,6 +26,7 @@ use crate::store::error::OpenError;
 use crate::store::kv::sled::end::End;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
 use crate::store::kv::sled::ledger::Ledger;
+use crate::store::kv::sled::lost_wakeup::Waker;
 
 /// A page may be a quarter of this before sled makes a file of its own of it; see `chunks`. It is fixed in the
 /// database when that is created.
@@ -37,6 +38,8 @@ const RELEASE_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// An open database.
 pub(super) struct Opened {
+    /// Dropped before the database, which it holds open.
+    waker: Waker,
     pub(super) db: ::sled::Db,
     /// Our own descriptor of sled's log, because sled never syncs it when asked to flush.
     pub(super) log: File,
@@ -67,12 +70,16 @@ impl Opened {
         self.end.note(written_bytes(&self.db))
     }
 
-    /// Closes the database.
+    /// Closes the database. An error means that the page cache may hold what the disk does not have.
     pub(super) fn shut(self) -> Outcome<()> {
+        // Closing flushes too; it finds nothing to wait for without the waker.
+        let flushed = contain(|| self.db.flush());
+        drop(self.waker);
         contain::<_, Fault>(|| {
             drop(self.db);
             Ok(())
-        })
+        })?;
+        flushed.map(drop)
     }
 }
 
@@ -169,6 +176,7 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
         )),
         refused => refused,
     })?;
+    let waker = Waker::start(&db)?;
     if !db.was_recovered() {
         // sled takes an unreadable start of the log for a new database.
         return Err(Fault::Damaged(format!(
@@ -189,6 +197,7 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
     sync_upwards(db_directory)?;
     let ledger = contain(|| Ledger::of(&db))?;
     Ok(Opened {
+        waker,
         db,
         log,
         ledger,

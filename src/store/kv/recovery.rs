@@ -16,6 +16,7 @@ use super::derived::{self, Tally};
 use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::{keys, records};
+use crate::domain::article::ArticleId;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::Counts;
@@ -263,6 +264,9 @@ pub(super) fn check_end(last: Stamp, durable: Seq) -> Result<()> {
 }
 
 /// Checks that the end of the log has no gap and that the articles it names are there in at least that version.
+///
+/// The cost is bounded by the log: each article is looked up once, however many events name it, and only its head is read,
+/// whatever else the article carries.
 pub(super) fn check_tail(core: &Core) -> Result<()> {
     let mut groups = Vec::new();
     core.scan(
@@ -286,31 +290,44 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
             return damaged(format!("commits are missing before {}", after.first));
         }
     }
+    let mut logged = BTreeMap::<ArticleId, u32>::new();
     for (_, payload) in groups.iter().flat_map(|group| &group.commits) {
-        let logged = codec::decode_events(payload).map_err(corrupt(b"l"))?;
-        for event in logged.events {
-            let revision = match core.load(&event.article) {
-                Ok(state) => state.map(|state| state.head.revision()),
-                // Rot in one article is that article's alone, and its reads say so.
-                Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(%error, "an article at the end of the change log is damaged");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let is_purged = || core.engine.get(&keys::tombstone(&event.article));
-            if revision.is_none() && is_purged()?.is_some() {
+        for event in codec::decode_events(payload).map_err(corrupt(b"l"))?.events {
+            let newest = logged.entry(event.article).or_default();
+            *newest = event.revision.max(*newest);
+        }
+    }
+    for (article, revision) in logged {
+        let found = match head_revision(core, &article) {
+            Ok(found) => found,
+            // Rot in one article is that article's alone, and its reads say so.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "an article at the end of the change log is damaged");
                 continue;
             }
-            if revision.is_none_or(|revision| revision < event.revision) {
-                return damaged(format!(
-                    "it names revision {} of article {:?}, and the store has {revision:?}",
-                    event.revision, event.article
-                ));
-            }
+            Err(error) => return Err(error),
+        };
+        let is_purged = || core.engine.get(&keys::tombstone(&article));
+        if found.is_none() && is_purged()?.is_some() {
+            continue;
+        }
+        if found.is_none_or(|found| found < revision) {
+            return damaged(format!(
+                "it names revision {revision} of article {article:?}, and the store has {found:?}"
+            ));
         }
     }
     Ok(())
+}
+
+/// The newest revision of an article, from its head alone.
+fn head_revision(core: &Core, id: &ArticleId) -> Result<Option<u32>> {
+    let key = keys::head(id);
+    let Some((stamp, payload)) = core.get(&key)? else {
+        return Ok(None);
+    };
+    let head = codec::decode_head(&payload, stamp).map_err(corrupt(&key))?;
+    Ok(Some(head.revision()))
 }
 
 fn damaged(detail: String) -> Result<()> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
@@ -48,6 +49,7 @@ mod envelope;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod group;
+mod hand_over;
 mod jobs;
 mod keys;
 mod lists;
@@ -59,6 +61,7 @@ mod recovery;
 mod retention;
 mod scan;
 pub mod sled;
+mod sync;
 mod trim;
 mod unlogged;
 mod verify;
@@ -67,6 +70,9 @@ mod writer;
 /// How long an answer waits for what it holds to become durable. A sync takes milliseconds; this long means that the
 /// volume is stuck.
 const DURABLE_WAIT: Duration = Duration::from_secs(30);
+/// How long a call waits until the writer takes its job, and again until it answers. Both take milliseconds, and about a
+/// second while the engine is reopened; together they end before a call of the longest default deadline does.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// A store over an engine.
 pub struct KvStore {
@@ -78,6 +84,7 @@ pub struct KvStore {
     /// What the log takes, as far as it was measured; held by each step of trimming it.
     log: Mutex<trim::LogSize>,
     epoch: [u8; 16],
+    answer_wait: Duration,
 }
 
 impl KvStore {
@@ -120,7 +127,16 @@ impl KvStore {
             sweeping: Arc::default(),
             log: Mutex::default(),
             epoch: identity.epoch,
+            answer_wait: ANSWER_WAIT,
         })
+    }
+
+    /// The same store with another limit for each wait for the writer, instead of 20 s.
+    pub fn answering_within(self, limit: Duration) -> Self {
+        Self {
+            answer_wait: limit,
+            ..self
+        }
     }
 
     /// Runs work that may read the disk where it holds up nobody.
@@ -193,14 +209,26 @@ impl KvStore {
         Ok(erased)
     }
 
+    /// Asks the writer, and waits for its answer up to a limit.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
+        let answer = self.send(job).await?;
+        match timeout(self.answer_wait, answer).await {
+            // Without an answer the writer is gone or stuck, and with it what it knows of this write.
+            Err(_) | Ok(Err(_)) => Err(StoreError::OutcomeUnknown),
+            Ok(Ok(result)) => result,
+        }
+    }
+
+    /// Gives the writer a job. Nothing of it was done if that fails.
+    async fn send<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<oneshot::Receiver<T>> {
         let (reply, answer) = oneshot::channel();
-        self.writer
-            .send(job(reply))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        // Without an answer the writer is gone, and with it what it knew of this write.
-        answer.await.unwrap_or(Err(StoreError::OutcomeUnknown))
+        match timeout(self.answer_wait, self.writer.send(job(reply))).await {
+            Err(_) => Err(unavailable(
+                "the thread that writes does not take any more writes",
+            )),
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Ok(Ok(())) => Ok(answer),
+        }
     }
 }
 
@@ -490,13 +518,15 @@ impl Store for KvStore {
 
     async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
         // A policy has no commit that would say whether it is durable: all is, while the writer stands still.
-        let (reply, answer) = oneshot::channel();
-        let read = move |core: &Core, _| drop(reply.send(jobs::policies(core)));
-        self.writer
-            .send(Job::Exclusive(Box::new(read)))
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        let read = |reply: oneshot::Sender<_>| -> Job {
+            Job::Exclusive(Box::new(move |core, _| drop(reply.send(jobs::policies(core)))))
+        };
+        let answer = self.send(read).await?;
+        let answer = timeout(self.answer_wait, answer).await;
+        answer
+            .ok()
+            .and_then(|answer| answer.ok())
+            .unwrap_or_else(|| Err(unavailable("the storage engine failed and is being reopened")))
     }
 
     async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
@@ -609,10 +639,11 @@ impl Store for KvStore {
 
     async fn compact(&self) -> Result<()> {
         self.core.check_open()?;
-        self.ask(Job::Compact).await.map_err(|error| match error {
-            StoreError::OutcomeUnknown => unavailable("the thread that writes has ended"),
-            error => error,
-        })
+        // It takes as long as it takes; the status tells how far it is.
+        let answer = self.send(Job::Compact).await?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(unavailable("the thread that writes has ended")))
     }
 
     async fn close(&self) -> Result<()> {
@@ -620,6 +651,9 @@ impl Store for KvStore {
         match self.ask(Job::Close).await {
             // The writer is gone, and it closes the engine before it goes.
             Err(StoreError::Closed) => Ok(()),
+            Err(StoreError::OutcomeUnknown) => Err(unavailable(
+                "the volume does not finish its writes; what was acknowledged is durable",
+            )),
             result => result,
         }
     }

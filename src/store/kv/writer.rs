@@ -1,20 +1,23 @@
-//! The one writer: takes batches from all tasks, applies them in groups, and answers when they are durable.
+//! Group commit: the one writer thread takes batches from all tasks, applies them in groups, and answers when they are durable.
 //!
 //! A group is whatever is waiting when the writer is free; a lone batch never waits for company and is synced at once by
-//! the writer. Under load a second thread syncs a group while the writer applies the next, and answers in order.
+//! the writer. Under load a second thread syncs a group while the writer applies the next, and answers in order;
+//! `hand_over` is between the two. A panic of either thread is contained: its callers get an error, and the engine is
+//! reopened.
 
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc as sync_mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
 use super::engine::{Compacting, Write};
 use super::group::Group;
+use super::hand_over::HandOver;
 use super::prepared::Prepared;
 use super::recovery;
 use crate::domain::time::Stamp;
@@ -81,36 +84,6 @@ struct Applied {
     begun: Instant,
 }
 
-/// Counts the groups that the syncing thread has not finished.
-#[derive(Default)]
-struct InFlight {
-    groups: Mutex<usize>,
-    none: Condvar,
-}
-
-impl InFlight {
-    fn add(&self) {
-        *self.groups.lock() += 1;
-    }
-
-    fn remove(&self) {
-        let mut groups = self.groups.lock();
-        *groups -= 1;
-        if *groups == 0 {
-            self.none.notify_all();
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        *self.groups.lock() == 0
-    }
-
-    fn wait_for_none(&self) {
-        self.none
-            .wait_while(&mut self.groups.lock(), |groups| *groups > 0);
-    }
-}
-
 /// Starts the writer after the last commit of the log.
 pub(super) fn start(
     core: Arc<Core>,
@@ -122,23 +95,26 @@ pub(super) fn start(
         tracing::error!(%error, "cannot start a thread");
         unavailable("the system has no room for another thread")
     };
-    let (groups, to_sync) = sync_mpsc::sync_channel::<Applied>(1);
-    let in_flight = Arc::new(InFlight::default());
-    let syncer = Syncer {
-        core: core.clone(),
-        in_flight: in_flight.clone(),
-        writer: sender,
-    };
+    let hand_over = Arc::new(HandOver::new());
+    let syncer = (core.clone(), hand_over.clone());
     thread::Builder::new()
         .name("store-sync".into())
-        .spawn(move || to_sync.into_iter().for_each(|group| syncer.finish_queued(group)))
+        .spawn(move || {
+            let (core, hand_over) = syncer;
+            hand_over.sync_each(|group| {
+                let done = guarded(|| finish(&core, group)).is_some_and(|result| result.is_ok());
+                if !done && let Some(writer) = sender.upgrade() {
+                    ask_to_recover(&writer);
+                }
+                done
+            });
+        })
         .map_err(spawn_failed)?;
     let writer = Writer {
         core,
         last,
         queue,
-        groups,
-        in_flight,
+        hand_over,
         failed: false,
         reopening_failed: None,
         compacting: None,
@@ -150,22 +126,10 @@ pub(super) fn start(
     Ok(())
 }
 
-/// The thread that syncs groups while the writer applies the next one.
-struct Syncer {
-    core: Arc<Core>,
-    in_flight: Arc<InFlight>,
-    writer: mpsc::WeakSender<Job>,
-}
-
-impl Syncer {
-    fn finish_queued(&self, group: Applied) {
-        if finish(&self.core, group).is_err()
-            && let Some(writer) = self.writer.upgrade()
-        {
-            ask_to_recover(&writer);
-        }
-        self.in_flight.remove();
-    }
+/// Runs one step of a thread that must not end. `None` is a panic, which the hook has logged: callers whose answers were
+/// dropped by it learn that the outcome is unknown.
+fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
 }
 
 /// Wakes the writer to look after the engine. A full queue is as good: it does so before its next group.
@@ -199,8 +163,7 @@ struct Writer {
     core: Arc<Core>,
     last: Stamp,
     queue: mpsc::Receiver<Job>,
-    groups: sync_mpsc::SyncSender<Applied>,
-    in_flight: Arc<InFlight>,
+    hand_over: Arc<HandOver<Applied>>,
     /// Whether the engine failed and was not reopened since.
     failed: bool,
     /// When it could not be reopened the last time, if it still cannot.
@@ -211,31 +174,63 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        while let Some(job) = self.next_job() {
-            let (mut closing, mut exclusive) = (None, None);
-            let jobs = self.gather(job, &mut closing, &mut exclusive);
-            let patience_is_over = self
-                .reopening_failed
-                .is_none_or(|at| at.elapsed() >= REOPEN_PAUSE);
-            if (self.failed || self.core.engine.wants_reopen()) && patience_is_over {
+        loop {
+            match guarded(|| self.turn()) {
+                Some(ControlFlow::Continue(())) => {}
+                Some(ControlFlow::Break(())) => break,
+                None => self.recover_from_panic(),
+            }
+        }
+        self.hand_over.close();
+        self.refuse_the_rest();
+    }
+
+    /// Takes the next jobs and does them. Breaks when the store is closed or nobody has it any more.
+    fn turn(&mut self) -> ControlFlow<()> {
+        let Some(job) = self.next_job() else {
+            self.hand_over.settle();
+            if let Err(error) = self.core.engine.close() {
+                tracing::error!(%error, "the store did not close cleanly");
+            }
+            return ControlFlow::Break(());
+        };
+        let (mut closing, mut exclusive) = (None, None);
+        let jobs = self.gather(job, &mut closing, &mut exclusive);
+        let patience_is_over = self
+            .reopening_failed
+            .is_none_or(|at| at.elapsed() >= REOPEN_PAUSE);
+        if (self.failed || self.core.engine.wants_reopen()) && patience_is_over {
+            self.reopen();
+        }
+        self.write(jobs);
+        if let Some(work) = exclusive {
+            self.failed |= self.hand_over.settle();
+            if self.failed && self.reopening_failed.is_none() {
                 self.reopen();
             }
-            self.write(jobs);
-            if let Some(work) = exclusive {
-                self.in_flight.wait_for_none();
+            // What is not durable must not be seen by it; the caller sees that it was dropped.
+            if !self.failed {
                 work(&self.core, self.last);
             }
-            if let Some(reply) = closing {
-                self.in_flight.wait_for_none();
-                self.end_compaction(Err(StoreError::Closed));
-                drop(reply.send(self.core.engine.close()));
-                return self.refuse_the_rest();
-            }
-            self.compact();
         }
-        self.in_flight.wait_for_none();
-        if let Err(error) = self.core.engine.close() {
-            tracing::error!(%error, "the store did not close cleanly");
+        if let Some(reply) = closing {
+            self.hand_over.settle();
+            self.end_compaction(Err(StoreError::Closed));
+            drop(reply.send(self.core.engine.close()));
+            return ControlFlow::Break(());
+        }
+        self.compact();
+        ControlFlow::Continue(())
+    }
+
+    /// A panic may have left a group half applied, in the engine or in the caches. So what is there is read again, as after
+    /// a failure of the engine.
+    fn recover_from_panic(&mut self) {
+        tracing::error!("a write panicked; the storage engine is reopened");
+        self.failed = true;
+        if guarded(|| self.reopen()).is_none() {
+            self.reopening_failed = Some(Instant::now());
+            self.core.durable.send_modify(|durable| durable.generation += 1);
         }
     }
 
@@ -446,23 +441,23 @@ impl Writer {
 
     /// Has the group synced: by the other thread if there is more to do meanwhile, else here.
     fn hand_over(&mut self, group: Applied) {
-        if self.queue.is_empty() && self.in_flight.is_none() {
-            if finish(&self.core, group).is_err() {
-                self.failed = true;
-                self.reopen();
+        let group = if self.queue.is_empty() && self.hand_over.is_idle() {
+            group
+        } else {
+            match self.hand_over.put(group) {
+                Ok(()) => return,
+                Err(group) => group,
             }
-            return;
-        }
-        self.in_flight.add();
-        if let Err(sync_mpsc::SendError(group)) = self.groups.send(group) {
-            self.in_flight.remove();
-            self.failed |= finish(&self.core, group).is_err();
+        };
+        if finish(&self.core, group).is_err() {
+            self.failed = true;
+            self.reopen();
         }
     }
 
     /// Reopens the engine and finds out what survived.
     fn reopen(&mut self) {
-        self.in_flight.wait_for_none();
+        self.failed |= self.hand_over.settle();
         if self.failed {
             self.core.failures.fetch_add(1, Ordering::AcqRel);
             self.core.engine.stop_compacting();
@@ -519,7 +514,7 @@ fn refuse(job: Job, error: &StoreError) {
         Job::Housekeeping(_, reply) | Job::Compact(reply) | Job::Close(reply) => {
             drop(reply.send(Err(error.clone())));
         }
-        // Whoever waits for the work sees that it was dropped.
+        // The caller sees that the work was dropped.
         Job::Exclusive(_) | Job::Recover => {}
     }
 }

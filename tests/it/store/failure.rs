@@ -40,6 +40,8 @@ struct State {
     broken: bool,
     down: bool,
     reopened: usize,
+    apply_panics: bool,
+    sync_panics: bool,
 }
 
 impl Disk {
@@ -95,6 +97,16 @@ impl Disk {
         self.0.memory.fail_next_sync();
     }
 
+    /// Lets the next `apply` panic, as code of ours above it could.
+    fn panic_in_apply(&self) {
+        self.0.state.lock().apply_panics = true;
+    }
+
+    /// Lets the next `sync` panic.
+    fn panic_in_sync(&self) {
+        self.0.state.lock().sync_panics = true;
+    }
+
     pub(crate) fn store(&self) -> Arc<KvStore> {
         Arc::new(KvStore::open(self.clone(), Arc::new(SystemClock), 1 << 20).unwrap())
     }
@@ -141,6 +153,8 @@ impl Engine for Disk {
         self.0.memory.admit()
     }
     fn apply(&self, batch: Vec<Write>) -> Result<()> {
+        let panics = std::mem::take(&mut self.0.state.lock().apply_panics);
+        assert!(!panics, "it was to panic");
         let mut undo = Vec::new();
         for write in &batch {
             let (Write::Put(key, _) | Write::Remove(key)) = write;
@@ -165,7 +179,9 @@ impl Engine for Disk {
             .wait_while(&mut state, |state| state.held && state.passes == 0);
         state.waiting -= 1;
         state.passes = state.passes.saturating_sub(1);
+        let panics = std::mem::take(&mut state.sync_panics);
         drop(state);
+        assert!(!panics, "it was to panic");
         self.0.memory.sync()?;
         self.0.undo.lock().drain(..synced);
         Ok(())
@@ -495,6 +511,100 @@ fn batches_of_one_group_see_each_other() {
         ];
         assert_eq!(results, expected);
         assert_eq!(disk.groups(), 2, "the batches were not one group");
+        assert_eq!(store.check().await.unwrap(), []);
+        store.close().await.unwrap();
+    });
+}
+
+/// Opening reads each article at the end of the log once, and of it the head alone, though it may be in no cache.
+#[test]
+fn opening_costs_no_more_for_an_article_that_the_log_names_often() {
+    within_limit(async {
+        let mut opened = Vec::new();
+        for commits in [2, 60] {
+            let disk = Disk::default();
+            let store = disk.store();
+            store.commit(simple(&id("a"))).await.unwrap();
+            for number in 1..commits {
+                let before = article(&*store, &id("a")).await.unwrap();
+                let url = format!("https://e.test/{number}");
+                let change = edit(&before, |m| *m = metadata_at(&url));
+                store.commit(change).await.unwrap();
+            }
+            assert_eq!(disk.groups(), commits);
+            store.close().await.unwrap();
+            let reads = disk.reads();
+            let store = KvStore::open(disk.clone(), Arc::new(SystemClock), 0).unwrap();
+            opened.push(disk.reads() - reads);
+            store.close().await.unwrap();
+        }
+        assert_eq!(opened[0], opened[1], "reads of the engine while it is opened");
+    });
+}
+
+/// A volume that finishes nothing holds up no caller indefinitely, and no stop.
+#[test]
+fn every_wait_for_a_volume_that_hangs_ends() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = KvStore::open(disk.clone(), Arc::new(SystemClock), 1 << 20).unwrap();
+        let store = store.answering_within(Duration::from_millis(50));
+        disk.hold();
+        let write = store.commit(simple(&id("a"))).await;
+        assert_eq!(write, Err(StoreError::OutcomeUnknown));
+        let policies = store.policies().await;
+        assert!(
+            matches!(policies, Err(StoreError::Unavailable { .. })),
+            "{policies:?}"
+        );
+        let closed = store.close().await;
+        assert!(
+            matches!(closed, Err(StoreError::Unavailable { .. })),
+            "{closed:?}"
+        );
+        disk.release();
+    });
+}
+
+/// A panic of the thread that writes, or of the one that syncs, costs the calls of its group, and nothing later.
+#[test]
+fn a_panic_of_the_writer_or_the_syncer_is_contained() {
+    within_limit(async {
+        let disk = Disk::default();
+        let store = disk.store();
+        store.commit(simple(&id("kept"))).await.unwrap();
+        disk.panic_in_apply();
+        let lost = store.commit(simple(&id("lost"))).await;
+        assert_eq!(lost, Err(StoreError::OutcomeUnknown));
+        assert_eq!(article(&*store, &id("lost")).await, None);
+        assert_eq!(store.commit(simple(&id("next"))).await.unwrap().seq, 2);
+
+        // A group that more waits behind is synced by the other thread.
+        disk.hold();
+        let commit = |name: &str| {
+            let (store, batch) = (store.clone(), simple(&id(name)));
+            async move { store.commit(batch).await }
+        };
+        let first = tokio::spawn(commit("first"));
+        eventually(|| disk.is_syncing().then_some(())).await;
+        let (mut second, mut policies, mut third) = (
+            Box::pin(commit("second")),
+            store.policies(),
+            Box::pin(commit("third")),
+        );
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(futures::poll!(&mut policies).is_pending());
+        assert!(futures::poll!(&mut third).is_pending());
+        disk.release_one();
+        assert_eq!(first.await.unwrap().unwrap().seq, 3);
+        eventually(|| disk.is_syncing().then_some(())).await;
+        disk.panic_in_sync();
+        disk.release();
+        assert_eq!(second.await, Err(StoreError::OutcomeUnknown));
+        assert_eq!(policies.await, Ok(vec![]));
+        third.await.unwrap();
+        assert_eq!(article(&*store, &id("second")).await, None);
+        store.status().await.unwrap();
         assert_eq!(store.check().await.unwrap(), []);
         store.close().await.unwrap();
     });

@@ -51,6 +51,7 @@ mod embargoes;
 pub(crate) mod failure;
 mod fixtures;
 mod formats;
+mod hand_over;
 mod jobs;
 mod lifecycle;
 mod lists;

@@ -16,6 +16,7 @@ pub(super) use self::configuration::Configuration;
 use self::identity::IdentityArgs;
 use self::lifecycle::{Lifecycle, show_life, stop_signal, tell};
 use self::limits::LimitArgs;
+use self::listen::listen_address;
 use self::log::LogArgs;
 use self::telemetry::{TelemetryArgs, Traces};
 use self::tls::TlsArgs;
@@ -33,6 +34,7 @@ mod configuration;
 mod identity;
 mod lifecycle;
 mod limits;
+mod listen;
 mod log;
 mod telemetry;
 mod tls;
@@ -50,8 +52,8 @@ Examples:
 --tls-key server.key --tls-client-ca clients.pem
   article-store serve --listen 127.0.0.1:0 --store memory --log debug")]
 pub(crate) struct Serve {
-    /// The address to listen on, such as 127.0.0.1:50051. Port 0 is a free port.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    /// The address to listen on: IP:PORT or localhost:PORT. Port 0 is a free port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", value_parser = listen_address)]
     listen: SocketAddr,
     /// The store: `sled:DIRECTORY`, or `memory` for a store that ends with the server.
     #[arg(long, value_name = "STORE", default_value = "sled:./article-store-data")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::listen::listen_address;
 use crate::cli::Failure;
 use crate::domain::language::Language;
 use crate::server::telemetry::{Telemetry, http};
@@ -16,7 +17,7 @@ use crate::server::telemetry::{Telemetry, http};
 pub(super) struct TelemetryArgs {
     /// The address of `/metrics` (Prometheus), `/livez`, `/readyz` and gRPC health, such as 127.0.0.1:9464 [default:
     /// none]. It has neither TLS nor authentication: expose it to operators only.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     metrics_listen: Option<SocketAddr>,
     /// The languages that are labels of metrics, such as ar,en,fr; others are `other`. Each pair is a time series.
     #[arg(long, value_name = "LANGUAGES", value_delimiter = ',', value_parser = language)]

@@ -22,6 +22,7 @@ pub mod changes;
 mod commits;
 pub mod completion;
 pub mod coverage;
+mod cpu;
 pub mod diff;
 mod edits;
 pub mod error;
@@ -44,6 +45,7 @@ pub mod workflow;
 
 pub use error::{Error, Result};
 
+use cpu::CpuWork;
 use policies::Policies;
 use turns::Turns;
 use waiting::{Drain, Waiting};
@@ -83,6 +85,7 @@ pub struct Service {
     policies: Arc<Policies>,
     waiting: Arc<Waiting>,
     drain: Drain,
+    cpu: CpuWork,
     feed: Arc<changes::Hub>,
 }
 
@@ -99,6 +102,7 @@ impl Service {
             policies: Arc::default(),
             waiting: Arc::default(),
             drain: Drain::default(),
+            cpu: CpuWork::default(),
         }
     }
 

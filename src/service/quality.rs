@@ -183,9 +183,7 @@ impl Service {
         };
         // Texts at the limit take some 0.3 s, which must not hold up other calls.
         let measuring = move || measure(&version, &sources(&bodies), compared.as_ref());
-        let measures = tokio::task::spawn_blocking(measuring)
-            .await
-            .map_err(|_| Error::internal("measuring a translation did not end"))?;
+        let measures = self.cpu.run(measuring).await?;
         Ok(Measured {
             translation: self.summary(&state, slot, translation.id).await?,
             reference: match reference {

@@ -132,6 +132,8 @@ pub enum Whose {
     Caller,
     /// That of the server.
     Server,
+    /// That of the server for receiving the message.
+    ReceiveTimeout,
 }
 
 /// The status of a call that took longer than it may.
@@ -140,12 +142,17 @@ pub fn deadline_exceeded(limit: Duration, whose: Whose) -> Status {
     let (limit_of, gives) = match whose {
         Whose::Caller => ("caller", "its caller"),
         Whose::Server => ("server", "the server (--max-deadline)"),
+        Whose::ReceiveTimeout => ("message", "the server (--receive-timeout)"),
+    };
+    let slow = match whose {
+        Whose::ReceiveTimeout => "the message of the call did not come within",
+        Whose::Caller | Whose::Server => "the call took longer than",
     };
     let metadata = vec![
         ("limit_ms", millis.to_string()),
         ("limit_of", limit_of.to_owned()),
     ];
-    let message = format!("the call took longer than the {millis} ms that {gives} gives it");
+    let message = format!("{slow} the {millis} ms that {gives} gives it");
     Mapped::new(
         Code::DeadlineExceeded,
         ErrorReason::DeadlineExceeded,
@@ -599,7 +606,10 @@ fn step(
 
 fn map_store(error: StoreError) -> Mapped {
     use ErrorReason as Reason;
-    let message = error.to_string();
+    let mut message = error.to_string();
+    if matches!(error, StoreError::Full { .. }) {
+        message.push_str(" (serve --min-free-bytes)");
+    }
     let (code, reason, metadata) = match error {
         // The service decides again on a conflict; one that comes through is contention.
         StoreError::Conflict(_) => (Code::Aborted, Reason::Contention, vec![]),

@@ -37,6 +37,15 @@ pub(crate) fn credentials_expired() -> Status {
     )
 }
 
+/// A stream whose credentials grant something else now than when it began.
+pub(crate) fn credentials_changed() -> Status {
+    plain(
+        Code::Unauthenticated,
+        ErrorReason::CredentialsInvalid,
+        "what the credentials grant has changed since the call began: make the call again",
+    )
+}
+
 /// What the caller may not do.
 pub(crate) fn denied(denied: Denied) -> Status {
     error::status(denied.into())

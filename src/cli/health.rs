@@ -8,6 +8,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::Failure;
 use super::client::ServerArgs;
 use super::output::{Output, OutputArgs, Printer};
+use crate::server::health::WRITES;
 
 /// The arguments of `health`.
 #[derive(Debug, Args)]
@@ -25,11 +26,22 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let status = self.ask().await?;
+        let (status, writes) = self.ask().await?;
         let mut printer = Printer::new();
         match self.output.output {
-            Output::Json => printer.json(&serde_json::json!({ "status": status.as_str_name() }))?,
-            Output::Table => printer.line(&super::format::word(status.as_str_name(), ""))?,
+            Output::Json => printer.json(&serde_json::json!({
+                "status": status.as_str_name(),
+                "writes": writes.as_str_name(),
+            }))?,
+            Output::Table => {
+                let mut line = super::format::word(status.as_str_name(), "");
+                if status == ServingStatus::Serving && writes == ServingStatus::NotServing {
+                    line.push_str(
+                        " reads; writes are refused for lack of free space (serve --min-free-bytes)",
+                    );
+                }
+                printer.line(&line)?;
+            }
         }
         printer.flush()?;
         match status {
@@ -38,9 +50,15 @@ impl Health {
         }
     }
 
-    async fn ask(&self) -> Result<ServingStatus, Failure> {
+    /// Whether the server serves, and whether it accepts writes, which servers of other versions may not say.
+    async fn ask(&self) -> Result<(ServingStatus, ServingStatus), Failure> {
         let mut client = HealthClient::new(self.server.channel().await?);
         let answer = client.check(HealthCheckRequest::default()).await?;
-        Ok(answer.into_inner().status())
+        let service = WRITES.to_owned();
+        let writes = match client.check(HealthCheckRequest { service }).await {
+            Ok(writes) => writes.into_inner().status(),
+            Err(_) => ServingStatus::ServiceUnknown,
+        };
+        Ok((answer.into_inner().status(), writes))
     }
 }

@@ -35,6 +35,11 @@ impl CallContext {
         self.principal.get().map(|name| &**name)
     }
 
+    /// The same, to keep.
+    pub(super) fn shared_principal(&self) -> Option<Arc<str>> {
+        self.principal.get().cloned()
+    }
+
     /// Work that is done for this call.
     pub(super) fn scope<F: Future>(self: &Arc<Self>, work: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self.clone(), work)

@@ -1,7 +1,7 @@
-//! A file that is read again when it changes: tokens and keys come and go without a restart.
+//! Files that are read again when they change: tokens, keys and certificates are replaced without a restart.
 //!
-//! It is looked at, not waited for: modification time, size and inode tell whether it is another one. Put a new file in its
-//! place by renaming it, and nobody reads half of it. A file that cannot be read or is wrong leaves what was read before.
+//! They are polled: modification time, size and inode tell whether a file is another one. Replace a file by renaming a new
+//! one over it, so that nobody reads half of it. Files that cannot be read or are wrong leave what was read before.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,16 +10,14 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-/// Reads what a file says, or says what is wrong with it.
-type Parse<T> = Box<dyn Fn(&str) -> Result<T, String> + Send + Sync>;
+/// Reads the files, or says what is wrong with them.
+type Load<T, E> = Box<dyn Fn() -> Result<T, E> + Send + Sync>;
 
-/// A file and what it says.
-pub(super) struct Watched<T> {
-    path: PathBuf,
-    /// What it is called in the log.
-    what: &'static str,
-    parse: Parse<T>,
-    seen: Mutex<Option<Stamp>>,
+/// Files and what was made of them.
+pub(super) struct Watched<T, E> {
+    files: Vec<PathBuf>,
+    load: Load<T, E>,
+    seen: Mutex<Vec<Option<Stamp>>>,
     value: RwLock<Arc<T>>,
 }
 
@@ -42,54 +40,41 @@ impl Stamp {
     }
 }
 
-impl<T> Watched<T> {
-    /// Reads a file for the first time; it must be right.
+impl<T, E> Watched<T, E> {
+    /// Reads files for the first time; they must be right.
     pub(super) fn open(
-        path: &Path,
-        what: &'static str,
-        parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Self, String> {
-        // Before it is read: what is written meanwhile makes another one.
-        let seen = Stamp::of(path);
-        let value = read(path, &parse).map_err(|problem| format!("{what} {}: {problem}", path.display()))?;
+        files: Vec<PathBuf>,
+        load: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        // Before they are read: what is written meanwhile makes another one.
+        let seen = stamps(&files);
         Ok(Self {
-            path: path.to_owned(),
-            what,
-            parse: Box::new(parse),
+            value: RwLock::new(Arc::new(load()?)),
+            load: Box::new(load),
             seen: Mutex::new(seen),
-            value: RwLock::new(Arc::new(value)),
+            files,
         })
     }
 
-    /// What it says.
+    /// What was made of them.
     pub(super) fn get(&self) -> Arc<T> {
         self.value.read().clone()
     }
 
-    /// Reads it again if it is another one. Reads the disk.
-    pub(super) fn look(&self) {
+    /// Reads them again if one of them changed; `None` if none did. Reads the disk.
+    pub(super) fn look(&self) -> Option<Result<(), E>> {
         let mut seen = self.seen.lock();
-        let now = Stamp::of(&self.path);
+        let now = stamps(&self.files);
         if now == *seen {
-            return;
+            return None;
         }
         *seen = now;
-        let path = self.path.display();
-        match read(&self.path, &self.parse) {
-            Ok(value) => {
-                *self.value.write() = Arc::new(value);
-                tracing::info!(%path, "{} was read again", self.what);
-            }
-            Err(problem) => {
-                tracing::error!(%path, problem, "{} is wrong; what was read before still holds", self.what);
-            }
-        }
+        Some((self.load)().map(|value| *self.value.write() = Arc::new(value)))
     }
 }
 
-fn read<T>(path: &Path, parse: &dyn Fn(&str) -> Result<T, String>) -> Result<T, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    parse(&text)
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|path| Stamp::of(path)).collect()
 }
 
 #[cfg(test)]
@@ -100,8 +85,12 @@ mod tests {
     fn a_changed_file_is_read_again_and_a_wrong_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("number");
-        let parse = |text: &str| text.trim().parse::<u32>().map_err(|error| error.to_string());
-        let open = || Watched::open(&path, "the number", parse);
+        let file = path.clone();
+        let load = move || {
+            let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+            text.trim().parse::<u32>().map_err(|error| error.to_string())
+        };
+        let open = || Watched::open(vec![path.clone()], load.clone());
         assert!(open().is_err());
         fs::write(&path, "1").unwrap();
         let watched = open().unwrap();
@@ -115,16 +104,16 @@ mod tests {
                 }
                 None => fs::remove_file(&path).unwrap(),
             }
-            watched.look();
-            *watched.get()
+            (watched.look().unwrap().is_ok(), *watched.get())
         };
-        assert_eq!(after(Some("2")), 2);
-        assert_eq!(after(Some("x")), 2);
-        assert_eq!(after(None), 2);
-        assert_eq!(after(Some("3")), 3);
+        assert_eq!(after(Some("2")), (true, 2));
+        assert_eq!(after(Some("x")), (false, 2));
+        assert_eq!(after(None), (false, 2));
+        assert_eq!(after(Some("3")), (true, 3));
+        assert!(watched.look().is_none());
         // Written in place.
         fs::write(&path, "40").unwrap();
-        watched.look();
+        assert_eq!(watched.look(), Some(Ok(())));
         assert_eq!(*watched.get(), 40);
     }
 }

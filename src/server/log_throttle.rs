@@ -1,82 +1,81 @@
-//! How many lines the log takes of what others cause again and again: enough for every incident, and too few to fill a disk
-//! with.
+//! Throttles log lines that remote peers can trigger, and counts those that it suppresses.
 
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::Instant;
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 
-/// The room for lines of a kind.
+/// The limit of lines of a kind.
 #[derive(Debug)]
-pub(super) struct Lines {
-    /// How many may come at once.
-    at_once: u32,
-    /// How long it takes until there is room for one more.
-    one_more: Duration,
-    state: Mutex<State>,
+pub(super) struct LogThrottle<C: Clock = DefaultClock> {
+    limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
+    suppressed: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// When all the room is free again; it is now, if that is past.
-    free_at: Option<Instant>,
-    left_out: u64,
+impl LogThrottle {
+    /// A burst of lines, and one more after each period.
+    pub(super) fn new(burst: u32, period: Duration) -> Self {
+        Self::with_clock(burst, period, DefaultClock::default())
+    }
+
+    /// One line in a period.
+    pub(super) fn once_in(period: Duration) -> Self {
+        Self::new(1, period)
+    }
 }
 
-impl Lines {
-    pub(super) fn new(at_once: u32, one_more: Duration) -> Self {
+impl<C: Clock> LogThrottle<C> {
+    fn with_clock(burst: u32, period: Duration, clock: C) -> Self {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        // Only a period of nothing is refused.
+        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(NonZeroU32::MAX));
         Self {
-            at_once,
-            one_more,
-            state: Mutex::default(),
+            limiter: RateLimiter::direct_with_clock(quota.allow_burst(burst), clock),
+            suppressed: AtomicU64::new(0),
         }
     }
 
-    /// Whether there is room for a line; if so, for how many it stands: itself, and those left out since the last one.
+    /// Whether a line may be written; if so, how many it stands for: itself and those suppressed since the last one.
     pub(super) fn admit(&self) -> Option<u64> {
-        self.admit_at(Instant::now())
-    }
-
-    fn admit_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock();
-        let free_at = state.free_at.map_or(now, |free_at| free_at.max(now)) + self.one_more;
-        if free_at > now + self.one_more * self.at_once {
-            state.left_out += 1;
+        if self.limiter.check().is_err() {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        state.free_at = Some(free_at);
-        Some(std::mem::take(&mut state.left_out) + 1)
+        Some(self.suppressed.swap(0, Ordering::Relaxed) + 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
 
     #[test]
     fn a_flood_is_cut_off_and_counted() {
-        let lines = Lines::new(1_000, Duration::from_millis(10));
-        let begin = Instant::now();
-        let at = |millis| lines.admit_at(begin + Duration::from_millis(millis));
+        let clock = FakeRelativeClock::default();
+        let throttle = LogThrottle::with_clock(1_000, Duration::from_millis(10), clock.clone());
+        let after = |millis| {
+            clock.advance(Duration::from_millis(millis));
+            throttle.admit()
+        };
         for _ in 0..1_000 {
-            assert_eq!(at(0), Some(1));
+            assert_eq!(after(0), Some(1));
         }
-        assert_eq!((at(0), at(9)), (None, None));
+        assert_eq!((after(0), after(9)), (None, None));
         // One every 10 ms, and the first says what is missing.
-        assert_eq!((at(10), at(10), at(20)), (Some(3), None, Some(2)));
+        assert_eq!((after(1), after(0), after(10)), (Some(3), None, Some(2)));
         // After a time there is room for all again.
         for _ in 0..1_000 {
-            assert_eq!(at(60_000), Some(1));
+            assert_eq!(after(60), Some(1));
         }
-        assert_eq!(at(60_000), None);
-    }
-
-    #[test]
-    fn one_at_once_is_one_in_its_time() {
-        let lines = Lines::new(1, Duration::from_secs(10));
-        let begin = Instant::now();
-        let at = |seconds| lines.admit_at(begin + Duration::from_secs(seconds));
-        assert_eq!((at(0), at(0), at(9)), (Some(1), None, None));
-        assert_eq!((at(10), at(19), at(50)), (Some(3), None, Some(2)));
+        for _ in 0..999 {
+            assert_eq!(after(0), Some(1));
+        }
+        assert_eq!(after(0), None);
     }
 }

@@ -1,5 +1,5 @@
-//! The RPCs that the server has, by path: a closed set, for labels and limits. What is not in it is one method, `other`, so
-//! that callers cannot make labels.
+//! The methods of the server by path: a closed set, for labels and limits. Unknown ones are one method, `other`, so that
+//! callers cannot make labels.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
+use super::auth;
 use crate::pb;
 
 /// How a method counts against the limits.
@@ -31,6 +32,10 @@ pub struct Method {
     pub label: String,
     /// How it counts against the limits.
     pub kind: Kind,
+    /// Whether only operators may call it: such calls have places of their own.
+    pub is_admin: bool,
+    /// Whether its request is a stream of messages.
+    pub streams_requests: bool,
 }
 
 /// Claims are no streams, but wait for up to a minute.
@@ -60,6 +65,8 @@ static OTHER: LazyLock<Method> = LazyLock::new(|| Method {
     name: "other".into(),
     label: "other".into(),
     kind: Kind::Short,
+    is_admin: false,
+    streams_requests: false,
 });
 
 /// The method of a path such as `/articlestore.v1.ArticleService/GetArticle`.
@@ -87,8 +94,12 @@ fn methods(descriptors: &[u8], kind: impl Fn(bool, &str) -> Kind) -> impl Iterat
                     name: name.to_owned(),
                     label: format!("{service}/{name}"),
                     kind: kind(is_stream, name),
+                    is_admin: false,
+                    streams_requests: method.client_streaming(),
                 };
-                found.push((format!("/{}/{name}", method.service), method));
+                let path = format!("/{}/{name}", method.service);
+                let is_admin = auth::is_for_operators(&path);
+                found.push((path, Method { is_admin, ..method }));
             }
         }
         found
@@ -114,6 +125,20 @@ mod tests {
         ] {
             assert_eq!(ours(long), (long, Kind::Long));
         }
+        let admin = all().filter(|(_, method)| method.is_admin);
+        let mut admin: Vec<_> = admin.map(|(_, method)| method.name.as_str()).collect();
+        admin.sort_unstable();
+        let expected = [
+            "BackupStore",
+            "CheckStore",
+            "CompactStore",
+            "DeleteTranslationPolicy",
+            "GetStatus",
+            "PurgeArticle",
+            "PutTranslationPolicy",
+        ];
+        assert_eq!(admin, expected);
+        assert!(at("/articlestore.v1.ArticleService/ImportArticles").streams_requests);
         for exempt in [
             "/grpc.health.v1.Health/Check",
             "/grpc.health.v1.Health/Watch",

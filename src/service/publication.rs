@@ -1,5 +1,7 @@
 //! Publication: articles are withheld and released, and embargoes end.
 
+use std::collections::HashSet;
+
 use futures::StreamExt;
 use futures::stream;
 
@@ -32,20 +34,30 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Shows articles whose embargo has ended, and answers whether there may be more. An article that cannot be changed
-    /// holds up no other; the next call tries it again.
-    pub async fn lift_embargoes(&self) -> Result<bool> {
-        let due = self.store.due_embargoes(self.clock.now(), LIFTED_AT_ONCE).await?;
-        let is_full = due.len() == LIFTED_AT_ONCE;
-        let lifted = stream::iter(due)
-            .map(|id| async move { self.lift_embargo(&id).await })
+    /// Shows articles whose embargo has ended, and answers whether there may be more. An article that cannot be changed joins
+    /// `failed`, and those in it are passed over, so that they hold up no later ones: it is emptied to try them again.
+    pub async fn lift_embargoes(&self, failed: &mut HashSet<ArticleId>) -> Result<bool> {
+        let limit = LIFTED_AT_ONCE + failed.len();
+        let due = self.store.due_embargoes(self.clock.now(), limit).await?;
+        let is_full = due.len() == limit;
+        let due = due
+            .into_iter()
+            .filter(|id| !failed.contains(id))
+            .collect::<Vec<_>>();
+        let lifted: Vec<_> = stream::iter(due)
+            .map(|id| async move {
+                let done = self.lift_embargo(&id).await;
+                (id, done)
+            })
             .buffer_unordered(SIDE_BY_SIDE)
-            .filter(|lifted| std::future::ready(*lifted))
-            .count()
+            .collect()
             .await;
-        Ok(is_full && lifted > 0)
+        let is_progress = !lifted.is_empty();
+        failed.extend(lifted.into_iter().filter(|(_, done)| !done).map(|(id, _)| id));
+        Ok(is_full && is_progress)
     }
 
+    /// Whether it was lifted.
     async fn lift_embargo(&self, id: &ArticleId) -> bool {
         let lifted = self
             .change(
@@ -56,12 +68,10 @@ impl Service {
                 Edit::LiftEmbargo,
             )
             .await;
-        match lifted {
-            Ok((_, outcome)) => outcome == Outcome::Changed,
-            Err(error) => {
-                tracing::warn!(%id, %error, "an embargo has ended and could not be lifted yet");
-                false
-            }
-        }
+        lifted
+            .inspect_err(
+                |error| tracing::warn!(%id, %error, "an embargo has ended and could not be lifted yet"),
+            )
+            .is_ok_and(|(_, outcome)| outcome == Outcome::Changed)
     }
 }

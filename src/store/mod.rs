@@ -450,6 +450,11 @@ pub trait Store: Send + Sync + 'static {
     /// Random; a store that was restored from a backup has another.
     fn epoch(&self) -> [u8; 16];
 
+    /// Whether the store can write again only after the process was started anew.
+    fn needs_restart(&self) -> bool {
+        false
+    }
+
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;
 

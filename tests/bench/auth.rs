@@ -107,7 +107,7 @@ fn line(token: &str) -> String {
 
 /// Prints the time of a call, with what a call without a gate takes off.
 fn measure(what: &str, config: &Config, tokens: &[Option<String>], calls: usize) {
-    let nothing = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let nothing = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let gate = GateLayer(Arc::new(Gate::open(config, Arc::new(SystemClock)).unwrap()));
     let bare = time(nothing, tokens, calls);
     let gated = time(gate.layer(nothing), tokens, calls);
@@ -115,9 +115,9 @@ fn measure(what: &str, config: &Config, tokens: &[Option<String>], calls: usize)
 }
 
 /// Microseconds of a call.
-fn time<S>(mut service: S, tokens: &[Option<String>], calls: usize) -> f64
+fn time<S, B>(mut service: S, tokens: &[Option<String>], calls: usize) -> f64
 where
-    S: Service<Request<()>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
 {
     let start = Instant::now();
     for token in tokens.iter().cycle().take(calls) {
@@ -127,7 +127,7 @@ where
         }
         // It waits for nothing.
         let answer = service
-            .call(request.body(()).unwrap())
+            .call(request.body(Body::empty()).unwrap())
             .now_or_never()
             .unwrap()
             .unwrap();

@@ -8,8 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use article_store::server::CallLimits;
-use article_store::server::layers::{self, deadline::DeadlineLayer};
+use article_store::api::MESSAGE_BYTES;
+use article_store::clock::SystemClock;
+use article_store::server::auth::{self, Gate, GateLayer};
+use article_store::server::{CallLimits, layers};
 use bytes::{Buf, BufMut, Bytes};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -39,12 +41,14 @@ pub(crate) fn serve(directory: &Path, with_layers: bool) {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let bare = Bare(Arc::new(answers));
         let served = if with_layers {
-            let limits = CallLimits::default();
-            let deadline = DeadlineLayer {
-                longest: limits.deadline,
-            };
-            let server = Server::builder().layer(layers::outer(&limits, &Arc::default()));
-            let mut server = server.layer(deadline);
+            let gate = Gate::open(&auth::Config::default(), Arc::new(SystemClock)).unwrap();
+            let layers = layers::layers(
+                &CallLimits::default(),
+                MESSAGE_BYTES,
+                GateLayer(Arc::new(gate)),
+                &Arc::default(),
+            );
+            let mut server = Server::builder().layer(layers);
             server.add_service(bare).serve_with_incoming(incoming).await
         } else {
             Server::builder()

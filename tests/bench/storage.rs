@@ -418,10 +418,11 @@ async fn embargoes(texts: &Arc<Texts>, articles: usize) {
     assert!(SystemClock.now() < end, "all are stored before the end");
     let stored = service.store().status().await.unwrap().seq;
     let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut failed = std::collections::HashSet::new();
     // A commit lifts one.
     while service.store().status().await.unwrap().seq < stored + articles as u64 {
         looks.tick().await;
-        while service.lift_embargoes().await.unwrap() {}
+        while service.lift_embargoes(&mut failed).await.unwrap() {}
     }
     let late = SystemClock.now().as_micros() - end.as_micros();
     println!(

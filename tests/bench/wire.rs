@@ -80,6 +80,8 @@ fn serve(directory: &Path) {
             auth: article_store::server::auth::Config::default(),
             calls: article_store::server::CallLimits {
                 in_flight: 512,
+                in_flight_per_caller: 512,
+                long_calls_per_caller: 1_024,
                 ..Default::default()
             },
             telemetry: Arc::default(),

@@ -127,11 +127,22 @@ impl Server {
         Self::start_by(program(""), address, directory, options)
     }
 
-    fn start_by(mut program: Command, address: &str, directory: &Path, options: &[&str]) -> Self {
-        serve(&mut program, address, directory, 0);
-        let process = Process::start(program.args(options).stderr(Stdio::piped()));
+    /// On a volume that has too little free space for writes.
+    pub(crate) fn start_on_full_volume(directory: &Path) -> Self {
+        let mut program = program("");
+        serve(&mut program, "127.0.0.1:0", directory, 999_999_999_999_999);
+        Self::of(&mut program)
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let process = Process::start(command.stderr(Stdio::piped()));
         let address = process.address().wait().expect("the server starts");
         Self { process, address }
+    }
+
+    fn start_by(mut program: Command, address: &str, directory: &Path, options: &[&str]) -> Self {
+        serve(&mut program, address, directory, 0);
+        Self::of(program.args(options))
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Done {

@@ -33,22 +33,47 @@ pub(super) struct LimitArgs {
     /// lets bursts wait, and makes each call slower under load. Health and reflection do not count.
     #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().in_flight as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_in_flight: u32,
+    /// The most of them of one caller: a principal, or an address without credentials [default: four fifths of
+    /// --max-in-flight]. The rest is for other callers.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    max_in_flight_per_caller: Option<u32>,
     /// The most concurrent streams and claims (watches, imports, exports, `ClaimJobs`), apart from other calls. Each
     /// takes memory while it is open.
     #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().long_calls as u32, value_parser = clap::value_parser!(u32).range(1..))]
     max_long_calls: u32,
-    /// The longest time of any other call, such as 500ms or 1m; then it is DEADLINE_EXCEEDED. Callers may ask for
-    /// less.
+    /// The most of them of one caller [default: a quarter of --max-long-calls].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    max_long_calls_per_caller: Option<u32>,
+    /// The most concurrent calls that need the scope `admin` (status, checks, backups, compaction, purges, policies),
+    /// apart from other calls. One caller may have half of them.
+    #[arg(long, value_name = "NUMBER", default_value_t = CallLimits::default().admin_calls as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    max_admin_calls: u32,
+    /// The longest time from the headers of a call to its complete message, such as 500ms or 1m; then it is
+    /// DEADLINE_EXCEEDED. A call counts when its message is complete. Large articles over slow networks may need more.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    receive_timeout: Duration,
+    /// The most bytes of incomplete messages; other calls are refused with OVERLOADED. One caller may have half of them.
+    #[arg(long, value_name = "BYTES", default_value_t = CallLimits::default().receive_bytes as u64, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    max_receive_bytes: u64,
+    /// The longest time of a call that is neither a stream nor a claim, such as 500ms or 1m; then it is
+    /// DEADLINE_EXCEEDED. Callers may ask for less.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     max_deadline: Duration,
 }
 
 impl LimitArgs {
     pub(super) fn of_calls(&self) -> CallLimits {
+        let (in_flight, long_calls) = (self.max_in_flight as usize, self.max_long_calls as usize);
+        let share = |given: Option<u32>, share| given.map_or(share, |given| given as usize);
         CallLimits {
-            in_flight: self.max_in_flight as usize,
-            long_calls: self.max_long_calls as usize,
+            in_flight,
+            in_flight_per_caller: share(self.max_in_flight_per_caller, CallLimits::short_share(in_flight)),
+            long_calls,
+            long_calls_per_caller: share(self.max_long_calls_per_caller, CallLimits::long_share(long_calls)),
+            admin_calls: self.max_admin_calls as usize,
             deadline: self.max_deadline,
+            receive_timeout: self.receive_timeout,
+            receive_bytes: usize::try_from(self.max_receive_bytes).unwrap_or(usize::MAX),
         }
     }
 

@@ -3,9 +3,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
-use super::jwt;
+use super::jwt::{self, Claims};
 use super::tokens::Tokens;
 use crate::domain::time::Timestamp;
 
@@ -27,7 +25,7 @@ pub(crate) fn jwt(data: &[u8]) {
         keys.is_some_and(|keys| keys.verify(&text, now).is_err()),
         "{text:?} was taken"
     );
-    if let Ok(Value::Object(claims)) = serde_json::from_str(&text) {
+    if let Ok(Claims(claims)) = serde_json::from_str(&text) {
         let _ = jwt::known(&claims, now);
     }
     let _ = jwt::Keys::parse(&text, "issuer", "audience");

@@ -1,19 +1,20 @@
-//! Tokens that somebody else issued: JWTs, checked by the keys of a local JWKS file.
+//! JWTs of an issuer, verified by the keys of a local JWKS file.
 //!
 //! The algorithm is the key's, never the token's word: an RSA key verifies RS256, one on P-256 ES256, an Ed25519 key EdDSA.
 //! Symmetric keys are not taken, so that no public key can be used as a secret, and `none` is no algorithm.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use quick_cache::sync::Cache;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::file::Watched;
 use super::tokens::{Hash, agent_kind};
-use super::{Known, Unknown};
+use super::{Known, Parsed, Unknown};
 use crate::domain::access::{Principal, Scope};
 use crate::domain::time::Timestamp;
 
@@ -34,7 +35,7 @@ pub struct JwtConfig {
 }
 
 /// Checks tokens.
-pub(super) struct Verifier(Watched<Keys>);
+pub(super) struct Verifier(Parsed<Keys>);
 
 /// The keys of a file, and what they have verified.
 pub(super) struct Keys {
@@ -54,12 +55,12 @@ impl Verifier {
     pub(super) fn open(config: &JwtConfig) -> Result<Self, String> {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
         let parse = move |text: &str| Keys::parse(text, &issuer, &audience);
-        Watched::open(Path::new(&config.jwks_file), "the file of JWT keys", parse).map(Self)
+        Parsed::open(&config.jwks_file, "the file of JWT keys", parse).map(Self)
     }
 
     /// Reads them again if they changed.
-    pub(super) fn look(&self) {
-        self.0.look();
+    pub(super) fn look(&self) -> bool {
+        self.0.look()
     }
 
     /// Whose token it is.
@@ -118,10 +119,37 @@ impl Keys {
                 .find(|key| kid.is_some() && key.id == *kid)
                 .ok_or(Unknown::Invalid("its key is not known"))?,
         };
-        let claims = decode::<Map<String, Value>>(token, &key.key, &key.validation)
+        let Claims(claims) = decode::<Claims>(token, &key.key, &key.validation)
             .map_err(|error| Unknown::Invalid(problem(&error)))?
             .claims;
         known(&claims, now)
+    }
+}
+
+/// Claims, each given once. Of two with one name some readers take the first and some the last.
+pub(super) struct Claims(pub(super) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of claims")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a claim is given twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+        deserializer.deserialize_map(Visit)
     }
 }
 

@@ -1,36 +1,41 @@
-//! Who calls, and whether the call is for them: the layer that every call passes before its handler.
+//! Authentication and authorization: the layer that every call passes before its handler.
 //!
-//! A call is made by the principal of its bearer token, or else of the certificate of its connection, or else by nobody in
-//! particular. What that principal may do in general is checked here by the table of calls; what depends on the language of
-//! a request is checked by the service. No token is ever logged or answered.
+//! A call is made by the principal of its bearer token, or else of the certificate of its connection, or else anonymously.
+//! Its rights to the method are checked here by the table of methods; rights that depend on the language of a request are
+//! checked by the service. The credentials of open streams and waiting claims are checked again while they last. No token
+//! is ever logged or answered.
 
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{Either, Ready, ready};
 use http::header::AUTHORIZATION;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
 use sha2::{Digest, Sha256};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use self::file::Watched;
 use self::jwt::Verifier;
 use self::rate::{Each, Single, TooMany};
 use self::table::Need;
 use self::tokens::{Hash, Tokens};
 use super::context::CallContext;
+use super::file_watch::Watched;
+use super::layers::interrupt::{End, Interruptible, interruptible};
+use super::layers::{Answer, Inner};
+use super::methods::{self, Kind};
 use super::transport::PeerCertificate;
 use crate::api::{Caller, refusal};
 use crate::clock::Clock;
 use crate::domain::access::{Principal, Scopes};
 use crate::domain::time::Timestamp;
 
-mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod jwt;
@@ -42,9 +47,10 @@ mod tokens;
 
 pub use self::jwt::JwtConfig;
 pub use self::rate::Rate;
+pub(in crate::server) use self::table::is_for_operators;
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the credentials of a stream are checked again at least: the clock may have been set.
+const CHECK_AGAIN: Duration = Duration::from_secs(60);
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 16 << 10;
 
@@ -83,6 +89,49 @@ impl Config {
     }
 }
 
+/// A text file and what was parsed from it, read again when it changes.
+struct Parsed<T> {
+    path: PathBuf,
+    /// What the log calls it.
+    what: &'static str,
+    file: Watched<T, String>,
+}
+
+impl<T> Parsed<T> {
+    /// Reads it for the first time; it must be right.
+    fn open(
+        path: &Path,
+        what: &'static str,
+        parse: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let path = path.to_owned();
+        let read = path.clone();
+        let load = move || parse(&fs::read_to_string(&read).map_err(|error| error.to_string())?);
+        let file = Watched::open(vec![path.clone()], load)
+            .map_err(|problem| format!("{what} {}: {problem}", path.display()))?;
+        Ok(Self { path, what, file })
+    }
+
+    fn get(&self) -> Arc<T> {
+        self.file.get()
+    }
+
+    /// Reads it again if it changed; whether there is something new that is right.
+    fn look(&self) -> bool {
+        let Some(read) = self.file.look() else {
+            return false;
+        };
+        let path = self.path.display();
+        match &read {
+            Ok(()) => tracing::info!(%path, "{} was read again", self.what),
+            Err(problem) => {
+                tracing::error!(%path, problem, "{} is wrong; what was read before still holds", self.what);
+            }
+        }
+        read.is_ok()
+    }
+}
+
 /// A principal that proved its name.
 #[derive(Clone)]
 struct Known {
@@ -100,21 +149,57 @@ enum Unknown {
     Expired,
 }
 
+impl Unknown {
+    fn refuse(self) -> Status {
+        match self {
+            Self::Invalid(problem) => {
+                tracing::debug!(problem, "credentials are refused");
+                refusal::credentials_invalid()
+            }
+            Self::Expired => refusal::credentials_expired(),
+        }
+    }
+}
+
+/// What a call proves its principal by.
+#[derive(Clone, Default)]
+struct Credentials {
+    authorization: Vec<HeaderValue>,
+    certificate: Option<Arc<PeerCertificate>>,
+}
+
+impl Credentials {
+    fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        Self {
+            authorization: headers.get_all(AUTHORIZATION).iter().cloned().collect(),
+            certificate: extensions.get::<Arc<PeerCertificate>>().cloned(),
+        }
+    }
+}
+
+/// A call that was let through.
+struct Admitted {
+    credentials: Credentials,
+    known: Known,
+}
+
 /// Decides on every call.
 pub struct Gate {
-    tokens: Option<Watched<Tokens>>,
+    tokens: Option<Parsed<Tokens>>,
     jwt: Option<Verifier>,
     anonymous: Known,
     with_reflection: bool,
     rates: Option<Each>,
     clock: Arc<dyn Clock>,
+    /// Changes when a file was read again.
+    reloads: watch::Sender<()>,
 }
 
 impl Gate {
     /// Reads the files, which must be there and right. What is wrong is said for the operator.
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let tokens = config.tokens_file.as_deref();
-        let tokens = tokens.map(|path| Watched::open(path, "the file of tokens", Tokens::parse));
+        let tokens = tokens.map(|path| Parsed::open(path, "the file of tokens", Tokens::parse));
         let anonymous = config
             .anonymous
             .clone()
@@ -133,45 +218,33 @@ impl Gate {
             with_reflection: config.reflection,
             rates: config.rate.map(Each::new),
             clock,
+            reloads: watch::Sender::new(()),
         })
     }
 
-    /// Keeps what it knows true to the files, for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>) {
-        let mut tick = interval(LOOK_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let gate = self.clone();
-            // It reads the disk.
-            let looked = tokio::task::spawn_blocking(move || gate.look()).await;
-            if let Err(panic) = looked {
-                tracing::error!(%panic, "the files of tokens and keys could not be looked at");
-            }
+    /// Reads changed files again. Reads the disk.
+    pub(super) fn look(&self) {
+        let tokens = self.tokens.as_ref().is_some_and(Parsed::look);
+        let keys = self.jwt.as_ref().is_some_and(Verifier::look);
+        if tokens || keys {
+            self.reloads.send_replace(());
         }
-    }
-
-    fn look(&self) {
-        self.tokens.iter().for_each(Watched::look);
-        self.jwt.iter().for_each(Verifier::look);
         self.rates.iter().for_each(Each::forget);
     }
 
-    /// Lets a call through with its caller, or says why not.
-    fn admit(&self, path: &str, headers: &HeaderMap, extensions: &mut Extensions) -> Result<(), Status> {
+    /// Lets a call through with its caller, or says why not. `None` if it needs no caller.
+    fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &mut Extensions,
+    ) -> Result<Option<Admitted>, Status> {
         let need = table::need(path, self.with_reflection);
         if need == Need::Nothing {
-            return Ok(());
+            return Ok(None);
         }
-        let known = self
-            .identify(headers, extensions)
-            .map_err(|unknown| match unknown {
-                Unknown::Invalid(problem) => {
-                    tracing::debug!(problem, "credentials are refused");
-                    refusal::credentials_invalid()
-                }
-                Unknown::Expired => refusal::credentials_expired(),
-            })?;
+        let credentials = Credentials::of(headers, extensions);
+        let known = self.identify(&credentials).map_err(Unknown::refuse)?;
         let principal = known.principal.clone();
         if principal.actor.verified
             && let Some(context) = extensions.get::<Arc<CallContext>>()
@@ -191,23 +264,48 @@ impl Gate {
             _ => Err(refusal::unknown_method()),
         }?;
         extensions.insert(Caller(principal));
-        Ok(())
+        Ok(Some(Admitted { credentials, known }))
+    }
+
+    /// Returns when the credentials of a call no longer prove what they proved, with the status to end it with. They are
+    /// checked when they expire, when a file was read again, and once a minute.
+    async fn revoked(self: Arc<Self>, admitted: Admitted) -> Status {
+        let Admitted {
+            credentials,
+            mut known,
+        } = admitted;
+        let mut reloads = self.reloads.subscribe();
+        loop {
+            let left = known.expires.map_or(i64::MAX, |expires| {
+                expires.as_micros() - self.clock.now().as_micros()
+            });
+            let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
+            tokio::select! {
+                // The sender is this gate's.
+                _ = reloads.changed() => {}
+                () = sleep_until(Instant::now() + left.min(CHECK_AGAIN)) => {}
+            }
+            known = match self.identify(&credentials) {
+                Err(unknown) => return unknown.refuse(),
+                Ok(again) if again.principal != known.principal => return refusal::credentials_changed(),
+                Ok(again) => again,
+            };
+        }
     }
 
     fn authenticates(&self) -> bool {
         self.tokens.is_some() || self.jwt.is_some()
     }
 
-    fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Known, Unknown> {
+    fn identify(&self, credentials: &Credentials) -> Result<Known, Unknown> {
         if !self.authenticates() {
             return Ok(self.anonymous.clone());
         }
-        let mut given = headers.get_all(AUTHORIZATION).iter();
         let now = self.clock.now();
-        let known = match (given.next(), given.next()) {
-            (Some(_), Some(_)) => return Err(Unknown::Invalid("there are several")),
-            (Some(credentials), None) => self.by_token(bearer(credentials.as_bytes())?, now)?,
-            (None, _) => self.by_certificate(extensions),
+        let known = match credentials.authorization.as_slice() {
+            [] => self.by_certificate(credentials.certificate.as_deref()),
+            [token] => self.by_token(bearer(token.as_bytes())?, now)?,
+            _ => return Err(Unknown::Invalid("there are several")),
         };
         match known.expires.is_some_and(|expires| expires <= now) {
             true => Err(Unknown::Expired),
@@ -217,23 +315,30 @@ impl Gate {
 
     fn by_token(&self, token: &str, now: Timestamp) -> Result<Known, Unknown> {
         let hash: Hash = Sha256::digest(token).into();
-        let tokens = self.tokens.as_ref().map(Watched::get);
+        let tokens = self.tokens.as_ref().map(Parsed::get);
         if let Some(known) = tokens.as_ref().and_then(|tokens| tokens.by_hash(&hash)) {
             return Ok(known.clone());
         }
         match &self.jwt {
-            Some(verifier) => verifier.verify(token, &hash, now),
+            Some(verifier) => {
+                let known = verifier.verify(token, &hash, now)?;
+                let name = &known.principal.actor.principal;
+                match tokens.is_some_and(|tokens| tokens.names(name)) {
+                    // Or the issuer could make anybody a principal of the operator's.
+                    true => Err(Unknown::Invalid("its sub is a name of the file of tokens")),
+                    false => Ok(known),
+                }
+            }
             None => Err(Unknown::Invalid("it is no token of the file")),
         }
     }
 
-    fn by_certificate(&self, extensions: &Extensions) -> Known {
-        let tokens = self.tokens.as_ref().map(Watched::get);
-        let known = extensions.get::<Arc<PeerCertificate>>().and_then(|certificate| {
-            let known = tokens.as_ref()?.by_certificate(certificate)?;
-            Some(known.clone())
-        });
-        known.unwrap_or_else(|| self.anonymous.clone())
+    fn by_certificate(&self, certificate: Option<&PeerCertificate>) -> Known {
+        let tokens = self.tokens.as_ref().map(Parsed::get);
+        let known = certificate
+            .zip(tokens.as_ref())
+            .and_then(|(certificate, tokens)| tokens.by_certificate(certificate));
+        known.unwrap_or(&self.anonymous).clone()
     }
 
     fn take(&self, known: &Known) -> Result<(), TooMany> {
@@ -278,26 +383,30 @@ impl<S> Layer<S> for GateLayer {
     }
 }
 
-impl<S, B> Service<Request<B>> for Gated<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+impl<S: Inner> Service<Request<Body>> for Gated<S> {
+    type Response = Response<Interruptible<S::Answered>>;
+    type Error = Infallible;
+    type Future = Answer<Interruptible<S::Answered>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self
-            .gate
-            .admit(parts.uri.path(), &parts.headers, &mut parts.extensions)
-        {
-            Ok(()) => Either::Left(self.inner.call(Request::from_parts(parts, body))),
-            Err(status) => Either::Right(ready(Ok(status.into_http()))),
+        let path = parts.uri.path();
+        let kind = methods::at(path).kind;
+        let admitted = match self.gate.admit(path, &parts.headers, &mut parts.extensions) {
+            Ok(admitted) => admitted,
+            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
+        };
+        let answer = self.inner.call(Request::from_parts(parts, body));
+        match admitted {
+            Some(admitted) if kind == Kind::Long && admitted.known.principal.actor.verified => {
+                let end: End = Box::pin(self.gate.clone().revoked(admitted));
+                Box::pin(interruptible(answer, end))
+            }
+            _ => Box::pin(async move { Ok(answer.await?.map(Interruptible::whole)) }),
         }
     }
 }

@@ -94,6 +94,11 @@ pub(super) fn need(path: &str, with_reflection: bool) -> Need {
         .map_or(Need::Unknown, |(_, _, rights)| Need::AnyOf(rights))
 }
 
+/// Whether the call of a path is for operators alone.
+pub(in crate::server) fn is_for_operators(path: &str) -> bool {
+    need(path, false) == Need::AnyOf(&[Admin])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

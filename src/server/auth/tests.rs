@@ -115,7 +115,7 @@ fn those_further_in_learn_who_calls() {
         &with_token("n"),
         &mut extensions,
     );
-    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(refused.err().unwrap().code(), Code::PermissionDenied);
     assert_eq!(context.principal(), Some("nora"));
     assert!(extensions.get::<Caller>().is_none());
 }

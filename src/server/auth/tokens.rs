@@ -3,7 +3,7 @@
 //! It holds SHA-256 of tokens and no token. A plain hash is enough, for tokens are long random strings that nobody guesses,
 //! unlike passwords: a slow hash would only slow down every call. Lines that begin with `#` are comments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ type HashStart = [u8; 8];
 #[derive(Default)]
 pub(super) struct Tokens {
     entries: Vec<Entry>,
+    names: HashSet<String>,
     /// Where in the entries the hashes are that begin so.
     by_start: HashMap<HashStart, Vec<usize>>,
 }
@@ -40,7 +41,7 @@ struct Entry {
 impl Tokens {
     /// Reads a file.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             return Err(
                 "it is empty, as a file is that is just being written; for no token leave a comment in it"
                     .into(),
@@ -65,7 +66,17 @@ impl Tokens {
             }
             entries.push(entry);
         }
-        Ok(Self { entries, by_start })
+        let name = |entry: &Entry| entry.known.principal.actor.principal.clone();
+        Ok(Self {
+            names: entries.iter().map(name).collect(),
+            entries,
+            by_start,
+        })
+    }
+
+    /// Whether a principal has this name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     /// Whose token this is. How long it takes tells nothing of a token: what is compared are hashes, and as a whole.
@@ -288,6 +299,8 @@ mod tests {
                 .unwrap()
                 .contains("line 2: the token or certificate is in it twice")
         );
-        assert!(Tokens::parse("").is_err());
+        for blank in ["", "\n", " \r\n\t\n"] {
+            assert!(Tokens::parse(blank).is_err(), "{blank:?}");
+        }
     }
 }

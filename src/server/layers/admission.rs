@@ -1,145 +1,177 @@
-//! Refuses what the server has no room for, at once and before anything of it is read, so that what it has taken on stays
-//! quick. Calls that last long are counted apart, so that those who follow the changes do not take the place of others.
+//! Admission control: refuses calls that there is no room for, at once, so that the calls that were admitted stay quick.
 //!
-//! A call has its place until its answer is sent: to send is work too, and answers that wait for it would grow in number and
-//! age. Only the end of it is sent without a place, so that a caller who has the whole answer finds room for the next call.
-//! But who reads slowly must not keep others out, so a short call loses its place a second after it was answered.
+//! A call of one message gets its place when the message is complete. Until then it counts as bytes of memory, and it has a
+//! limited time, so that callers that send nothing keep nobody out. Streams and claims, calls of operators, and all others
+//! have rooms of their own, of which one caller gets a share. Health and reflection are not refused.
+//!
+//! A call keeps its place until its answer is sent: sending is work, too. Only the end of an answer is sent without a place,
+//! so that a caller who has the whole answer finds room for the next call. A slow reader must not keep others out: a short
+//! call loses its place a second after it was answered.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures::{FutureExt, stream};
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::{BodyExt, StreamBody};
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::room::{CallerId, Place, Room};
 use super::{Answer, CallLimits, Inner, Unlogged};
-use crate::api::error;
-use crate::server::lines::Lines;
-use crate::server::methods::{self, Kind};
+use crate::api::error::{self, Whose};
+use crate::server::methods::{self, Kind, Method};
 use crate::server::telemetry::Telemetry;
 
-/// How long a short call keeps its place after it is answered. A server that is busy, and no reader slow, sends all that it has
-/// room for in less.
-const SENDING: Duration = Duration::from_secs(1);
-/// Time between two lines of the log about refusals.
-const SAY_EVERY: Duration = Duration::from_secs(1);
+/// What a call takes of memory before anything of its message has come: mostly headers.
+const CALL_BYTES: usize = 16 << 10;
+/// Bytes of incomplete messages to health, reflection and operators' calls, and the share of one caller. They are small.
+const RESERVED_BYTES: (usize, usize) = (16 << 20, 4 << 20);
+/// What stands before a message: a flag, and its length.
+const PREFIX: usize = 5;
 
 /// See the module's page.
 #[derive(Debug, Clone)]
-pub struct ShedLayer {
-    short: Room,
-    long: Room,
+pub struct AdmissionLayer {
+    rooms: Arc<Rooms>,
     telemetry: Arc<Telemetry>,
 }
 
-impl ShedLayer {
-    /// A layer with these limits, which all connections share.
-    pub fn new(limits: &CallLimits, telemetry: Arc<Telemetry>) -> Self {
-        let room = |limit: usize, what| Room {
-            places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
-            sending: Arc::default(),
-            refusal: error::overloaded(what, limit),
-            lines: Arc::new(Lines::new(1, SAY_EVERY)),
+/// What all connections share.
+#[derive(Debug)]
+struct Rooms {
+    short: Arc<Room>,
+    long: Arc<Room>,
+    admin: Arc<Room>,
+    receiving: Arc<Room>,
+    receiving_reserved: Arc<Room>,
+    receive_timeout: Duration,
+    message_bytes: usize,
+}
+
+impl AdmissionLayer {
+    /// A layer with these limits, which takes messages of so many bytes.
+    pub fn new(limits: &CallLimits, message_bytes: usize, telemetry: Arc<Telemetry>) -> Self {
+        // One message always fits.
+        let share = (limits.receive_bytes / 2).max(message_bytes + PREFIX + CALL_BYTES);
+        let incomplete = "bytes of incomplete messages";
+        let (reserved, reserved_share) = RESERVED_BYTES;
+        let rooms = Rooms {
+            short: Room::new("calls", limits.in_flight, limits.in_flight_per_caller),
+            long: Room::new(
+                "streams and claims",
+                limits.long_calls,
+                limits.long_calls_per_caller,
+            ),
+            admin: Room::new(
+                "operators' calls",
+                limits.admin_calls,
+                limits.admin_calls.div_ceil(2),
+            ),
+            receiving: Room::new(incomplete, limits.receive_bytes.max(share), share),
+            receiving_reserved: Room::new(incomplete, reserved, reserved_share),
+            receive_timeout: limits.receive_timeout,
+            message_bytes,
         };
         Self {
-            short: room(limits.in_flight, "calls"),
-            long: room(limits.long_calls, "streams and claims"),
+            rooms: Arc::new(rooms),
             telemetry,
         }
     }
 }
 
-/// Places of calls, and when these were answered.
-type Sending = VecDeque<(Instant, Arc<Place>)>;
-
-/// Room for calls of a kind.
-#[derive(Debug, Clone)]
-struct Room {
-    places: Arc<Semaphore>,
-    /// Short calls that were answered, in the order of that, and are being sent or were.
-    sending: Arc<Mutex<Sending>>,
-    /// What those get who find none.
-    refusal: Status,
-    /// Of the log, for saying so.
-    lines: Arc<Lines>,
-}
-
-impl Room {
-    /// A place, if there is one.
-    fn take(&self) -> Option<Arc<Place>> {
-        let take = || self.places.clone().try_acquire_owned().ok();
-        let permit = take().or_else(|| {
-            forget_the_sent(&mut self.sending.lock());
-            take()
-        })?;
-        Some(Arc::new(Place(Mutex::new(Some(permit)))))
-    }
-
-    /// From now on the place is that of an answer on its way.
-    fn send(&self, place: &Arc<Place>) {
-        let mut sending = self.sending.lock();
-        forget_the_sent(&mut sending);
-        sending.push_back((Instant::now(), place.clone()));
-    }
-
-    /// Says that calls are refused, now and then: a line for each would be more work than they are.
-    fn say(&self) {
-        if let Some(times) = self.lines.admit() {
-            tracing::warn!(error = self.refusal.message(), times, "calls are refused");
+impl Rooms {
+    /// Where a method has its places, if it needs any.
+    fn of(&self, method: &Method) -> Option<&Arc<Room>> {
+        match method.kind {
+            Kind::Exempt => None,
+            _ if method.is_admin => Some(&self.admin),
+            Kind::Short => Some(&self.short),
+            Kind::Long => Some(&self.long),
         }
     }
+
+    /// Receives the one message of a call whole.
+    async fn receive(&self, method: &Method, caller: &CallerId, body: Body) -> Result<Body, Status> {
+        let room = match method.kind == Kind::Exempt || method.is_admin {
+            true => &self.receiving_reserved,
+            false => &self.receiving,
+        };
+        timeout(
+            self.receive_timeout,
+            collect(body, self.message_bytes, room, caller),
+        )
+        .await
+        .unwrap_or_else(|_| {
+            Err(error::deadline_exceeded(
+                self.receive_timeout,
+                Whose::ReceiveTimeout,
+            ))
+        })
+    }
 }
 
-/// Takes the places of those that take too long, and forgets them with those that are sent. What was answered before them is
-/// gone already, so that this costs little more than one step for each call.
-fn forget_the_sent(sending: &mut Sending) {
-    while let Some((answered, place)) = sending.front() {
-        if !place.is_free() && answered.elapsed() < SENDING {
+/// A body with all that came of another one. It is read no further than the decoder needs to refuse it.
+async fn collect(
+    mut body: Body,
+    message_bytes: usize,
+    room: &Arc<Room>,
+    caller: &CallerId,
+) -> Result<Body, Status> {
+    // Most messages are there with their headers, and take no room.
+    let mut place: Option<Place> = None;
+    let mut frames: Vec<Result<Frame<Bytes>, Status>> = Vec::new();
+    let mut prefix = Vec::with_capacity(PREFIX);
+    let mut bytes = 0;
+    loop {
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                if place.is_none() {
+                    place = Some(room.take(caller, CALL_BYTES + bytes)?);
+                }
+                body.frame().await
+            }
+        };
+        let Some(frame) = frame else { break };
+        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+        let Some(data) = data else {
+            // Trailers, or a stream that broke off.
+            frames.push(frame);
+            break;
+        };
+        bytes += data.len();
+        if let Some(place) = &place {
+            place.grow(data.len())?;
+        }
+        let missing = PREFIX - prefix.len();
+        prefix.extend(data.iter().take(missing));
+        frames.push(frame);
+        if bytes > PREFIX + message_bytes || announced(&prefix).is_some_and(|length| length > message_bytes) {
             break;
         }
-        place.free();
-        sending.pop_front();
     }
+    Ok(Body::new(StreamBody::new(stream::iter(frames))))
 }
 
-/// The place of a call, which can be taken from it before it ends.
-#[derive(Debug)]
-struct Place(Mutex<Option<OwnedSemaphorePermit>>);
-
-impl Place {
-    fn free(&self) {
-        drop(self.0.lock().take());
-    }
-
-    fn is_free(&self) -> bool {
-        self.0.lock().is_none()
-    }
+/// The length of a message by its prefix, if that is complete.
+fn announced(prefix: &[u8]) -> Option<usize> {
+    let [_, length @ ..] = <[u8; PREFIX]>::try_from(prefix).ok()?;
+    usize::try_from(u32::from_be_bytes(length)).ok()
 }
 
-/// Frees the place of a call when it ends, however it does.
-#[derive(Debug)]
-struct Holding(Arc<Place>);
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
 
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.0.free();
-    }
-}
-
-impl<S> Layer<S> for ShedLayer {
-    type Service = Shed<S>;
-
-    fn layer(&self, inner: S) -> Shed<S> {
-        Shed {
+    fn layer(&self, inner: S) -> Admission<S> {
+        Admission {
             inner,
             layer: self.clone(),
         }
@@ -148,12 +180,15 @@ impl<S> Layer<S> for ShedLayer {
 
 /// See the module's page.
 #[derive(Debug, Clone)]
-pub struct Shed<S> {
+pub struct Admission<S> {
     inner: S,
-    layer: ShedLayer,
+    layer: AdmissionLayer,
 }
 
-impl<S: Inner> Service<Request<Body>> for Shed<S> {
+impl<S> Service<Request<Body>> for Admission<S>
+where
+    S: Inner + Clone + Send + 'static,
+{
     type Response = Response<Held<S::Answered>>;
     type Error = Infallible;
     type Future = Answer<Held<S::Answered>>;
@@ -163,45 +198,49 @@ impl<S: Inner> Service<Request<Body>> for Shed<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let kind = methods::at(request.uri().path()).kind;
-        let room = match kind {
-            Kind::Exempt => None,
-            Kind::Short => Some(&self.layer.short),
-            Kind::Long => Some(&self.layer.long),
-        };
-        let mut holding = None;
-        if let Some(room) = room {
-            let Some(place) = room.take() else {
-                self.layer.telemetry.counters.shed(kind);
-                room.say();
-                let mut refused = room.refusal.clone().into_http::<S::Answered>();
-                refused.extensions_mut().insert(Unlogged);
-                return Box::pin(future::ready(Ok(
-                    refused.map(|inner| Held { inner, holding: None })
-                )));
-            };
-            holding = Some(Holding(place));
-        }
-        let room = room.filter(|_| kind == Kind::Short).cloned();
-        let answer = self.inner.call(request);
+        let method = methods::at(request.uri().path());
+        let caller = CallerId::of(request.extensions());
+        // The one that is ready.
+        let waiting = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, waiting);
+        let AdmissionLayer { rooms, telemetry } = self.layer.clone();
         Box::pin(async move {
-            let answer = answer.await?;
-            if answer.body().is_end_stream() {
-                holding = None;
+            let (parts, mut body) = request.into_parts();
+            if !method.streams_requests {
+                body = match rooms.receive(method, &caller, body).await {
+                    Ok(body) => body,
+                    Err(status) => return Ok(refused(&status, method, &telemetry)),
+                };
             }
-            if let (Some(room), Some(holding)) = (room, &holding) {
-                room.send(&holding.0);
+            let place = match rooms.of(method).map(|room| room.take(&caller, 1)).transpose() {
+                Ok(place) => place,
+                Err(status) => return Ok(refused(&status, method, &telemetry)),
+            };
+            let answer = inner.call(Request::from_parts(parts, body)).await?;
+            let place = place.filter(|_| !answer.body().is_end_stream());
+            if let (Some(place), Kind::Short) = (&place, method.kind) {
+                place.begin_sending();
             }
-            Ok(answer.map(|inner| Held { inner, holding }))
+            Ok(answer.map(|inner| Held { inner, place }))
         })
     }
+}
+
+/// The answer to a call that was not admitted. Overload is counted, and logged by its room.
+fn refused<B: Default>(status: &Status, method: &Method, telemetry: &Telemetry) -> Response<Held<B>> {
+    let mut response = status.clone().into_http::<B>();
+    if status.code() == tonic::Code::ResourceExhausted {
+        telemetry.counters.shed(method.kind);
+        response.extensions_mut().insert(Unlogged);
+    }
+    response.map(|inner| Held { inner, place: None })
 }
 
 /// The body of an answer, which may have a place until its end is given.
 #[derive(Debug, Default)]
 pub struct Held<B> {
     inner: B,
-    holding: Option<Holding>,
+    place: Option<Place>,
 }
 
 impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
@@ -214,7 +253,7 @@ impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            self.holding = None;
+            self.place = None;
         }
         Poll::Ready(frame)
     }
@@ -230,18 +269,20 @@ impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use std::future;
+
     use http::HeaderMap;
-    use http_body_util::{BodyExt, Full};
+    use http_body_util::Full;
+    use parking_lot::Mutex;
     use tower::{ServiceExt, service_fn};
 
     use super::*;
 
     /// A short call, on a server that has room for one, answered with this.
-    async fn call(layer: &ShedLayer, answer: Body) -> Response<Held<Body>> {
-        let mut answer = Some(answer);
+    async fn call(layer: &AdmissionLayer, answer: Body) -> Response<Held<Body>> {
+        let answer = Arc::new(Mutex::new(Some(answer)));
         let service = service_fn(move |_: Request<Body>| {
-            let answer = answer.take().unwrap();
+            let answer = answer.lock().take().unwrap();
             future::ready(Ok::<_, Infallible>(Response::new(answer)))
         });
         let request = Request::post("/articlestore.v1.ArticleService/GetArticle").body(Body::empty());
@@ -263,7 +304,7 @@ mod tests {
             in_flight: 1,
             ..CallLimits::default()
         };
-        let layer = ShedLayer::new(&limits, Arc::default());
+        let layer = AdmissionLayer::new(&limits, 1 << 20, Arc::default());
         let mut first = call(&layer, whole()).await;
         assert!(first.body_mut().frame().await.unwrap().unwrap().is_data());
         assert!(
@@ -271,11 +312,30 @@ mod tests {
             "the first is being sent"
         );
         assert!(first.body_mut().frame().await.unwrap().unwrap().is_trailers());
-        // What is sent of it now is nobody's business here.
+        // Its end needs no place.
         assert!(!is_refused(&call(&layer, whole()).await));
         // An error is an answer without a body.
         let failed = call(&layer, Body::empty()).await;
         assert!(!is_refused(&call(&layer, whole()).await));
         drop((first, failed));
+    }
+    #[tokio::test]
+    async fn a_message_is_read_until_it_is_whole_or_too_long() {
+        let room = Room::new("bytes", 1 << 20, 1 << 20);
+        let caller = CallerId::Principal("nora".into());
+        for (sent, message_bytes, kept) in [
+            // Whole, in pieces; too long by its prefix; longer than anything.
+            (vec![&b"\0\0\0"[..], b"\0\x02a", b"b"], 2, 7),
+            (vec![b"\0\0\0\0\x03abc", b"never"], 2, 8),
+            (vec![b"\0\0\0\0\x01a", b"more", b"never"], 1, 10),
+            (vec![], 2, 0),
+        ] {
+            let frames = sent
+                .into_iter()
+                .map(|part| Ok::<_, Status>(Frame::data(Bytes::from_static(part))));
+            let body = Body::new(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())));
+            let body = collect(body, message_bytes, &room, &caller).await.unwrap();
+            assert_eq!(body.collect().await.unwrap().to_bytes().len(), kept);
+        }
     }
 }

@@ -1,22 +1,20 @@
-//! Ends calls that nobody waits for any more: when the time is over that the caller gave (`grpc-timeout`), or for calls that
-//! are neither streams nor claims the server's own. What is dropped with the call stops; a write that is under way is not
-//! undone, so its caller does not know whether it was done, and repeats it with its request id.
+//! Deadlines of calls: the caller's (`grpc-timeout`), and the server's for calls that are neither streams nor claims. Work
+//! that is dropped with the call stops. A write under way is not undone: its caller does not know whether it was done, and
+//! repeats it with its request id.
 //!
 //! tonic itself would answer `CANCELLED`, and only when the caller's time is over: the answer would come too late.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::interrupt::{Interruptible, interruptible};
 use super::{Answer, Inner};
 use crate::api::error::{self, Whose};
 use crate::server::methods::{self, Kind};
@@ -49,10 +47,10 @@ pub struct Deadline<S> {
     longest: Duration,
 }
 
-impl<S: Inner<Answered = Body>> Service<Request<Body>> for Deadline<S> {
-    type Response = Response<Body>;
+impl<S: Inner> Service<Request<Body>> for Deadline<S> {
+    type Response = Response<Interruptible<S::Answered>>;
     type Error = Infallible;
-    type Future = Answer<Body>;
+    type Future = Answer<Interruptible<S::Answered>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -63,24 +61,21 @@ impl<S: Inner<Answered = Body>> Service<Request<Body>> for Deadline<S> {
         let longest = (kind == Kind::Short).then_some(self.longest);
         let limit = Limit::of(Instant::now(), grpc_timeout(request.headers()), longest);
         let answer = self.inner.call(request);
-        let Some(limit) = limit else {
-            return Box::pin(answer);
-        };
         Box::pin(async move {
-            let Ok(answer) = timeout_at(limit.end, answer).await else {
-                return Ok(limit.status().into_http());
+            let Some(limit) = limit else {
+                return Ok(answer.await?.map(Interruptible::whole));
             };
-            let answer = answer?;
             if kind == Kind::Short {
-                return Ok(answer);
+                return match timeout_at(limit.end, answer).await {
+                    Ok(answer) => Ok(answer?.map(Interruptible::whole)),
+                    Err(_) => Ok(limit.status().into_http()),
+                };
             }
-            Ok(answer.map(|inner| {
-                Body::new(Limited {
-                    inner: Some(inner),
-                    timer: Box::pin(sleep_until(limit.end)),
-                    limit,
-                })
-            }))
+            let end = Box::pin(async move {
+                sleep_until(limit.end).await;
+                limit.status()
+            });
+            interruptible(answer, end).await
         })
     }
 }
@@ -104,7 +99,7 @@ impl Limit {
         };
         let early = match whose {
             Whose::Caller => EARLY.min(whole / 10),
-            Whose::Server => Duration::ZERO,
+            Whose::Server | Whose::ReceiveTimeout => Duration::ZERO,
         };
         // A time that the clock does not reach is none.
         let end = now.checked_add(whole - early)?;
@@ -134,50 +129,6 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         "u" => Some(Duration::from_micros(number)),
         "n" => Some(Duration::from_nanos(number)),
         _ => None,
-    }
-}
-
-/// The messages of a stream until its time is over.
-struct Limited {
-    /// `None` afterwards.
-    inner: Option<Body>,
-    timer: Pin<Box<Sleep>>,
-    limit: Limit,
-}
-
-impl http_body::Body for Limited {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = <Body as http_body::Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Self {
-            inner: Some(inner),
-            timer,
-            ..
-        } = &mut *self
-        else {
-            return Poll::Ready(None);
-        };
-        if timer.as_mut().poll(context).is_pending() {
-            return Pin::new(inner).poll_frame(context);
-        }
-        self.inner = None;
-        let mut trailers = HeaderMap::new();
-        self.limit.status().add_header(&mut trailers)?;
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The outermost layer: gives each call an id, and writes down how it ended, once: in the metrics, in the log, and in the
-//! caller's trace. A stream ends with its trailers; a call that is dropped before was given up by its caller.
+//! The outermost layer: gives each call an id, and records how it ended, once: in the metrics, in the log, and in the
+//! caller's trace. A stream ends with its trailers; a call that is dropped before was cancelled by its caller.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{Answer, Inner, Unlogged};
 use crate::api::error::code_name;
 use crate::server::context::CallContext;
-use crate::server::lines::Lines;
+use crate::server::log_throttle::LogThrottle;
 use crate::server::methods::{self, Kind, Method};
 use crate::server::telemetry::{Telemetry, trace};
 
@@ -37,7 +37,7 @@ const ONE_MORE_LINE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct ObserveLayer {
     telemetry: Arc<Telemetry>,
-    lines: Arc<Lines>,
+    lines: Arc<LogThrottle>,
 }
 
 impl ObserveLayer {
@@ -45,7 +45,7 @@ impl ObserveLayer {
     pub fn new(telemetry: Arc<Telemetry>) -> Self {
         Self {
             telemetry,
-            lines: Arc::new(Lines::new(LINES_AT_ONCE, ONE_MORE_LINE)),
+            lines: Arc::new(LogThrottle::new(LINES_AT_ONCE, ONE_MORE_LINE)),
         }
     }
 }
@@ -90,7 +90,7 @@ impl<S: Inner> Service<Request<Body>> for Observe<S> {
 /// A call that goes on.
 struct Call {
     telemetry: Arc<Telemetry>,
-    lines: Arc<Lines>,
+    lines: Arc<LogThrottle>,
     context: Arc<CallContext>,
     method: &'static Method,
     started: Instant,

@@ -21,8 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic_health::pb::health_server::HealthServer;
 
+use super::Telemetry;
 use super::probe::Probe;
-use super::{Readiness, Telemetry};
 
 /// Connections at once; whoever comes next waits.
 const CONNECTIONS: usize = 32;
@@ -38,7 +38,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/livez", get(|| async { closing("alive\n") }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route_service(HEALTH, HealthServer::new(Probe(telemetry.clone())))
         .fallback(|| async { closing(StatusCode::NOT_FOUND) })
@@ -68,11 +68,21 @@ async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
     }
 }
 
+async fn livez(State(telemetry): State<Arc<Telemetry>>) -> Response {
+    match telemetry.is_dead() {
+        true => closing((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "dead: the store can write again only after a restart; the log says why\n",
+        )),
+        false => closing("alive\n"),
+    }
+}
+
 async fn readyz(State(telemetry): State<Arc<Telemetry>>) -> Response {
     let readiness = telemetry.readiness();
-    let status = match readiness {
-        Readiness::Serving => StatusCode::OK,
-        Readiness::Starting | Readiness::StoreDown | Readiness::Draining => StatusCode::SERVICE_UNAVAILABLE,
+    let status = match readiness.serves() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     closing((status, format!("{}\n", readiness.text())))
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::Gauge;
@@ -38,6 +38,8 @@ pub enum Readiness {
     Starting,
     /// Yes.
     Serving,
+    /// For reads: the store has too little free space for writes.
+    WritesRefused,
     /// The store does not answer.
     StoreDown,
     /// The server stops.
@@ -45,13 +47,30 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    const ALL: [Self; 4] = [Self::Starting, Self::Serving, Self::StoreDown, Self::Draining];
+    const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Serving,
+        Self::WritesRefused,
+        Self::StoreDown,
+        Self::Draining,
+    ];
+
+    /// Whether calls should be sent here.
+    pub fn serves(self) -> bool {
+        match self {
+            Self::Serving | Self::WritesRefused => true,
+            Self::Starting | Self::StoreDown | Self::Draining => false,
+        }
+    }
 
     /// For the probe: why not, or that all is well.
     pub fn text(self) -> &'static str {
         match self {
             Self::Starting => "not ready: the store is being opened",
             Self::Serving => "ready",
+            Self::WritesRefused => {
+                "ready for reads; writes are refused: the volume has less free space than --min-free-bytes"
+            }
             Self::StoreDown => "not ready: the store does not answer; the log says why",
             Self::Draining => "not ready: the server is being stopped",
         }
@@ -62,6 +81,8 @@ impl Readiness {
 pub struct Telemetry {
     registry: Registry,
     readiness: AtomicU8,
+    /// Only a restart helps.
+    is_dead: AtomicBool,
     ready: Gauge,
     /// The calls.
     pub rpc: Rpcs,
@@ -102,6 +123,7 @@ impl Telemetry {
         Self {
             registry,
             readiness: AtomicU8::new(Readiness::Starting as u8),
+            is_dead: AtomicBool::new(false),
             ready,
             rpc,
             counters,
@@ -112,7 +134,17 @@ impl Telemetry {
     /// Notes whether calls should be sent here.
     pub fn set_readiness(&self, readiness: Readiness) {
         self.readiness.store(readiness as u8, Ordering::Release);
-        self.ready.set(i64::from(readiness == Readiness::Serving));
+        self.ready.set(i64::from(readiness.serves()));
+    }
+
+    /// Notes that only a restart helps; whether that is new.
+    pub fn set_dead(&self) -> bool {
+        !self.is_dead.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether only a restart helps.
+    pub fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Acquire)
     }
 
     /// Whether calls should be sent here.

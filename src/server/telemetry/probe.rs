@@ -9,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::{Readiness, Telemetry};
+use super::Telemetry;
 
 /// See the module's page.
 pub(super) struct Probe(pub(super) Arc<Telemetry>);
@@ -25,9 +25,9 @@ impl Health for Probe {
                 "only the server as a whole is known here; leave the service empty",
             ));
         }
-        let status = match self.0.readiness() {
-            Readiness::Serving => ServingStatus::Serving,
-            Readiness::Starting | Readiness::StoreDown | Readiness::Draining => ServingStatus::NotServing,
+        let status = match self.0.readiness().serves() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
         };
         Ok(Response::new(HealthCheckResponse {
             status: status.into(),

@@ -69,6 +69,12 @@ impl Rpcs {
         }
     }
 
+    /// Calls that run, except those to health and reflection.
+    pub fn running(&self) -> i64 {
+        let [short, long, _] = &self.in_flight;
+        short.get() + long.get()
+    }
+
     /// A call began.
     pub fn began(&self, method: &'static Method) {
         self.in_flight(method).inc();

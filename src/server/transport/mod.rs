@@ -25,7 +25,7 @@ pub use self::tls::{ClientCertificates, Tls, TlsError, TlsFiles};
 
 use self::connection::{Ending, Shared};
 use crate::clock::Clock;
-use crate::server::lines::Lines;
+use crate::server::log_throttle::LogThrottle;
 
 mod certificate;
 mod connection;
@@ -137,7 +137,7 @@ pub(super) async fn serve(
         tls,
         stopping: stopped,
     });
-    let failures = Arc::new(Lines::new(1, SAY_EVERY));
+    let failures = Arc::new(LogThrottle::once_in(SAY_EVERY));
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -169,8 +169,8 @@ pub(super) async fn serve(
 struct Acceptor {
     listener: TcpListener,
     config: Config,
-    refusals: Lines,
-    errors: Lines,
+    refusals: LogThrottle,
+    errors: LogThrottle,
 }
 
 impl Acceptor {
@@ -178,8 +178,8 @@ impl Acceptor {
         Self {
             listener,
             config,
-            refusals: Lines::new(1, SAY_EVERY),
-            errors: Lines::new(1, SAY_EVERY),
+            refusals: LogThrottle::once_in(SAY_EVERY),
+            errors: LogThrottle::once_in(SAY_EVERY),
         }
     }
 
@@ -234,7 +234,7 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
 }
 
 /// Says why connections fail, but not for every one: their number is the peers' choice.
-fn log(ending: &Ending, peer: SocketAddr, failures: &Lines) {
+fn log(ending: &Ending, peer: SocketAddr, failures: &LogThrottle) {
     let error = ending.error.as_deref().unwrap_or_default();
     match ending.end {
         End::Closed | End::Idle => tracing::debug!(%peer, end = ?ending.end, "a connection ended"),

@@ -1,6 +1,6 @@
-//! TLS of the server: certificate, key and client CA from PEM files, and again from them when they change.
+//! TLS of the server: certificate, key and client CA from PEM files, reloaded when they change.
 //!
-//! New files that cannot be used change nothing but the log. Connections that are open go on under what they began with.
+//! New files that cannot be used are logged and change nothing else. Open connections keep what they began with.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use super::certificate;
 use super::metrics::{Metrics, Outcome};
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
+use crate::server::file_watch::Watched;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -84,13 +85,12 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct Tls {
     files: TlsFiles,
-    contents: Contents,
-    ready: Ready,
+    watched: Arc<Watched<Ready, TlsError>>,
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the contents: one of them is the key.
+        // Without what was read: one of the files is the key.
         f.debug_tuple("Tls").field(&self.files).finish()
     }
 }
@@ -98,83 +98,60 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// Reads the files. Blocks.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let contents = files.read()?;
-        let ready = files.prepare(&contents)?;
+        let mut paths = vec![files.certificate.clone(), files.key.clone()];
+        paths.extend(files.clients.iter().map(|clients| clients.ca.clone()));
+        let reading = files.clone();
         Ok(Self {
             files,
-            contents,
-            ready,
+            watched: Arc::new(Watched::open(paths, move || reading.read())?),
         })
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.ready.config.clone()
+        self.watched.get().config.clone()
     }
 
-    /// Sends what new connections are to use whenever the files change. Goes on for ever.
+    /// Sends what new connections are to use whenever the files change, until it is dropped.
     pub(super) async fn follow(
         self,
         configs: watch::Sender<Arc<ServerConfig>>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) {
-        let Self {
-            files,
-            contents,
-            mut ready,
-        } = self;
-        ready.announce(clock.now(), &metrics);
+        let announce = || self.watched.get().announce(clock.now(), &metrics);
+        announce();
         let mut announced = Instant::now();
-        let mut seen = Ok(contents);
         let mut tick = interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            if announced.elapsed() >= DAY {
-                ready.announce(clock.now(), &metrics);
-                announced = Instant::now();
-            }
-            let looking = files.clone();
-            let Ok(found) = tokio::task::spawn_blocking(move || looking.read()).await else {
-                continue;
-            };
-            if found == seen {
-                continue;
-            }
-            match found
-                .as_ref()
-                .map_err(ToString::to_string)
-                .and_then(|contents| files.prepare(contents).map_err(|error| error.to_string()))
-            {
-                Ok(new) => {
-                    ready = new;
-                    ready.announce(clock.now(), &metrics);
+            let watched = self.watched.clone();
+            let looked = tokio::task::spawn_blocking(move || watched.look()).await;
+            let is_new = match looked.unwrap_or_default() {
+                None => announced.elapsed() >= DAY,
+                Some(Ok(())) => {
                     metrics.reloaded(Outcome::Taken);
-                    configs.send_replace(ready.config.clone());
+                    configs.send_replace(self.config());
+                    true
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     metrics.reloaded(Outcome::Refused);
                     tracing::warn!(
-                        error,
+                        %error,
                         "changed TLS files cannot be used; what was there before is used on"
                     );
+                    false
                 }
+            };
+            if is_new {
+                announce();
+                announced = Instant::now();
             }
-            seen = found;
         }
     }
 }
 
-/// The bytes of the files.
-#[derive(Clone, PartialEq, Eq)]
-struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    client_ca: Option<Vec<u8>>,
-}
-
 /// What was made from the files.
-#[derive(Clone)]
 struct Ready {
     config: Arc<ServerConfig>,
     names: certificate::PeerCertificate,
@@ -201,31 +178,20 @@ impl Ready {
 }
 
 impl TlsFiles {
-    fn read(&self) -> Result<Contents, TlsError> {
-        Ok(Contents {
-            certificate: read(&self.certificate)?,
-            key: read(&self.key)?,
-            client_ca: self
-                .clients
-                .as_ref()
-                .map(|clients| read(&clients.ca))
-                .transpose()?,
-        })
-    }
-
-    fn prepare(&self, contents: &Contents) -> Result<Ready, TlsError> {
-        let chain = certificates(&self.certificate, &contents.certificate)?;
+    fn read(&self) -> Result<Ready, TlsError> {
+        let chain = certificates(&self.certificate)?;
         let read = chain.first().map(|first| certificate::read(first));
         let read = read.transpose().map_err(|error| TlsError::Unusable {
             path: self.certificate.clone(),
             what: "certificate",
             error: error.to_string(),
         })?;
-        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|error| TlsError::Unusable {
-            path: self.key.clone(),
-            what: "private key",
-            error: pem_error(&error),
-        })?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read_file(&self.key)?).map_err(|error| TlsError::Unusable {
+                path: self.key.clone(),
+                what: "private key",
+                error: pem_error(&error),
+            })?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let unpaired = |error: rustls::Error| TlsError::Unpaired {
             certificate: self.certificate.clone(),
@@ -235,15 +201,15 @@ impl TlsFiles {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .map_err(unpaired)?;
-        let builder = match (&self.clients, &contents.client_ca) {
-            (Some(clients), Some(pem)) => {
+        let builder = match &self.clients {
+            Some(clients) => {
                 let unusable = |error: String| TlsError::Unusable {
                     path: clients.ca.clone(),
                     what: "CA certificate",
                     error,
                 };
                 let mut roots = RootCertStore::empty();
-                for root in certificates(&clients.ca, pem)? {
+                for root in certificates(&clients.ca)? {
                     roots.add(root).map_err(|error| unusable(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
@@ -257,7 +223,7 @@ impl TlsFiles {
                     .map_err(|error: VerifierBuilderError| unusable(error.to_string()))?;
                 builder.with_client_cert_verifier(verifier)
             }
-            _ => builder.with_no_client_auth(),
+            None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unpaired)?;
         // A client of HTTP/1.1 is told so in the handshake.
@@ -271,7 +237,7 @@ impl TlsFiles {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|error| TlsError::Unreadable {
         path: path.to_path_buf(),
         error: error.to_string(),
@@ -279,13 +245,13 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// All certificates of a PEM file: one at least.
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unusable = |error: &pem::Error| TlsError::Unusable {
         path: path.to_path_buf(),
         what: "certificate",
         error: pem_error(error),
     };
-    let certificates = CertificateDer::pem_slice_iter(pem)
+    let certificates = CertificateDer::pem_slice_iter(&read_file(path)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(&error))?;
     if certificates.is_empty() {

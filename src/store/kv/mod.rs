@@ -567,6 +567,10 @@ impl Store for KvStore {
         self.epoch
     }
 
+    fn needs_restart(&self) -> bool {
+        self.writer.is_closed() && self.core.check_open().is_ok()
+    }
+
     async fn status(&self) -> Result<StoreStatus> {
         let epoch = self.epoch;
         if self.writer.is_closed() {

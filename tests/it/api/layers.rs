@@ -198,7 +198,9 @@ async fn what_there_is_no_room_for_is_refused_at_once() {
     let metadata =
         |limit_of: &str| [("limit", "1"), ("limit_of", limit_of)].map(|(k, v)| (k.into(), v.into()));
     assert_eq!(refused.metadata, metadata("calls").into());
-    // Health goes on, and so does a watch, which counts apart.
+    // Health goes on, and so do operators' calls and a watch, which count apart.
+    let status = server.admin().get_status(pb::GetStatusRequest::default()).await;
+    status.unwrap();
     let mut health = HealthClient::new(server.channel());
     health.check(HealthCheckRequest::default()).await.unwrap();
     let mut first = server
@@ -234,6 +236,113 @@ async fn what_there_is_no_room_for_is_refused_at_once() {
         ended(&server, "ArticleService/GetArticle", "RESOURCE_EXHAUSTED"),
         1.0
     );
+}
+
+/// Begins calls whose messages do not come, on a connection of their own.
+async fn bodiless(server: &Server, path: &str, calls: usize) -> Bodiless {
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(async { drop(connection.await) });
+    let (mut bodies, mut answers) = (Vec::new(), Vec::new());
+    for number in 0..calls {
+        let request = http::Request::post(format!("http://{}{path}", server.address))
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        sender = within(sender.ready()).await.unwrap();
+        let (answer, mut body) = sender.send_request(request, false).unwrap();
+        if number % 2 == 1 {
+            // Half a message.
+            body.send_data(vec![0, 0, 0, 0, 9, 1].into(), false).unwrap();
+        }
+        bodies.push(body);
+        answers.push(answer);
+    }
+    Bodiless {
+        answers,
+        _bodies: bodies,
+        _sender: sender,
+        connection,
+    }
+}
+
+struct Bodiless {
+    answers: Vec<h2::client::ResponseFuture>,
+    _bodies: Vec<h2::SendStream<prost::bytes::Bytes>>,
+    _sender: h2::client::SendRequest<prost::bytes::Bytes>,
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Bodiless {
+    /// What each is answered with.
+    async fn ends(self) -> Vec<Status> {
+        let mut ends = Vec::new();
+        for answer in self.answers {
+            let headers = within(answer).await.unwrap().headers().clone();
+            ends.push(Status::from_header_map(&headers).unwrap());
+        }
+        self.connection.abort();
+        ends
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_whose_messages_do_not_come_take_no_place_and_end_soon() {
+    for (receive_timeout, ends) in [
+        (Duration::from_secs(600), false),
+        (Duration::from_millis(300), true),
+    ] {
+        let calls = CallLimits {
+            in_flight: 4,
+            admin_calls: 2,
+            receive_timeout,
+            ..CallLimits::default()
+        };
+        let server = slow_server(&Disk::default(), calls).await;
+        create(&server, article("a", &["نص"])).await;
+        let short = bodiless(&server, GET, 60).await;
+        let long = bodiless(&server, WATCH, 20).await;
+        let admin = bodiless(&server, "/articlestore.v1.AdminService/GetStatus", 10).await;
+        if !ends {
+            // All are there, and everybody is served.
+            eventually(|| in_flight(&server, "short") + in_flight(&server, "long") == 90.0).await;
+            get(&server, "a").await;
+            let status = server.admin().get_status(pb::GetStatusRequest::default()).await;
+            status.unwrap();
+            continue;
+        }
+        for waiting in [short, long, admin] {
+            for status in waiting.ends().await {
+                let ended = failure(&status);
+                assert_eq!(
+                    (ended.code, &*ended.reason, &*ended.metadata["limit_of"]),
+                    (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "message")
+                );
+                assert!(ended.message.contains("--receive-timeout"), "{ended:?}");
+            }
+        }
+        get(&server, "a").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn incomplete_messages_of_one_caller_have_a_share_of_the_memory() {
+    let calls = CallLimits {
+        receive_timeout: Duration::from_secs(600),
+        receive_bytes: 1,
+        ..CallLimits::default()
+    };
+    // One message of 16 MiB fits, and so do 1,000 without a byte.
+    let server = slow_server(&Disk::default(), calls).await;
+    create(&server, article("a", &["نص"])).await;
+    let mut held = Vec::new();
+    for _ in 0..11 {
+        held.push(bodiless(&server, GET, 100).await);
+    }
+    let refused = || metric(&server, "article_store_rpcs_shed_total{kind=\"short\"}").unwrap();
+    eventually(|| refused() > 0.0 && in_flight(&server, "short") + refused() == 1_100.0).await;
+    // A call whose message comes with its headers needs none of it.
+    get(&server, "a").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

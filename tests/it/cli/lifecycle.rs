@@ -334,6 +334,7 @@ async fn it_ends_whatever_its_clients_do() {
 
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
+    logged(&log, "calls that ran longer than the grace were broken off");
     logged(&log, "stopped");
     drop((silent, half_sent, half_open, channel, importing));
 

@@ -16,7 +16,7 @@ on_every_store!(
     lists_leave_out_what_is_hidden,
 );
 
-fn embargoed(name: &str, end: Timestamp) -> Batch {
+pub(super) fn embargoed(name: &str, end: Timestamp) -> Batch {
     let mut metadata = metadata();
     metadata.embargo_time = Some(end);
     let mut batch = create(&id(name), metadata, content("t", &["p"]));

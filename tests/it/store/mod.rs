@@ -48,6 +48,7 @@ mod compaction;
 mod crash;
 mod damage;
 mod embargoes;
+mod embargoes_damaged;
 pub(crate) mod failure;
 mod fixtures;
 mod formats;

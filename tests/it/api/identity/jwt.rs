@@ -311,3 +311,49 @@ async fn a_single_key_needs_no_id_and_keys_are_replaced_without_a_restart() {
     assert_eq!(reason(&desk, &token).await, Err("CREDENTIALS_INVALID".into()));
     assert_eq!(reason(&desk, &ed.sign(&claims())).await, Ok(()));
 }
+
+/// Claims as they are written, however often each.
+struct Raw(Vec<(&'static str, Value)>);
+
+impl serde::Serialize for Raw {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_given_twice_and_a_name_of_the_tokens_file_are_refused() {
+    let (desk, _directory) = serving(&[rsa().jwk()]).await;
+    let header = Header {
+        kid: Some("rsa".into()),
+        ..Header::new(Algorithm::RS256)
+    };
+    let once = vec![
+        ("iss", json!(ISSUER)),
+        ("aud", json!(AUDIENCE)),
+        ("sub", json!("nora")),
+        ("exp", json!(now() + 3_600)),
+        ("scope", json!("read")),
+    ];
+    let sign = |claims: Vec<_>| encode(&header, &Raw(claims), &rsa().key).unwrap();
+    assert_eq!(reason(&desk, &sign(once.clone())).await, Ok(()));
+    for (name, value) in &once {
+        let twice = [once.clone(), vec![(*name, value.clone())]].concat();
+        assert_eq!(
+            reason(&desk, &sign(twice)).await,
+            Err("CREDENTIALS_INVALID".into()),
+            "{name}"
+        );
+    }
+    // The issuer cannot make anybody a principal of the file.
+    let refused = rsa().sign(&but("sub", json!("static")));
+    assert_eq!(reason(&desk, &refused).await, Err("CREDENTIALS_INVALID".into()));
+    assert_eq!(reason(&desk, "static-token").await, Ok(()));
+    desk.replace("# nobody\n");
+    let freed = async {
+        while reason(&desk, &refused).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, freed).await.unwrap();
+}

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use article_store::pb;
 use article_store::pb::article_service_client::ArticleServiceClient;
+use article_store::pb::change_service_client::ChangeServiceClient;
 use article_store::pb::translation_job_service_client::TranslationJobServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
+use article_store::server::CallLimits;
 use article_store::server::auth::{Config, Rate};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -24,6 +26,8 @@ mod jwt;
 mod languages;
 mod people;
 mod rates;
+mod shares;
+mod streams;
 
 /// A server that knows these callers, each by the token `NAME-token`.
 struct Desk {
@@ -62,13 +66,17 @@ impl Desk {
     }
 
     async fn of(lines: &[Value], other: impl FnOnce(Config) -> Config) -> Self {
+        Self::limited(lines, other, CallLimits::default()).await
+    }
+
+    async fn limited(lines: &[Value], other: impl FnOnce(Config) -> Config, calls: CallLimits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("tokens"), text(lines)).unwrap();
         let config = Config {
             tokens_file: Some(directory.path().join("tokens")),
             ..Config::default()
         };
-        let server = Server::sled_with(|setup| setup.auth(other(config))).await;
+        let server = Server::sled_with(|setup| setup.auth(other(config)).calls(calls)).await;
         Self { server, directory }
     }
 
@@ -93,6 +101,10 @@ impl Desk {
 
     fn jobs(&self, name: &str) -> TranslationJobServiceClient<Authorized> {
         TranslationJobServiceClient::new(self.with_token(&token_of(name)))
+    }
+
+    fn changes(&self, name: &str) -> ChangeServiceClient<Authorized> {
+        ChangeServiceClient::new(self.with_token(&token_of(name)))
     }
 
     fn with_token(&self, token: &str) -> Authorized {

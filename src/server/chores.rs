@@ -141,8 +141,7 @@ pub(super) fn start(service: &Service, clock: &Arc<dyn Clock>, gate: &Arc<Gate>,
     let chores = [
         Some(reload_credentials(gate.clone())),
         Some(lift_embargoes(service.clone())),
-        Some(expire_requests(service.clone(), clock.clone())),
-        Some(trim_changes(service.clone(), clock.clone(), keep.changes)),
+        Some(trim_log(service.clone(), clock.clone(), keep.changes)),
         keep.revisions
             .map(|newest| drop_revisions(service.clone(), clock.clone(), newest)),
     ];
@@ -183,21 +182,21 @@ fn lift_embargoes(service: Service) -> Chore {
     })
 }
 
-fn expire_requests(service: Service, clock: Arc<dyn Clock>) -> Chore {
-    Chore::new("expiry of requests", Duration::from_secs(60), move || {
-        let (service, before) = (service.clone(), ago(&*clock, REQUESTS_KEPT));
-        async move { Ok(Progress::of(service.store().expire_requests(before).await?)) }
-    })
-}
-
-fn trim_changes(service: Service, clock: Arc<dyn Clock>, keep: KeepChanges) -> Chore {
-    Chore::new("trimming of the change log", Duration::from_secs(60), move || {
+/// Trimming leaves what recorded requests need, so that these expire first.
+fn trim_log(service: Service, clock: Arc<dyn Clock>, keep: KeepChanges) -> Chore {
+    Chore::new("trimming of the log", Duration::from_secs(60), move || {
+        let before = ago(&*clock, REQUESTS_KEPT);
         let retention = LogRetention {
             since: ago(&*clock, keep.age),
             bytes: keep.bytes,
         };
         let service = service.clone();
-        async move { Ok(service.store().trim(retention).await?.into()) }
+        async move {
+            match service.store().expire_requests(before).await? {
+                true => Ok(Progress::More),
+                false => Ok(service.store().trim(retention).await?.into()),
+            }
+        }
     })
 }
 

@@ -291,7 +291,7 @@ pub(crate) fn plain(code: Code, reason: ErrorReason, message: impl Into<String>)
 }
 
 /// The reason as it stands in `google.rpc.ErrorInfo`: without the enum's prefix, as that message asks for.
-pub(super) fn reason_name(reason: ErrorReason) -> &'static str {
+pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }

@@ -145,6 +145,7 @@ impl Serve {
         let status = format!("serving on {address}");
         tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
         let life = show_life(store.clone());
+        let connections = telemetry.transport.clone();
         let config = Config {
             limits,
             auth,
@@ -162,7 +163,7 @@ impl Serve {
                 age: self.keep_changes,
                 bytes: self.keep_changes_bytes,
             },
-            transport: self.transport.config(tls),
+            transport: self.transport.config(tls, connections),
         };
         let served = server::run(listener, store, clock, config, self.lifecycle.stopped(stop)).await;
         life.iter().for_each(JoinHandle::abort);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use article_store::api::error::code_name;
 use article_store::domain::language::Language;
 use article_store::pb;
-use article_store::server::methods;
 use article_store::server::telemetry::{Telemetry, http};
+use article_store::server::{methods, transport};
 use regex::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -130,9 +130,16 @@ impl Scrape {
 async fn busy() -> (Server, SocketAddr, tonic::Streaming<pb::WatchChangesResponse>) {
     let languages = ["ar", "fr"].map(|tag| Language::parse(tag).unwrap());
     let telemetry = Arc::new(Telemetry::new(languages.into_iter().collect()));
-    telemetry.counters.certificate_expires(1_800_000_000);
+    telemetry.transport.certificate_expires.set(1_800_000_000);
     let address = observe(telemetry.clone()).await;
-    let server = Server::sled_with(|setup| setup.telemetry(telemetry)).await;
+    let server = Server::sled_with(|setup| {
+        let transport = transport::Config {
+            metrics: telemetry.transport.clone(),
+            ..transport::Config::default()
+        };
+        setup.transport(transport).telemetry(telemetry)
+    })
+    .await;
     let watch = server
         .changes()
         .watch_changes(pb::WatchChangesRequest::default())
@@ -216,6 +223,7 @@ async fn metrics_say_what_is_there_and_what_happened() {
     }
     // A read of a watch keeps it at the head.
     assert_eq!(scrape.value("article_store_feed_lag_commits", ""), Some(0.0));
+    assert!(scrape.value("article_store_connections_open", "").unwrap() >= 1.0);
     drop(watch);
     within(async { while Scrape::of(address).await.value("article_store_watchers", "") != Some(0.0) {} })
         .await;

@@ -7,7 +7,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::duration::duration;
-use crate::server::transport::{Config, Tls};
+use crate::server::transport::{Config, Metrics, Tls};
 
 /// See [`Config`], which these make.
 #[derive(Debug, Clone, Args)]
@@ -74,7 +74,7 @@ impl TransportArgs {
         }
     }
 
-    pub(super) fn config(&self, tls: Option<Tls>) -> Config {
+    pub(super) fn config(&self, tls: Option<Tls>, metrics: Metrics) -> Config {
         Config {
             max_connections: self.max_connections.get(),
             max_streams: self.max_streams.get(),
@@ -86,7 +86,7 @@ impl TransportArgs {
             idle_timeout: self.idle_timeout,
             write_timeout: self.write_timeout,
             tls,
-            ..Config::default()
+            metrics,
         }
     }
 }
@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_server() {
-        let config = Flags::parse_from(["serve"]).transport.config(None);
+        let config = Flags::parse_from(["serve"])
+            .transport
+            .config(None, Metrics::default());
         assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
     }
 

@@ -17,11 +17,12 @@ use tracing::{Instrument, Level, Span, event};
 use uuid::Uuid;
 
 use super::{Answer, Inner, Unlogged};
-use crate::api::error::code_name;
+use crate::api::error::{code_name, reason_name};
+use crate::pb::ErrorReason;
 use crate::server::context::CallContext;
 use crate::server::log_throttle::LogThrottle;
 use crate::server::methods::{self, Kind, Method};
-use crate::server::telemetry::{Telemetry, trace};
+use crate::server::telemetry::{AuthFailure, Telemetry, trace};
 
 /// The header with the id of a call, in requests and in answers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -152,6 +153,7 @@ impl Call {
         let status = (code != Code::Ok)
             .then(|| Status::from_header_map(headers))
             .flatten();
+        self.count_refusal(code, status.as_ref());
         self.log(code, status.as_ref());
     }
 
@@ -161,6 +163,21 @@ impl Call {
             .rpc
             .ended(self.method, code, self.started.elapsed());
         trace::end(&self.span, code);
+    }
+
+    fn count_refusal(&self, code: Code, status: Option<&Status>) {
+        let counters = &self.telemetry.counters;
+        match code {
+            Code::Unauthenticated => counters.auth_failed(AuthFailure::Unauthenticated),
+            Code::PermissionDenied => counters.auth_failed(AuthFailure::Forbidden),
+            Code::ResourceExhausted => {
+                let limited = reason_name(ErrorReason::RateLimited);
+                if status.and_then(reason).is_some_and(|reason| reason == limited) {
+                    counters.rate_limited();
+                }
+            }
+            _ => {}
+        }
     }
 
     fn log(&self, code: Code, status: Option<&Status>) {

@@ -1,9 +1,7 @@
-//! What happens now and then and is counted: refusals of all sorts. Plain methods, so that who counts needs to know nothing
-//! of metrics.
+//! Counters of refusals. Plain methods, so that callers need to know nothing of metrics.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::rpc::kind_name;
@@ -11,7 +9,7 @@ use crate::server::methods::Kind;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Why a call was refused for who made it.
+/// Why a call was refused for its credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthFailure {
     /// It had no credentials, or bad ones.
@@ -26,7 +24,6 @@ pub struct Counters {
     shed: [Counter; 2],
     auth_failures: [Counter; 2],
     rate_limited: Counter,
-    certificate_expiry: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 impl Counters {
@@ -54,17 +51,10 @@ impl Counters {
             "Calls that were refused because their caller makes too many",
             rate_limited.clone(),
         );
-        let certificate_expiry = Family::default();
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "When the server's certificate ends, in seconds since 1970; absent without TLS",
-            certificate_expiry.clone(),
-        );
         Self {
             shed,
             auth_failures,
             rate_limited,
-            certificate_expiry,
         }
     }
 
@@ -77,7 +67,7 @@ impl Counters {
         };
     }
 
-    /// A call was refused for who made it.
+    /// A call was refused for its credentials.
     pub fn auth_failed(&self, why: AuthFailure) {
         let [unauthenticated, forbidden] = &self.auth_failures;
         match why {
@@ -89,10 +79,5 @@ impl Counters {
     /// A call was one too many of its caller.
     pub fn rate_limited(&self) {
         self.rate_limited.inc();
-    }
-
-    /// The certificate that is served ends then, in seconds since 1970.
-    pub fn certificate_expires(&self, seconds: i64) {
-        self.certificate_expiry.get_or_create(&[]).set(seconds);
     }
 }

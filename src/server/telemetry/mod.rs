@@ -14,11 +14,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use self::counters::Counters;
+pub use self::counters::{AuthFailure, Counters};
 pub use self::store::Languages;
 
 use self::rpc::Rpcs;
 use self::store::StoreFigures;
+use super::transport;
 
 mod counters;
 pub mod http;
@@ -88,6 +89,8 @@ pub struct Telemetry {
     pub rpc: Rpcs,
     /// What happens now and then.
     pub counters: Counters,
+    /// Connections and TLS.
+    pub transport: transport::Metrics,
     /// What is known of the store.
     pub store: Arc<StoreFigures>,
 }
@@ -110,6 +113,8 @@ impl Telemetry {
         let mut registry = Registry::with_prefix(PREFIX);
         let rpc = Rpcs::register(&mut registry);
         let counters = Counters::register(&mut registry);
+        let transport = transport::Metrics::default();
+        transport.register(&mut registry);
         let store = Arc::new(StoreFigures::new(languages));
         registry.register_collector(Box::new(store.clone()));
         let ready = Gauge::default();
@@ -127,6 +132,7 @@ impl Telemetry {
             ready,
             rpc,
             counters,
+            transport,
             store,
         }
     }

@@ -68,35 +68,35 @@ pub enum Outcome {
 }
 
 impl Metrics {
-    /// Shows them under their names.
-    pub fn register(&self, registry: &mut Registry) {
+    /// Registers them under their names, which the registry prefixes.
+    pub(in crate::server) fn register(&self, registry: &mut Registry) {
         registry.register(
-            "article_store_connections_open",
+            "connections_open",
             "Connections that are open, handshakes included",
             self.open.clone(),
         );
         registry.register(
-            "article_store_connections_ended",
+            "connections_ended",
             "Connections that ended, by reason",
             self.ended.clone(),
         );
         registry.register(
-            "article_store_idle_calls_ended",
+            "idle_calls_ended",
             "Calls that were reset because the peer let them wait for too long",
             self.idle_calls.clone(),
         );
         registry.register(
-            "article_store_accept_errors",
+            "accept_errors",
             "How often no connection could be accepted, mostly for want of file descriptors",
             self.accept_errors.clone(),
         );
         registry.register(
-            "article_store_tls_reloads",
+            "tls_reloads",
             "How often changed certificate files were taken or refused",
             self.reloads.clone(),
         );
         registry.register(
-            "article_store_tls_certificate_expires_timestamp_seconds",
+            "tls_certificate_expires_timestamp_seconds",
             "When the server's certificate expires, in seconds since 1970; 0 without TLS",
             self.certificate_expires.clone(),
         );

@@ -106,3 +106,32 @@ async fn a_principal_that_calls_too_often_is_told_when_to_call_again() {
     .unwrap()
     .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_counted_by_why() {
+    let desk = Desk::of(&[line("nora", &["read"], &[])], |config| Config {
+        rate: Some(Rate {
+            per_second: NonZeroU32::MIN,
+            burst: NonZeroU32::new(2),
+        }),
+        ..config
+    })
+    .await;
+    let mut stranger = desk.server.articles();
+    let listed = stranger.list_articles(pb::ListArticlesRequest::default()).await;
+    assert_eq!(listed.unwrap_err().code(), Code::Unauthenticated);
+    let created = desk
+        .articles("nora")
+        .create_article(pb::CreateArticleRequest::default())
+        .await;
+    assert_eq!(created.unwrap_err().code(), Code::PermissionDenied);
+    while list(&desk, "nora").await.is_ok() {}
+    let metrics = desk.server.telemetry().metrics().unwrap();
+    for series in [
+        "article_store_auth_failures_total{reason=\"unauthenticated\"} 1",
+        "article_store_auth_failures_total{reason=\"forbidden\"} 1",
+        "article_store_rpcs_rate_limited_total 1",
+    ] {
+        assert!(metrics.contains(series), "{series}");
+    }
+}

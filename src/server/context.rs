@@ -1,5 +1,4 @@
-//! What is known of a call from its first layer to its last: its id, and who makes it once that is known. The log adds both
-//! to every line that is written for a call.
+//! Context of a call: its id, and its principal once that is known. The log adds both to every line of a call.
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +16,7 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// A call by nobody yet.
+    /// A call whose principal is not known yet.
     pub fn new(request_id: Arc<str>) -> Self {
         Self {
             request_id,
@@ -25,7 +24,7 @@ impl CallContext {
         }
     }
 
-    /// Notes who calls. Only the first word counts.
+    /// Sets the principal; only the first time counts.
     pub fn authenticated(&self, principal: Arc<str>) {
         let _ = self.principal.set(principal);
     }

@@ -93,8 +93,8 @@ pub struct Config {
     pub transport: transport::Config,
 }
 
-/// Serves until `shutdown` is ready, then stops in order: health says so, everything goes on for the drain delay, no new
-/// connections, running calls finish within the grace, the store closes.
+/// Serves until `shutdown` is ready, then stops in order: health turns to `NOT_SERVING`, calls are served for the drain delay,
+/// no connections are accepted, running calls finish within the grace, the store closes.
 pub async fn run(
     listener: TcpListener,
     store: Arc<dyn Store>,

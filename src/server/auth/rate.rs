@@ -1,5 +1,5 @@
-//! How many calls a principal may make: so many a second, and as many at once as its burst. Callers without credentials
-//! share one account. A stream is one call.
+//! Rate limits of principals: calls a second, and calls at once. Callers without credentials share one account. A stream is
+//! one call.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -57,7 +57,7 @@ struct Rooms {
 }
 
 impl AdmissionLayer {
-    /// A layer with these limits, which takes messages of so many bytes.
+    /// A layer with these limits, for messages of `message_bytes` at most.
     pub fn new(limits: &CallLimits, message_bytes: usize, telemetry: Arc<Telemetry>) -> Self {
         // One message always fits.
         let share = (limits.receive_bytes / 2).max(message_bytes + PREFIX + CALL_BYTES);

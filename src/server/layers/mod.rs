@@ -85,7 +85,7 @@ impl Default for CallLimits {
     }
 }
 
-/// All layers of a call; messages have so many bytes at most.
+/// All layers of a call; a message has `message_bytes` at most.
 pub fn layers(
     limits: &CallLimits,
     message_bytes: usize,

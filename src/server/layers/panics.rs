@@ -1,5 +1,5 @@
-//! A panic of a handler, or of a stream that it answered with, is `INTERNAL` for its call and nothing for the others: tonic
-//! would break off the connection. The log says where it was.
+//! Catches panics of handlers and of their streams: the call is answered with `INTERNAL`, and others go on. tonic would break
+//! off the connection. The log says where the panic was.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

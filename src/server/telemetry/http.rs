@@ -1,6 +1,6 @@
 //! Metrics and probes over HTTP, on a port of their own that is for operators alone: nothing of it is on the port of the API.
 //!
-//! What one client can take is bounded: so many connections, each for one request and for a short time.
+//! Its connections are limited in number, each to one request and a short time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::Telemetry;
 use super::probe::Probe;
 
-/// Connections at once; whoever comes next waits.
+/// Connections at once; further ones wait.
 const CONNECTIONS: usize = 32;
 /// How long a connection lasts at most.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);

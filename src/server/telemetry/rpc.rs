@@ -1,4 +1,4 @@
-//! The calls: how many, how long, with what end. One histogram by method and code says all of it, for its count is theirs.
+//! Metrics of calls. One histogram by method and code gives number, duration and outcome.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The store in numbers. A scrape reads what is known already and costs the store nothing: the status is that of the last
+//! Metrics of the store. A scrape reads what is known already and costs the store nothing: the status is that of the last
 //! probe, distributions and caches are counted as they happen, and the backlog is what the last walk over it found. A walk
 //! follows a scrape, a little at a time, for a store may have millions of open jobs; how old it is is a metric too.
 

@@ -1,4 +1,4 @@
-//! What a certificate says of its holder, and until when it holds. Whether to believe it is decided elsewhere.
+//! Names and expiry of an X.509 certificate. Whether to trust it is decided elsewhere.
 
 use std::time::Duration;
 

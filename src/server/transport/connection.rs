@@ -29,10 +29,10 @@ use tonic::body::Body;
 use tower::ServiceExt;
 
 use super::certificate::{self, PeerCertificate};
+use super::grpc_filter;
 use super::metrics::End;
-use super::requests;
-use super::streams::{Flow, Given, Sent, Streams};
-use super::wire::Wire;
+use super::stall_guard::{Flow, Given, Sent, Streams};
+use super::write_timeout::Wire;
 use super::{Answers, Config, PeerAddress};
 
 /// How a client of HTTP/2 begins.
@@ -158,7 +158,7 @@ impl Shared {
         let service = service_fn(move |request: Request<Incoming>| {
             let (service, certificate) = (service.clone(), certificate.clone());
             async move {
-                if let Some(refusal) = requests::refuse(&request) {
+                if let Some(refusal) = grpc_filter::refuse(&request) {
                     return Ok(refusal);
                 }
                 let flow = Flow::current();

@@ -1,4 +1,4 @@
-//! How calls come in: the accept loop, TLS, and what a connection may take before it is ended.
+//! Transport: the accept loop, TLS, HTTP/2 connections and their limits.
 //!
 //! It knows nothing of the API: it hands HTTP requests to one service. Limits of a call are layers of that service.
 
@@ -29,19 +29,19 @@ use crate::server::log_throttle::LogThrottle;
 
 mod certificate;
 mod connection;
-mod frames;
+mod grpc_filter;
+mod h2_goaway_workaround;
 mod metrics;
-mod requests;
-mod streams;
+mod stall_guard;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod wire;
+mod write_timeout;
 
 /// How long nothing is accepted after it failed: descriptors that are gone come back when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Time between two lines of the log about what peers can cause.
+/// Time between two log lines that peers can trigger.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// When the kernel asks a silent peer whether it is there, how often, and how many questions it leaves unanswered. Pings of
@@ -165,7 +165,7 @@ pub(super) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// Accepts connections while there are not too many.
+/// Accepts connections up to the limit.
 struct Acceptor {
     listener: TcpListener,
     config: Config,
@@ -183,7 +183,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection, if so many are open.
+    /// The next connection; `open` of them are open.
     async fn accept(&mut self, open: usize) -> (TcpStream, SocketAddr) {
         loop {
             let (stream, address) = match self.listener.accept().await {
@@ -233,7 +233,7 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepcnt(stream, count)
 }
 
-/// Says why connections fail, but not for every one: their number is the peers' choice.
+/// Logs why connections end, throttled: peers choose their number.
 fn log(ending: &Ending, peer: SocketAddr, failures: &LogThrottle) {
     let error = ending.error.as_deref().unwrap_or_default();
     match ending.end {

@@ -1,7 +1,7 @@
-//! The streams of a connection: each is a task, and one in which the peer lets the server wait for too long is reset.
+//! Stall guard: each stream of a connection is a task, and a stream whose peer makes the server wait for too long is reset.
 //!
-//! The server waits when it wants more of a request, or has given something of a response that the peer's flow-control
-//! window does not let out. A watcher to which there is nothing to say keeps nobody waiting.
+//! The server waits while it wants more of a request, or has data of a response that the peer's flow-control window does not
+//! let out. A watch without news does not wait.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

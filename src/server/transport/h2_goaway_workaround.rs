@@ -1,4 +1,5 @@
-//! The frames that a peer sends, followed by their heads alone, to hide from h2 those that it takes amiss.
+//! Works around h2 0.4: a WINDOW_UPDATE for a stream opened after GOAWAY is a connection error there. This filter follows
+//! the heads of the frames that a peer sends, and masks such frames.
 //!
 //! A server that ends a connection in order tells its peer the last stream that it answers, as soon as the peer has
 //! acknowledged a ping. What the peer began after that it began in vain, and may try elsewhere: RFC 9113, section 6.8, has the
@@ -25,7 +26,7 @@ const WINDOW_UPDATE: u8 = 8;
 const NO_KIND: u8 = 0xFF;
 
 const ACK: u8 = 1;
-/// Of the ping whose acknowledgement h2 waits for before it names the last stream. Who makes it up harms calls of its own.
+/// Of the ping whose acknowledgement h2 waits for before it names the last stream. A peer that forges it harms its own calls only.
 const SHUTDOWN: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
 
 /// Where in its frames a peer is, from behind its preface on.

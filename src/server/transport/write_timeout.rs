@@ -1,7 +1,7 @@
-//! The bytes of a connection: its preface, which was read already, comes again, and a write that the peer does not take for too
-//! long is an error.
+//! Write timeout of a connection: a write that the peer's network does not take in time is an error.
 //!
-//! A peer whose flow-control windows are full is not slow here, for nothing is written to it.
+//! A peer whose flow-control windows are full is not slow here, for nothing is written to it. The preface, which was read
+//! already to tell HTTP/2 from other protocols, is read again first.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::frames::Frames;
+use super::h2_goaway_workaround::Frames;
 
 /// A stream whose preface is read again, and whose writes have a limit.
 pub(super) struct Wire<S> {
@@ -21,7 +21,7 @@ pub(super) struct Wire<S> {
     again: Bytes,
     frames: Frames,
     write_limit: Duration,
-    /// Runs while a write waits. Made at the first one that does, and set again then: most connections need none.
+    /// Runs while a write waits. Made at the first write that waits: most connections need none.
     waiting: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }

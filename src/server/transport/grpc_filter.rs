@@ -1,7 +1,7 @@
-//! Which HTTP requests are calls of gRPC at all.
+//! Filter for gRPC: HTTP requests of other kinds are refused.
 //!
-//! The others are turned away here, not for order alone: a page in a browser can send a POST of plain text to any server
-//! whose certificate the browser believes, but not one of gRPC's own type.
+//! This is also a protection: a page in a browser can send a POST of plain text to any server whose certificate the browser
+//! trusts, but not one of gRPC's content type.
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};

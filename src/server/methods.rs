@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
-use super::auth;
+use super::rights;
 use crate::pb;
 
 /// How a method counts against the limits.
@@ -98,7 +98,7 @@ fn methods(descriptors: &[u8], kind: impl Fn(bool, &str) -> Kind) -> impl Iterat
                     streams_requests: method.client_streaming(),
                 };
                 let path = format!("/{}/{name}", method.service);
-                let is_admin = auth::is_for_operators(&path);
+                let is_admin = rights::is_for_operators(&path);
                 found.push((path, Method { is_admin, ..method }));
             }
         }

@@ -54,6 +54,8 @@ pub mod location;
 mod log_throttle;
 pub mod methods;
 pub mod offline;
+mod rights;
+pub mod stack;
 pub mod telemetry;
 pub mod transport;
 
@@ -124,7 +126,7 @@ pub async fn run(
     let routes = routes(service, clock.clone(), &config, health_service)?;
     let calls = ServiceBuilder::new()
         .map_response(|response: http::Response<_>| response.map(Body::new))
-        .layer(layers::layers(
+        .layer(stack::of_calls(
             &config.calls,
             config.limits.message_bytes,
             GateLayer(gate),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use article_store::api::MESSAGE_BYTES;
 use article_store::clock::SystemClock;
 use article_store::server::auth::{self, Gate, GateLayer};
-use article_store::server::{CallLimits, layers};
+use article_store::server::{CallLimits, stack};
 use bytes::{Buf, BufMut, Bytes};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -42,7 +42,7 @@ pub(crate) fn serve(directory: &Path, with_layers: bool) {
         let bare = Bare(Arc::new(answers));
         let served = if with_layers {
             let gate = Gate::open(&auth::Config::default(), Arc::new(SystemClock)).unwrap();
-            let layers = layers::layers(
+            let layers = stack::of_calls(
                 &CallLimits::default(),
                 MESSAGE_BYTES,
                 GateLayer(Arc::new(gate)),

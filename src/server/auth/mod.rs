@@ -23,13 +23,13 @@ use tower::{Layer, Service};
 
 use self::jwt::Verifier;
 use self::rate::{Each, Single, TooMany};
-use self::table::Need;
 use self::tokens::{Hash, Tokens};
 use super::context::CallContext;
 use super::file_watch::Watched;
 use super::layers::interrupt::{End, Interruptible, interruptible};
 use super::layers::{Answer, Inner};
 use super::methods::{self, Kind};
+use super::rights::{self, Need};
 use super::transport::PeerCertificate;
 use crate::api::{Caller, refusal};
 use crate::clock::Clock;
@@ -40,14 +40,12 @@ use crate::domain::time::Timestamp;
 pub(crate) mod fuzz;
 mod jwt;
 mod rate;
-mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use self::jwt::JwtConfig;
 pub use self::rate::Rate;
-pub(in crate::server) use self::table::is_for_operators;
 
 /// How often the credentials of a stream are checked again at least: the clock may have been set.
 const CHECK_AGAIN: Duration = Duration::from_secs(60);
@@ -239,7 +237,7 @@ impl Gate {
         headers: &HeaderMap,
         extensions: &mut Extensions,
     ) -> Result<Option<Admitted>, Status> {
-        let need = table::need(path, self.with_reflection);
+        let need = rights::need(path, self.with_reflection);
         if need == Need::Nothing {
             return Ok(None);
         }
@@ -256,7 +254,7 @@ impl Gate {
         })?;
         let is_stranger = !principal.actor.verified && self.authenticates();
         match need {
-            Need::AnyOf(rights) => match principal.may_any(rights) {
+            Need::AnyOf(any) => match principal.may_any(any) {
                 Err(_) if is_stranger => Err(refusal::credentials_missing()),
                 granted => granted.map_err(refusal::denied),
             },

@@ -1,30 +1,13 @@
-//! The layers that every call passes before its handler, outermost first:
-//!
-//! 1. [`observe`]: gives the call its id, and records how it ended.
-//! 2. [`panics`]: answers a panic of a handler to its call alone.
-//! 3. [`auth`](super::auth): authenticates the caller, and checks its rights to the method.
-//! 4. [`deadline`]: ends calls whose time is over.
-//! 5. [`admission`]: receives the message, and refuses what there is no room for.
-//!
-//! Each takes what it knows of a call from its path and headers; none of them decodes a message.
+//! Layers of a call: what happens around its handler. [`stack`](super::stack) puts them together.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use tonic::body::Body;
 use tower::Service;
-use tower::layer::util::Stack;
-
-use self::admission::AdmissionLayer;
-use self::deadline::DeadlineLayer;
-use self::observe::ObserveLayer;
-use self::panics::PanicLayer;
-use super::auth::GateLayer;
-use super::telemetry::Telemetry;
 
 pub mod admission;
 pub mod deadline;
@@ -85,25 +68,6 @@ impl Default for CallLimits {
     }
 }
 
-/// All layers of a call; a message has `message_bytes` at most.
-pub fn layers(
-    limits: &CallLimits,
-    message_bytes: usize,
-    gate: GateLayer,
-    telemetry: &Arc<Telemetry>,
-) -> Layers {
-    let admission = AdmissionLayer::new(limits, message_bytes, telemetry.clone());
-    let deadline = DeadlineLayer {
-        longest: limits.deadline,
-    };
-    let outer = Stack::new(PanicLayer, ObserveLayer::new(telemetry.clone()));
-    Stack::new(admission, Stack::new(deadline, Stack::new(gate, outer)))
-}
-
-/// See [`layers`].
-pub type Layers =
-    Stack<AdmissionLayer, Stack<DeadlineLayer, Stack<GateLayer, Stack<PanicLayer, ObserveLayer>>>>;
-
 /// A service that a layer wraps.
 pub trait Inner:
     Service<Request<Body>, Response = Response<Self::Answered>, Error = Infallible, Future: Send + 'static>
@@ -126,19 +90,3 @@ pub type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>
 /// Response extension: the refusal is not logged by itself. It is counted, and summarised in the log.
 #[derive(Debug, Clone, Copy)]
 pub struct Unlogged;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_layers_are_in_order() {
-        // Such as `a::Observe<b::Panics<…>>`.
-        let stack = std::any::type_name::<<Layers as tower::Layer<()>>::Service>();
-        let layers = stack.split('<').map(|name| name.rsplit("::").next().unwrap());
-        assert_eq!(
-            layers.collect::<Vec<_>>(),
-            ["Observe", "Panics", "Gated", "Deadline", "Admission", "()>>>>>"]
-        );
-    }
-}

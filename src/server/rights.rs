@@ -1,7 +1,7 @@
-//! Which right each call needs: the one list of it. A call that is not in it is refused to everybody.
+//! The rights that each method needs, in one table. A method that is not in it is refused to everybody.
 //!
-//! A right that is granted by language is needed in some language here; in which one the request says, and the service
-//! checks it. Of several rights any one will do.
+//! A right that is granted by language is needed in some language here; the request says which one, and the service checks
+//! it. Of several rights any one is enough.
 
 use crate::domain::access::Right::{self, Admin, Editorial, Ingest, Publish, Read, Review, Translate};
 
@@ -95,7 +95,7 @@ pub(super) fn need(path: &str, with_reflection: bool) -> Need {
 }
 
 /// Whether the call of a path is for operators alone.
-pub(in crate::server) fn is_for_operators(path: &str) -> bool {
+pub(super) fn is_for_operators(path: &str) -> bool {
     need(path, false) == Need::AnyOf(&[Admin])
 }
 

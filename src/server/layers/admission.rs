@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, stream};
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -118,19 +118,19 @@ impl Rooms {
     }
 }
 
-/// A body with all that came of another one. It is read no further than the decoder needs to refuse it.
+/// A body with everything that came of another one. It is read no further than the decoder needs to refuse it.
 async fn collect(
     mut body: Body,
     message_bytes: usize,
     room: &Arc<Room>,
     caller: &CallerId,
 ) -> Result<Body, Status> {
-    // Most messages are there with their headers, and take no room.
+    // Most messages come with their headers, in one piece: they take no room, and are not copied.
     let mut place: Option<Place> = None;
-    let mut frames: Vec<Result<Frame<Bytes>, Status>> = Vec::new();
-    let mut prefix = Vec::with_capacity(PREFIX);
-    let mut bytes = 0;
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let mut end = None;
     loop {
+        let bytes = first.len() + rest.len();
         let frame = match body.frame().now_or_never() {
             Some(frame) => frame,
             None => {
@@ -140,31 +140,45 @@ async fn collect(
                 body.frame().await
             }
         };
-        let Some(frame) = frame else { break };
-        let data = frame.as_ref().ok().and_then(Frame::data_ref);
-        let Some(data) = data else {
-            // Trailers, or a stream that broke off.
-            frames.push(frame);
-            break;
+        let data = match frame {
+            Some(Ok(frame)) => frame.into_data().map_err(Ok),
+            Some(Err(error)) => Err(Err(error)),
+            None => break,
         };
-        bytes += data.len();
-        if let Some(place) = &place {
-            place.grow(data.len())?;
+        match data {
+            Ok(data) => {
+                if let Some(place) = &place {
+                    place.grow(data.len())?;
+                }
+                // Pieces are joined: each alone takes more memory than it has bytes.
+                if first.is_empty() {
+                    first = data;
+                } else {
+                    rest.extend_from_slice(&data);
+                }
+            }
+            // Trailers, or a stream that broke off.
+            Err(last) => {
+                end = Some(last);
+                break;
+            }
         }
-        let missing = PREFIX - prefix.len();
-        prefix.extend(data.iter().take(missing));
-        frames.push(frame);
-        if bytes > PREFIX + message_bytes || announced(&prefix).is_some_and(|length| length > message_bytes) {
+        let is_over = first.len() + rest.len() > PREFIX + message_bytes;
+        if is_over || announced(&first, &rest).is_some_and(|length| length > message_bytes) {
             break;
         }
     }
-    Ok(Body::new(StreamBody::new(stream::iter(frames))))
+    let data = [first, rest.freeze()].map(|data| Ok(Frame::data(data)));
+    Ok(Body::new(StreamBody::new(stream::iter(
+        data.into_iter().chain(end),
+    ))))
 }
 
-/// The length of a message by its prefix, if that is complete.
-fn announced(prefix: &[u8]) -> Option<usize> {
-    let [_, length @ ..] = <[u8; PREFIX]>::try_from(prefix).ok()?;
-    usize::try_from(u32::from_be_bytes(length)).ok()
+/// The length of a message by its prefix, if that is complete: a flag, and four bytes.
+fn announced(first: &[u8], rest: &[u8]) -> Option<usize> {
+    let mut length = first.iter().chain(rest).take(PREFIX).skip(1);
+    let [a, b, c, d] = std::array::from_fn(|_| length.next().copied());
+    usize::try_from(u32::from_be_bytes([a?, b?, c?, d?])).ok()
 }
 
 impl<S> Layer<S> for AdmissionLayer {

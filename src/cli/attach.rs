@@ -118,7 +118,7 @@ impl Attach {
         })
     }
 
-    /// The texts of a file. Which line is which paragraph, the source revision says.
+    /// The texts of a file, assigned to the paragraphs of the source revision in order.
     async fn file(&self, path: &Path) -> Result<pb::TargetText, Failure> {
         let text = read(path)?;
         if text.trim_start().starts_with('{') {

@@ -57,19 +57,20 @@ impl Backup {
                     .map_err(|error| Failure::from_output(&error))?;
                 warn(&match self.output.output {
                     Output::Json => json::line(&json::value("BackupManifest", &manifest)?),
-                    Output::Table => said(&manifest),
+                    Output::Table => summary(&manifest),
                 });
                 Ok(())
             }
             Out::File(part) => {
                 part.finish(&manifest, self.force)?;
-                self.output.line("BackupManifest", &manifest, || said(&manifest))
+                self.output
+                    .line("BackupManifest", &manifest, || summary(&manifest))
             }
         }
     }
 }
 
-/// Writes what comes, and answers the manifest at its end.
+/// Writes the chunks of a backup. Returns the manifest at its end.
 async fn receive(target: &mut Target, out: &mut Out) -> Result<pb::BackupManifest, Failure> {
     let mut parts = target.backup_store().await?;
     let bar = progress();
@@ -96,7 +97,7 @@ async fn receive(target: &mut Target, out: &mut Out) -> Result<pb::BackupManifes
     }
 }
 
-fn said(manifest: &pb::BackupManifest) -> String {
+fn summary(manifest: &pb::BackupManifest) -> String {
     let lines = manifest.line_counts.values().sum();
     format!(
         "backed up commit {}: {}, {}",

@@ -65,7 +65,7 @@ impl Check {
         printer.flush()?;
         match summary {
             Some(summary) if summary.findings == 0 => Ok(()),
-            Some(_) => Err(Failure::Said),
+            Some(_) => Err(Failure::Reported),
             None => Err(Failure::failed("the check broke off before its end")),
         }
     }

@@ -87,7 +87,7 @@ impl ServerArgs {
         let address = self.address()?;
         if credentials.is_given() && is_open_to_others(&address) {
             warn(&format!(
-                "the token goes to {address} without TLS, and whoever is on the way can read it; use https://"
+                "the token goes to {address} without TLS, and everybody on the way can read it; use https://"
             ));
         }
         Ok(InterceptedService::new(self.channel().await?, credentials))
@@ -132,7 +132,7 @@ impl ServerArgs {
     }
 }
 
-/// Whether what goes to an address leaves this machine without TLS.
+/// Whether an address is on another machine and without TLS.
 fn is_open_to_others(address: &str) -> bool {
     let Ok(uri) = address.parse::<Uri>() else {
         return false;
@@ -187,7 +187,7 @@ impl From<Status> for Failure {
     }
 }
 
-/// The text of the error at the bottom of a chain, which says what happened.
+/// The innermost error of a chain, as text.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

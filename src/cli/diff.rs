@@ -92,7 +92,7 @@ fn heading(id: &str, page: &pb::DiffRevisionsResponse) -> String {
     terminal::line(&text)
 }
 
-/// The lines of a paragraph; none of one that says the same.
+/// The lines of a paragraph; none if it is unchanged.
 fn paragraph(segment: &pb::SegmentDiff, coloured: bool) -> String {
     let change = segment.change();
     if change == pb::SegmentChange::Unchanged {

@@ -1,4 +1,4 @@
-//! Dates, languages and translations in the words of the command line.
+//! Formats of the command line: dates, enums, agents and translations as text, and times as input.
 
 use jiff::tz::{Offset, TimeZone};
 use prost_types::Timestamp;
@@ -135,7 +135,7 @@ pub(crate) fn outdated(segment: &pb::TargetSegment) -> String {
     format!("^ {freshness}: made from revision {}", segment.source_revision)
 }
 
-/// Who or what an agent is: `mt, opus, ar-en`.
+/// An agent: `mt, opus, ar-en`.
 pub(crate) fn agent(agent: &pb::Agent) -> String {
     let kind = word(agent.kind().as_str_name(), "AGENT_KIND_");
     let names = [

@@ -46,7 +46,7 @@ impl Health {
         printer.flush()?;
         match status {
             ServingStatus::Serving => Ok(()),
-            _ => Err(Failure::Said),
+            _ => Err(Failure::Reported),
         }
     }
 

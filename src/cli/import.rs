@@ -321,7 +321,11 @@ impl Report {
             self.summary(),
             started.elapsed().as_secs_f64()
         ));
-        if failed == 0 { Ok(()) } else { Err(Failure::Said) }
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(Failure::Reported)
+        }
     }
 
     fn summary(&self) -> String {

@@ -196,7 +196,7 @@ impl Step {
             }
         }
         printer.flush()?;
-        if failed { Err(Failure::Said) } else { Ok(()) }
+        if failed { Err(Failure::Reported) } else { Ok(()) }
     }
 }
 
@@ -222,7 +222,7 @@ fn row(job: &pb::TranslationJob, zone: &TimeZone) -> [String; 7] {
     ]
 }
 
-/// What a job waits for, who has it, or how it ended.
+/// The note of a job: what it waits for, its worker, or its result.
 fn note(job: &pb::TranslationJob, zone: &TimeZone) -> String {
     let at = |time| format::timestamp_in(time, zone);
     let mut notes = Vec::new();

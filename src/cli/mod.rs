@@ -88,7 +88,7 @@ enum Sub {
     Diff(diff::Diff),
     /// List articles by date.
     List(list::List),
-    /// Count what is translated and what is missing, by day or month.
+    /// Count translated and missing articles, by day or month.
     Coverage(coverage::Coverage),
     /// Attach a translation to an article.
     Attach(attach::Attach),
@@ -146,7 +146,7 @@ pub(crate) enum Failure {
     /// The reason. Any text: it is made safe for the terminal when it is printed.
     Failed(String),
     /// The reason is printed already.
-    Said,
+    Reported,
     /// The reader of the output closed the pipe. This is no error.
     Unread,
 }
@@ -173,7 +173,7 @@ impl Failure {
                 warn(&format!("error: {text}"));
                 ExitCode::FAILURE
             }
-            Self::Said => ExitCode::FAILURE,
+            Self::Reported => ExitCode::FAILURE,
             Self::Unread => ExitCode::SUCCESS,
         }
     }
@@ -264,7 +264,7 @@ fn command() -> Command {
     })
 }
 
-/// Gives all options of a command and of what is under it their environment variables.
+/// Gives all options of a command and its subcommands their environment variables.
 fn with_variables(name: &str, command: Command) -> Command {
     let command = command.mut_args(|arg| with_variable(name, arg));
     command.mut_subcommands(|sub| {

@@ -22,7 +22,7 @@ pub(crate) struct Purge {
     server: ServerArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Why. It stays, so it must not repeat what is to be erased.
+    /// The reason. It is kept, so it must not repeat what is erased.
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Only if the article has this etag.

@@ -1,4 +1,4 @@
-//! The options that say which translations are meant: of reads in a language, and of lists.
+//! Options that filter translations: for reads in a language, and for lists.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `scores`: what is known about the quality of a translation: listed, added, or measured by the server.
+//! `scores`: lists, adds or measures the quality of a translation.
 
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ pub(crate) struct Scores {
     add: Option<PathBuf>,
     #[command(flatten)]
     score: ScoreArgs,
-    /// Who or what judged. Required to add, unless the file says it.
+    /// The kind of agent that judged. Required to add, unless the file names it.
     #[arg(long, value_enum, value_name = "KIND")]
     agent: Option<AgentKind>,
     /// The person who judged.

@@ -41,7 +41,7 @@ impl Status {
     }
 }
 
-/// What there is to say, each with its name.
+/// The facts of a status, each with its name.
 fn facts(status: &pb::GetStatusResponse) -> Vec<(&'static str, String)> {
     let totals = status.totals.unwrap_or_default();
     let mut facts = vec![

@@ -16,7 +16,7 @@ use super::{Failure, format, terminal};
 use crate::pb;
 use crate::pb::translation_service_client::TranslationServiceClient;
 
-/// What all steps take. A name alone does not say what it is the name of.
+/// The options of every step. Names need the kind of agent.
 #[derive(Debug, Args)]
 #[command(mut_group("AgentArgs", |agent| agent.requires("agent")))]
 struct StepArgs {

@@ -1,4 +1,4 @@
-//! The agent of a call on the command line: who or what attaches, decides or works.
+//! The options of an agent: the person or machine that attaches, decides or works.
 
 use clap::Args;
 

@@ -88,7 +88,7 @@ impl TargetArgs {
     }
 }
 
-/// What to do about a store that cannot be opened, where its error does not say it.
+/// A hint for a store that cannot be opened, where its error has none.
 fn hint(error: &StoreError) -> &'static str {
     match error {
         StoreError::Open(OpenError::InUse { .. }) => "\nor leave out --store to ask its server",
@@ -126,7 +126,7 @@ impl Target {
         })
     }
 
-    /// Closes a store that was opened; what was done before counts for more than how that went.
+    /// Closes an opened store. A failure of the work before comes first.
     pub(crate) async fn close<T>(self, done: Result<T, Failure>) -> Result<T, Failure> {
         let closed = match self {
             Self::Server(_) => Ok(()),
@@ -190,7 +190,7 @@ pub(crate) fn count(count: u64) -> impl Display {
     HumanCount(count)
 }
 
-/// A number with the name of what is counted.
+/// A number with its noun.
 pub(crate) fn many(number: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { more })
 }

@@ -176,7 +176,7 @@ impl Watch {
 /// Follows over one connection after the other.
 struct Follower {
     zone: TimeZone,
-    /// With the token of what was printed last.
+    /// With the token of the message that was printed last.
     request: pb::WatchChangesRequest,
     printer: Printer,
     output: Output,
@@ -226,7 +226,7 @@ impl Follower {
         }
     }
 
-    /// Prints what comes until the stream ends.
+    /// Prints messages until the stream ends.
     async fn print_all(&mut self, mut messages: Streaming<pb::WatchChangesResponse>) -> End {
         loop {
             // What is printed is seen at once, and much of it together.

@@ -1,7 +1,7 @@
 //! `work`: claims jobs and has any program translate their segments.
 //!
 //! A lane works on one job at a time: claim, translate, complete. While it does, a heartbeat keeps its lease. Whatever
-//! ends the command, jobs that are still held are given back.
+//! ends the command, jobs that are still held are released.
 
 mod calls;
 mod program;
@@ -28,7 +28,7 @@ use super::{Failure, format, terminal, warn};
 use crate::pb;
 use crate::pb::complete_job_request::Result as JobResult;
 
-/// How long to wait for a job where that is not said; the server's limit is a minute.
+/// The default wait for a job; the server's limit is a minute.
 const WAIT: Duration = Duration::from_secs(30);
 /// The shortest wait of a worker that runs on when there is no job: without it the worker would poll continuously.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ impl Work {
         worker.release().await;
         ended?;
         if worker.once && worker.failed.get() {
-            return Err(Failure::Said);
+            return Err(Failure::Reported);
         }
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Worker {
                 None => Ended::Lost,
             };
             self.held.borrow_mut().remove(&claimed.job_id);
-            self.tell(&claimed, &ended)?;
+            self.report(&claimed, &ended)?;
             let misses = matches!(ended, Ended::Failed(..));
             if misses && missed {
                 pauses.pause().await;
@@ -385,7 +385,7 @@ impl Worker {
         Ok(Ok(Translated { text, effort }))
     }
 
-    /// Brings the result. A lease that ends meanwhile counts until another worker has the job, so nothing keeps it.
+    /// Sends the result. An expired lease stays valid until the job is claimed again, so no heartbeat is needed here.
     async fn complete(&self, claimed: &Claimed, result: Translated) -> Result<Ended, Failure> {
         let request = pb::CompleteJobRequest {
             job_id: claimed.job_id.clone(),
@@ -427,7 +427,7 @@ impl Worker {
         }
     }
 
-    /// Gives back what is held.
+    /// Releases the held jobs.
     async fn release(&self) {
         let held = self.held.take();
         let all = async {
@@ -453,7 +453,7 @@ impl Worker {
         }
     }
 
-    fn tell(&self, claimed: &Claimed, ended: &Ended) -> Result<(), Failure> {
+    fn report(&self, claimed: &Claimed, ended: &Ended) -> Result<(), Failure> {
         let mut printer = self.printer.borrow_mut();
         let job = match ended {
             Ended::Done(answer) => {

@@ -23,7 +23,7 @@ pub(super) enum Format {
 /// How to read inputs.
 #[derive(Debug)]
 pub(super) struct Reading {
-    /// What they hold; told from each input if absent.
+    /// The format [default: detected for each input].
     pub(super) format: Option<Format>,
     pub(super) map: FieldMap,
     pub(super) defaults: Defaults,

@@ -196,7 +196,7 @@ impl Report {
         if named && !self.missing.is_empty() {
             let missing: Vec<_> = self.missing.into_iter().collect();
             warn(&format!("there is no article {}", missing.join(", ")));
-            return Err(Failure::Said);
+            return Err(Failure::Reported);
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl Configuration {
     }
 }
 
-/// A value as it may be seen by whoever reads the log.
+/// A value as it is written to the log.
 fn shown(arg: &Arg, value: &str) -> String {
     let last_word = arg.get_long().and_then(|name| name.rsplit('-').next());
     let names_file = arg

@@ -1,4 +1,4 @@
-//! Who may call: tokens, JWTs, what is open to everybody, and how often each may call.
+//! Authentication flags of `serve`: tokens, JWTs, anonymous scopes, and rate limits.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::cli::Failure;
 use crate::cli::duration::duration;
 use crate::store::Store;
 
-/// How `serve` ends.
+/// The end of `serve`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Lifecycle {
     /// The drain delay: how long to serve after the signal to stop, while health says NOT_SERVING, such as 5s. Set it

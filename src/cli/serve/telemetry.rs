@@ -37,7 +37,7 @@ impl TelemetryArgs {
         Arc::new(Telemetry::new(self.metrics_languages.iter().cloned().collect()))
     }
 
-    /// Serves metrics and probes beside everything else, if that is asked for.
+    /// Serves metrics and probes, if `--metrics-listen` is given.
     pub(super) async fn serve(&self, telemetry: &Arc<Telemetry>) -> Result<(), Failure> {
         let Some(address) = self.metrics_listen else {
             return Ok(());
@@ -57,7 +57,7 @@ impl TelemetryArgs {
 
 #[cfg(feature = "otlp")]
 impl TelemetryArgs {
-    /// Begins to send traces, if that is asked for; called on the runtime of the server.
+    /// Starts to send traces, if `--otlp-endpoint` is given; called on the runtime of the server.
     pub(super) fn traces(&self) -> Result<Option<Traces>, Failure> {
         use crate::server::telemetry::trace::{Collector, Exporter};
         let Some(endpoint) = self.otlp_endpoint.clone() else {
@@ -75,7 +75,7 @@ pub(super) type Traces = crate::server::telemetry::trace::Exporter;
 
 #[cfg(not(feature = "otlp"))]
 impl TelemetryArgs {
-    /// Says that there are no traces in this program, if some are asked for.
+    /// Refuses `--otlp-endpoint`: this program is built without traces.
     pub(super) fn traces(&self) -> Result<Option<Traces>, Failure> {
         match &self.otlp_endpoint {
             None => Ok(None),

@@ -63,7 +63,7 @@ impl TlsArgs {
         Ok(Some(tls))
     }
 
-    /// Whether nobody can call without a certificate of the client CA.
+    /// Whether every caller needs a certificate of the client CA.
     pub(super) fn requires_client_certificates(&self) -> bool {
         self.tls_client_ca.is_some() && self.tls_client_auth == ClientAuth::Required
     }

@@ -51,7 +51,7 @@ impl Calls {
         }
     }
 
-    /// Calls until the server says yes or no. The call must be one that can be repeated.
+    /// Calls until the server accepts or refuses. The call must be idempotent.
     pub(super) async fn insist<T, F>(&self, limit: Duration, call: impl Fn(Client) -> F) -> Result<T, Status>
     where
         F: Future<Output = Result<Response<T>, Status>>,

@@ -1,4 +1,5 @@
-//! The program that translates: a segment in, its translation out, and what it says when that fails.
+//! Runs the translation program: a segment on its input, the translation on its output, errors from its standard
+//! error.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +21,7 @@ const MAX_MESSAGE: usize = 512;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
-/// A program that is run by the shell for every segment.
+/// A command line of the shell, run once for every segment.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) command: String,
@@ -75,7 +76,7 @@ impl Program {
     }
 }
 
-/// A process group that is killed with all that is in it, unless its leader has ended by itself.
+/// A process group that is killed on drop, unless its leader has ended.
 struct Group(Option<Pid>);
 
 impl Group {

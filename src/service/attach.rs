@@ -110,7 +110,6 @@ impl Service {
                     return Err(Error::internal("an absent slot was found unchanged"));
                 }
                 (Decision::Write(written), slot) => {
-                    check_etags(attachment, slot.map(Arc::as_ref))?;
                     let after = written.slot.clone();
                     let (id, outcome) = (written.id, written.outcome);
                     (
@@ -183,6 +182,7 @@ impl Service {
         if !violations.is_empty() {
             return Err(Error::Invalid(violations));
         }
+        check_etags(attachment, slot)?;
         let attach = Attach {
             article: &attachment.article,
             language: &attachment.language,
@@ -200,11 +200,7 @@ impl Service {
         };
         self.plan_and_write(&attach)
             .await?
-            // Another etag goes before a refusal: who has not read what is there cannot know why it is refused.
-            .map_err(|refusal| match check_etags(attachment, slot) {
-                Err(mismatch) => mismatch,
-                Ok(()) => refuse_attach(refusal, &attachment.article, &attachment.language),
-            })
+            .map_err(|refusal| refuse_attach(refusal, &attachment.article, &attachment.language))
     }
 
     /// What a write makes of a slot. The inner error says why it may not be.

@@ -170,27 +170,22 @@ impl Service {
                 },
                 Some(state),
             ) => {
-                let (step, outcome) = self.revise(state, patch, significance, call.actor()).await?;
-                if matches!(step, Step::Commit(_)) {
-                    check_etag(state, expected)?;
-                }
-                Ok((step, outcome))
-            }
-            (Edit::SetDeleted { deleted, .. }, Some(state))
-                if state.head.current.deleted.is_some() == deleted =>
-            {
-                Ok((Step::Unchanged, Outcome::Unchanged))
+                check_etag(state, expected)?;
+                self.revise(state, patch, significance, call.actor()).await
             }
             (Edit::SetDeleted { deleted, expected }, Some(state)) => {
                 check_etag(state, expected)?;
+                if state.head.current.deleted.is_some() == deleted {
+                    return Ok((Step::Unchanged, Outcome::Unchanged));
+                }
                 Ok(committing(set_deleted(state, deleted, call.actor(), now)))
             }
             (Edit::SetStatus { change, expected }, Some(state)) => {
+                check_etag(state, expected)?;
                 let metadata = change.metadata(&state.head.current.metadata);
                 if metadata == state.head.current.metadata {
                     return Ok((Step::Unchanged, Outcome::Unchanged));
                 }
-                check_etag(state, expected)?;
                 let batch = set_metadata(
                     state,
                     &metadata,

@@ -149,16 +149,24 @@ impl Service {
         self.work(call, jobs).await
     }
 
-    /// Jobs with their texts. What does not fit into the answer goes back to the queue.
+    /// Jobs with their texts. What does not fit into the answer goes back to the queue, and a job whose texts cannot be read
+    /// does not hold up the others.
     async fn work(&self, call: &Call, jobs: Vec<Arc<Job>>) -> Result<Vec<ClaimedWork>> {
         let (mut work, mut bytes) = (Vec::with_capacity(jobs.len()), 0);
+        let mut unreadable = None;
         for job in jobs {
             if bytes > PAGE_BYTES {
                 self.give_back(call, &job).await;
                 continue;
             }
-            let Some(mut claimed) = self.work_of(&job).await? else {
-                continue;
+            let mut claimed = match self.work_of(&job).await {
+                Ok(Some(claimed)) => claimed,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.give_up(call, &job, &error).await;
+                    unreadable = Some(error);
+                    continue;
+                }
             };
             let source = claimed.article.max_bytes();
             let targets = claimed.target_bytes();
@@ -175,7 +183,32 @@ impl Service {
             }
             work.push(claimed);
         }
-        Ok(work)
+        match unreadable {
+            Some(error) if work.is_empty() => Err(error),
+            _ => Ok(work),
+        }
+    }
+
+    /// Ends the attempt at a job whose texts cannot be read: it waits like any that failed, so that it does not come first
+    /// again at once. Where the store is down, it goes back as it was.
+    async fn give_up(&self, call: &Call, job: &Job, error: &Error) {
+        tracing::error!(id = %job.id, %error, "the texts of a claimed job cannot be read");
+        let is_damaged = matches!(error, Error::Store(StoreError::Corrupt { .. }));
+        let Some(token) = job.claim().filter(|_| is_damaged) else {
+            return self.give_back(call, job).await;
+        };
+        let fence = Fence {
+            token,
+            digest: [0; 32],
+        };
+        let attempt = FailedAttempt {
+            message: "the texts of the article cannot be read".to_owned(),
+            is_permanent: false,
+            retry_after_micros: None,
+        };
+        if let Err(error) = self.fail_job(call, &job.id, fence, &attempt).await {
+            tracing::warn!(id = %job.id, %error, "a job could not be given up; its lease ends by itself");
+        }
     }
 
     /// The texts of a leased job; `None` if it was taken back meanwhile because its article disappeared.

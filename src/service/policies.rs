@@ -30,6 +30,12 @@ impl Policies {
         self.read(store).await
     }
 
+    /// Forgets what is known before a write: until that is known to be done, and also when its caller is gone by then, the
+    /// policies are read again.
+    fn forget(&self) {
+        *self.known.write() = None;
+    }
+
     async fn read(&self, store: &dyn Store) -> store::Result<Arc<[TranslationPolicy]>> {
         if let Some(known) = &*self.known.read() {
             return Ok(known.clone());
@@ -51,10 +57,10 @@ impl Service {
         let _guard = self.policies.changing.lock().await;
         let all = self.policies.read(&*self.store).await?;
         let old = all.iter().find(|policy| policy.id == *id);
+        check_etag(id, old, expected)?;
         if let Some(old) = old.filter(|old| old.rule == rule) {
             return Ok(old.clone());
         }
-        check_etag(id, old, expected)?;
         if old.is_none() && all.len() >= MAX_POLICIES {
             return Err(Error::TooManyPolicies(MAX_POLICIES));
         }
@@ -66,7 +72,8 @@ impl Service {
             created: old.map_or(now, |old| old.created),
             updated: now,
         };
-        self.policies.replace(self.store.put_policy(&policy).await)?;
+        self.policies.forget();
+        self.store.put_policy(&policy).await?;
         let mut new: Vec<_> = all.iter().filter(|policy| policy.id != *id).cloned().collect();
         new.push(policy.clone());
         new.sort_by(|a, b| a.id.cmp(&b.id));
@@ -112,20 +119,11 @@ impl Service {
         }
         let old = old.ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
         check_etag(id, Some(old), expected)?;
-        self.policies.replace(self.store.delete_policy(id).await)?;
+        self.policies.forget();
+        self.store.delete_policy(id).await?;
         let left = all.iter().filter(|policy| policy.id != *id).cloned();
         *self.policies.known.write() = Some(left.collect());
         Ok(())
-    }
-}
-
-impl Policies {
-    /// After a write that failed it is not known what is stored: it is read again.
-    fn replace(&self, written: store::Result<()>) -> Result<()> {
-        if written.is_err() {
-            *self.known.write() = None;
-        }
-        Ok(written?)
     }
 }
 

@@ -80,6 +80,7 @@ impl Service {
             }
             let (slot, translation) = named(&state, name)?;
             let id = translation.id;
+            check_etag(translation, &slot.language, evidence.etag.as_ref())?;
             let mut batch = Batch {
                 expect: vec![
                     Expect::Head(Some(state.head.version())),
@@ -90,7 +91,6 @@ impl Service {
             let mut after = (**slot).clone();
             let mut outcome = Outcome::Unchanged;
             if let Some(version) = self.decide_add(&state.head, translation, evidence).await? {
-                check_etag(translation, &slot.language, evidence.etag.as_ref())?;
                 (after, outcome) = (slot.with(&version.head), Outcome::Changed);
                 batch.events = vec![scored_event(&state.head, slot, translation)];
                 batch.bodies = vec![Body::Translation(version)];

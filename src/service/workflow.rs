@@ -1,7 +1,7 @@
 //! Steps of the workflow: reviews, acknowledgements, and the selection of the translation that is served.
 //!
-//! The order of checks is that of every mutation: replay, no-op, etag, and only then whether the step is allowed, because
-//! who has not read what is there cannot know why it is refused.
+//! The order of checks is that of every mutation: replay, etag, no-op, and only then whether the step is allowed, because
+//! a caller that has not read what is there cannot know why the step is refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -144,16 +144,8 @@ impl Service {
                 None => slot.active(),
             };
             let translation = found.ok_or_else(|| name.missing())?;
-            let decided = self.decide_step(change, &state, slot, translation).await;
-            let decided = match decided {
-                // Nothing can be said of a revision that does not exist.
-                Err(error @ Error::RevisionNotFound { .. }) => return Err(error),
-                Ok(None) => None,
-                decided => {
-                    change.check_etag(slot, translation)?;
-                    decided?
-                }
-            };
+            change.check_etag(slot, translation)?;
+            let decided = self.decide_step(change, &state, slot, translation).await?;
             let mut batch = Batch {
                 expect: vec![
                     Expect::Head(Some(state.head.version())),

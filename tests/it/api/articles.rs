@@ -347,8 +347,13 @@ async fn etags_guard_every_mutation() {
         );
         assert_eq!(refused.metadata["current_etag"], second.etag);
     }
-    // A write that changes nothing needs no etag: the order is no-op, then etag.
-    let answer = client.update_article(text("اثنان", &first.etag)).await.unwrap();
+    // An etag is a compare-and-swap, also for a write that would change nothing.
+    fails(
+        client.update_article(text("اثنان", &first.etag)).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    let answer = client.update_article(text("اثنان", &second.etag)).await.unwrap();
     assert_eq!(answer.into_inner().article.unwrap(), second);
     assert_eq!(server.seq().await, seq);
     blames(

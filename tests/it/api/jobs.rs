@@ -15,6 +15,7 @@ use crate::harness::{LIMIT, Server, blames, fails};
 
 mod claims;
 mod completions;
+mod damage;
 mod input;
 mod policies;
 mod policy_histories;

@@ -19,6 +19,7 @@ mod articles;
 mod bad_input;
 mod coverage;
 mod diff;
+mod etags;
 mod feed;
 mod histories;
 mod identity;

@@ -296,21 +296,23 @@ async fn adding_again_is_no_write_and_a_retry_gets_the_first_answer() {
         "REQUEST_ID_REUSED",
     );
     assert_eq!(server.seq().await, seq);
-    // Without a request id: on the new text it is new evidence, then it is known, whatever the etag.
+    // Without a request id: on the new text it is new evidence, then it is known; an etag of another text is refused all the same.
     let fresh = pb::AddQualityScoresRequest {
         request_id: String::new(),
         etag: String::new(),
         ..request.clone()
     };
     assert!(add(&server, fresh.clone()).await.added);
-    let known = add(
-        &server,
-        pb::AddQualityScoresRequest {
-            etag: "1-0".into(),
-            ..fresh.clone()
-        },
-    )
-    .await;
+    let stale = pb::AddQualityScoresRequest {
+        etag: "1-0".into(),
+        ..fresh.clone()
+    };
+    fails(
+        client.add_quality_scores(stale).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    let known = add(&server, fresh.clone()).await;
     assert!(!known.added);
     assert_eq!(server.seq().await, seq + 1);
     let new = pb::AddQualityScoresRequest {

@@ -258,12 +258,16 @@ async fn setting_a_status_checks_its_fields_its_etag_and_its_request() {
     let seq = server.seq().await;
     assert_eq!(set_status(&server, once).await, first);
     assert_eq!(server.seq().await, seq);
-    // A no-op is answered whatever the etag.
+    // An etag is compared also where nothing would change.
     let usable = pb::SetPublicationStatusRequest {
         etag: "7-x".into(),
         ..status_request("a", pb::PublicationStatus::Usable)
     };
-    set_status(&server, usable).await;
+    fails(
+        client.set_publication_status(usable).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     assert_eq!(server.seq().await, seq);
 }
 

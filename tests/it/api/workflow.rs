@@ -197,9 +197,16 @@ async fn a_review_needs_another_and_moves_nothing_but_states() {
     };
     let texts = |t: &pb::Translation| t.body.iter().cloned().map(plain).collect::<Vec<_>>();
     assert_eq!(texts(&read), texts(&before));
-    // Again, under an etag that is long gone: nothing is to be done.
+    // Again: refused under an etag that is long gone, and nothing to be done under the present one.
     let seq = server.seq().await;
-    assert_eq!(reviewed(&server, part).await, whole);
+    let etag = whole.etag.clone();
+    fails(
+        server.translations().review_translation(part.clone()).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
+    let again = pb::ReviewTranslationRequest { etag, ..part };
+    assert_eq!(reviewed(&server, again).await, whole);
     assert_eq!(server.seq().await, seq);
     // Who has not seen the text may not publish it, and learns what there is.
     let publish = |etag: &str| pb::ReviewTranslationRequest {

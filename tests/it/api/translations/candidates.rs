@@ -168,8 +168,13 @@ async fn several_candidates_may_wait_and_detach_withdraws() {
         [Kind::TranslationDetached(_), Kind::TranslationSelected(None)]
     ));
     let seq = server.seq().await;
+    fails(
+        client.detach_translation(detach("t1", "1-0")).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     let again = client
-        .detach_translation(detach("t1", "1-0"))
+        .detach_translation(detach("t1", ""))
         .await
         .unwrap()
         .into_inner();

@@ -28,9 +28,14 @@ async fn selection_supersedes_and_rejection_is_for_good() {
         .map(|e| e.kind)
         .collect();
     assert_eq!(kinds, [Kind::TranslationSelected(Some(TranslationId(2)))]);
-    // The served one again: nothing to do, whatever the etag. Another one under a used-up etag: refused.
+    // The served one again: nothing to do. Under a used-up etag: refused, whichever is meant.
     let seq = server.seq().await;
-    assert_eq!(selected(&server, select("t2", &first.slot_etag)).await, second);
+    assert_eq!(selected(&server, select("t2", &second.slot_etag)).await, second);
+    fails(
+        client.select_translation(select("t2", &first.slot_etag)).await,
+        Code::Aborted,
+        "ETAG_MISMATCH",
+    );
     assert_eq!(server.seq().await, seq);
     let lost = fails(
         client.select_translation(select("t3", &first.slot_etag)).await,
@@ -189,7 +194,11 @@ async fn an_acknowledgement_holds_until_the_source_changes_again() {
     assert_eq!(kinds, [Kind::TranslationAcknowledged(TranslationId(1))]);
     // Again it says nothing new.
     let seq = server.seq().await;
-    assert_eq!(acknowledged(&server, part("Omar")).await, held);
+    let again = pb::AcknowledgeSourceRequest {
+        etag: held.etag.clone(),
+        ..part("Omar")
+    };
+    assert_eq!(acknowledged(&server, again).await, held);
     assert_eq!(server.seq().await, seq);
     let rule = pb::AcknowledgeSourceRequest {
         agent: agent(AgentKind::Rule, "spelling"),

@@ -23,7 +23,7 @@ use crate::store::Sweep;
 
 /// How long requests stay recorded for a retry.
 const REQUESTS_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// How long a chore works at most before it rests, however much is left: it shares the writer and the disk with calls.
+/// How long a run of a chore lasts at most.
 const BUDGET: Duration = Duration::from_secs(1);
 /// How long a chore rests that has more to do, or failed: it takes a tenth of the time at most.
 const REST: Duration = Duration::from_secs(9);
@@ -64,6 +64,8 @@ impl From<Sweep> for Progress {
 pub(super) struct Chore {
     name: &'static str,
     period: Duration,
+    /// How long a run lasts at most, however much is left: it shares the writer and the disk with calls.
+    budget: Duration,
     step: Box<dyn FnMut() -> BoxFuture<'static, Result<Progress>> + Send>,
 }
 
@@ -80,6 +82,7 @@ impl Chore {
         Self {
             name,
             period,
+            budget: BUDGET,
             step: Box::new(move || Box::pin(step())),
         }
     }
@@ -91,7 +94,7 @@ impl Chore {
             let begun = Instant::now();
             let end = loop {
                 match (self.step)().await {
-                    Ok(Progress::More) if begun.elapsed() < BUDGET => {}
+                    Ok(Progress::More) if begun.elapsed() < self.budget => {}
                     end => break end,
                 }
             };
@@ -225,7 +228,7 @@ mod tests {
     use crate::service::Error;
 
     /// How many steps a chore of a long period does until it rests.
-    async fn steps(answers: &'static [fn() -> Result<Progress>]) -> usize {
+    async fn steps(budget: Duration, answers: &'static [fn() -> Result<Progress>]) -> usize {
         let done = Arc::new(AtomicUsize::new(0));
         let counting = done.clone();
         let (rested, rests) = tokio::sync::oneshot::channel::<()>();
@@ -238,7 +241,7 @@ mod tests {
             }
             std::future::ready(answer)
         });
-        let running = tokio::spawn(chore.run());
+        let running = tokio::spawn(Chore { budget, ..chore }.run());
         assert!(rests.await.is_err());
         tokio::task::yield_now().await;
         assert!(!running.is_finished());
@@ -249,20 +252,25 @@ mod tests {
     #[tokio::test]
     async fn a_run_ends_when_nothing_is_left_or_it_cannot_go_on() {
         assert_eq!(
-            steps(&[
-                || Ok(Progress::More),
-                || Ok(Progress::More),
-                || Ok(Progress::Done)
-            ])
+            steps(
+                BUDGET,
+                &[
+                    || Ok(Progress::More),
+                    || Ok(Progress::More),
+                    || Ok(Progress::Done)
+                ]
+            )
             .await,
             3
         );
-        assert_eq!(steps(&[|| Ok(Progress::Later)]).await, 1);
-        assert_eq!(steps(&[|| Err(Error::Draining)]).await, 1);
+        assert_eq!(steps(BUDGET, &[|| Ok(Progress::Later)]).await, 1);
+        assert_eq!(steps(BUDGET, &[|| Err(Error::Draining)]).await, 1);
+        // It rests when its budget is used up.
+        assert_eq!(steps(Duration::ZERO, &[|| Ok(Progress::More)]).await, 1);
     }
 
     #[tokio::test]
-    async fn a_run_ends_with_its_budget_and_another_chore_goes_on_beside_it() {
+    async fn a_chore_goes_on_beside_another_that_has_no_end() {
         let endless = Chore::new("endless", Duration::from_secs(3_600), || async {
             tokio::task::yield_now().await;
             Ok(Progress::More)

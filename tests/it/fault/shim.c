@@ -10,8 +10,8 @@
  *   ARTICLE_STORE_TEST_FAULT_RECORD  where the records are appended
  *   ARTICLE_STORE_TEST_FAULT_SCRIPT  names of calls (fsync, fdatasync, sync_file_range), one a line: the first call of the
  *                                    first name fails and takes the line away. The file may come and go at any time.
- *                                    The name segment_end is a sync_file_range up to the end of a segment of sled's
- *                                    log, which fails half a second late, while others wait for it.
+ *                                    The name batch_manifest is a sync_file_range of the few bytes with which sled
+ *                                    begins a batch; it fails half a second late, while a flush waits for it.
  *   ARTICLE_STORE_TEST_FAULT_KILL    a number: the process is killed behind so many records
  *
  * A record is one struct record, the path and the data, appended with one write, so that others may append between.
@@ -39,7 +39,7 @@
 
 #define PAGE 4096
 #define DESCRIPTORS 4096
-#define SEGMENT (8 << 20)
+#define MANIFEST_BYTES 64
 
 enum kind {
 	CREATED = 1, DIRECTORY_MADE, WRITTEN, RESIZED, RENAMED, REMOVED, SYNC_BEGAN, SYNC_ENDED, SYNC_ALL_BEGAN,
@@ -316,11 +316,11 @@ int sync_file_range(int fd, off64_t offset, off64_t bytes, unsigned int flags)
 	struct file *file = file_of(fd, &found);
 	if (file) {
 		pthread_mutex_lock(&lock);
-		int at_end = (offset + bytes) % SEGMENT == 0;
-		int fails = sync_fails(file, fd, at_end ? "segment_end" : "sync_file_range");
+		int late = bytes <= MANIFEST_BYTES && sync_fails(file, fd, "batch_manifest");
+		int fails = late || sync_fails(file, fd, "sync_file_range");
 		pthread_mutex_unlock(&lock);
 		if (fails) {
-			if (at_end)
+			if (late)
 				usleep(500000);
 			errno = EIO;
 			return -1;

@@ -1,9 +1,9 @@
 //! Works around a lost wake-up of sled 0.34.7, which would leave a `flush` waiting indefinitely.
 //!
 //! Threads that wait until a part of sled's log is written are to be notified when an I/O thread cannot write it.
-//! `Log::exit_reservation` stores the error without a notification, and a batch that crosses the end of a segment is
-//! written from there. A `flush` that waits at that moment, or a read of a page that is not written yet, never ends, and
-//! with it no later write and no reopening. So one thread per database looks for a stored error, and has sled notify all
+//! `Log::exit_reservation` stores the error without a notification, and the manifest of each batch is written from there. A
+//! `flush` that waits at that moment never ends, unless some read of a page meets the error, and with it no later write and
+//! no reopening. So one thread per database looks for a stored error, and has sled notify all
 //! waiters, which then return the error.
 
 use std::sync::mpsc::{self, RecvTimeoutError};

@@ -60,13 +60,13 @@ impl ArticleService for Articles {
         let call = caller.repeatable(&request_id, &request, &mut fields);
         let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
         let draft = fields.status(draft)?;
-        let snapshot = self
+        let written = self
             .service
             .create_article(&call, draft)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::CreateArticleResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::written_article(&written)),
         }))
     }
 
@@ -167,13 +167,13 @@ impl ArticleService for Articles {
         let significance = convert::significance(&mut fields, request.significance);
         let update = convert::update(request, &self.limits, &mut fields).map_err(error::status)?;
         let convert::Update { id, patch, missing } = fields.status(update)?;
-        let snapshot = self
+        let written = self
             .service
             .update_article(&call, &id, &patch, missing, etag.as_ref(), significance)
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::UpdateArticleResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::written_article(&written)),
         }))
     }
 
@@ -188,13 +188,13 @@ impl ArticleService for Articles {
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
-        let snapshot = self
+        let written = self
             .service
             .delete_article(&call, &id, etag.as_ref())
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::DeleteArticleResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::written_article(&written)),
         }))
     }
 
@@ -209,13 +209,13 @@ impl ArticleService for Articles {
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
-        let snapshot = self
+        let written = self
             .service
             .undelete_article(&call, &id, etag.as_ref())
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::UndeleteArticleResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::written_article(&written)),
         }))
     }
 
@@ -231,13 +231,13 @@ impl ArticleService for Articles {
         let id = fields.article_id("article_id", &request.article_id);
         let change = convert::status_change(request, &mut fields);
         let (id, change) = fields.status(id.zip(change))?;
-        let snapshot = self
+        let written = self
             .service
             .set_publication_status(&call, &id, &change, etag.as_ref())
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::SetPublicationStatusResponse {
-            article: Some(render::article(&snapshot)),
+            article: Some(render::written_article(&written)),
         }))
     }
 

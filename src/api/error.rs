@@ -333,7 +333,6 @@ fn map(error: Error) -> Mapped {
             vec![
                 ("article_id", tombstone.article.to_string()),
                 ("purge_time", tombstone.stamp.time.to_string()),
-                ("reason", tombstone.reason),
             ],
         ),
         Error::IdPurged(id) => (
@@ -387,15 +386,17 @@ fn map(error: Error) -> Mapped {
         Error::AliasTaken { alias, holder } => (
             Code::AlreadyExists,
             Reason::AliasTaken,
-            vec![("alias", alias), ("holder_article_id", holder.to_string())],
+            std::iter::once(("alias", alias))
+                .chain(holder.map(|holder| ("holder_article_id", holder.to_string())))
+                .collect(),
         ),
         Error::AliasesDisagree { first, second } => (
             Code::FailedPrecondition,
             Reason::AliasesDisagree,
-            vec![
-                ("first_article_id", first.to_string()),
-                ("second_article_id", second.to_string()),
-            ],
+            [("first_article_id", first), ("second_article_id", second)]
+                .into_iter()
+                .filter_map(|(key, id)| Some((key, id?.to_string())))
+                .collect(),
         ),
         Error::ArticleDeleted(id) => (
             Code::FailedPrecondition,
@@ -415,10 +416,9 @@ fn map(error: Error) -> Mapped {
         } => (
             Code::Aborted,
             Reason::EtagMismatch,
-            vec![
-                ("etag", expected.as_str().to_owned()),
-                ("current_etag", current.to_string()),
-            ],
+            std::iter::once(("etag", expected.as_str().to_owned()))
+                .chain(current.map(|current| ("current_etag", current.to_string())))
+                .collect(),
         ),
         Error::Contention(id) => (
             Code::Aborted,

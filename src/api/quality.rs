@@ -55,7 +55,7 @@ pub(super) async fn add_quality_scores(
         .await
         .map_err(error::status)?;
     Ok(Response::new(pb::AddQualityScoresResponse {
-        translation: Some(render::summary(&translation)),
+        translation: Some(render::written_summary(&translation)),
         added: outcome != Outcome::Unchanged,
     }))
 }

@@ -21,6 +21,7 @@ use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State
 use crate::pb;
 use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
+use crate::service::rights::Written;
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 
 mod admin;
@@ -36,6 +37,20 @@ pub(super) use provenance::provenance;
 pub(super) fn time(time: Timestamp) -> Option<PbTimestamp> {
     let (seconds, nanos) = time.to_seconds();
     Some(PbTimestamp { seconds, nanos })
+}
+
+/// An article after a write.
+pub(super) fn written_article(written: &Written<Snapshot>) -> pb::Article {
+    if written.is_readable {
+        return article(&written.after);
+    }
+    let head = &written.after.state.head;
+    pb::Article {
+        article_id: head.id.to_string(),
+        revision: head.revision(),
+        etag: head.current.etag.to_string(),
+        ..Default::default()
+    }
 }
 
 /// An article.
@@ -269,6 +284,22 @@ pub(super) fn attach_outcome(outcome: Outcome) -> pb::AttachOutcome {
         Outcome::Changed => pb::AttachOutcome::Updated,
         Outcome::Unchanged => pb::AttachOutcome::Unchanged,
         Outcome::Diverted => pb::AttachOutcome::Diverted,
+    }
+}
+
+/// A translation after a write, without its texts.
+pub(super) fn written_summary(written: &Written<TranslationSnapshot>) -> pb::TranslationSummary {
+    if written.is_readable {
+        return summary(&written.after);
+    }
+    let TranslationSnapshot { slot, head, .. } = &written.after;
+    pb::TranslationSummary {
+        language: slot.language.to_string(),
+        translation_id: head.id.to_string(),
+        source_revision: head.source_revision,
+        etag: head.etag.to_string(),
+        slot_etag: slot.etag.to_string(),
+        ..Default::default()
     }
 }
 

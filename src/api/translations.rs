@@ -45,7 +45,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::AttachTranslationResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
             outcome: render::attach_outcome(outcome).into(),
         }))
     }
@@ -144,7 +144,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::DetachTranslationResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
         }))
     }
 
@@ -163,7 +163,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::ReviewTranslationResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
         }))
     }
 
@@ -182,7 +182,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::SelectTranslationResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
         }))
     }
 
@@ -201,7 +201,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::RejectTranslationResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
         }))
     }
 
@@ -220,7 +220,7 @@ impl TranslationService for Translations {
             .await
             .map_err(error::status)?;
         Ok(Response::new(pb::AcknowledgeSourceResponse {
-            translation: Some(render::summary(&translation)),
+            translation: Some(render::written_summary(&translation)),
         }))
     }
 

@@ -130,7 +130,8 @@ pub(crate) fn article_page(article: &pb::Article) -> String {
             &format::timestamp_in(article.delete_time.as_ref(), &TimeZone::UTC),
         );
     }
-    if article.publication_status() != pb::PublicationStatus::Usable || !article.status_reason.is_empty() {
+    use pb::PublicationStatus::{Unspecified, Usable};
+    if !matches!(article.publication_status(), Usable | Unspecified) || !article.status_reason.is_empty() {
         let reason = match article.status_reason.as_str() {
             "" => String::new(),
             reason => format!(": {reason}"),

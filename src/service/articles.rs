@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::edits::Edit;
+use super::rights::Written;
 use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
@@ -77,16 +78,13 @@ pub struct Batched {
 
 impl Service {
     /// Creates an article.
-    pub async fn create_article(&self, call: &Call, draft: ArticleDraft) -> Result<Snapshot> {
+    pub async fn create_article(&self, call: &Call, draft: ArticleDraft) -> Result<Written<Snapshot>> {
         const RPC: &str = "CreateArticle";
         let id = match &draft.id {
             Some(id) => id.clone(),
             None => self.new_article_id()?,
         };
-        Ok(self
-            .change(call, RPC, &id, View::Full, Edit::Create(&draft))
-            .await?
-            .0)
+        self.write(call, RPC, &id, View::Full, Edit::Create(&draft)).await
     }
 
     /// Reads an article, in the language that the reader wants.
@@ -193,7 +191,7 @@ impl Service {
         missing: Option<ArticleDraft>,
         expected: Option<&ExpectedEtag>,
         significance: Option<Significance>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Written<Snapshot>> {
         const RPC: &str = "UpdateArticle";
         let edit = Edit::Update {
             patch,
@@ -201,7 +199,7 @@ impl Service {
             expected,
             significance,
         };
-        Ok(self.change(call, RPC, id, View::Full, edit).await?.0)
+        self.write(call, RPC, id, View::Full, edit).await
     }
 
     /// Deletes an article.
@@ -210,12 +208,12 @@ impl Service {
         call: &Call,
         id: &ArticleId,
         expected: Option<&ExpectedEtag>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Written<Snapshot>> {
         let edit = Edit::SetDeleted {
             deleted: true,
             expected,
         };
-        Ok(self.change(call, "DeleteArticle", id, View::Basic, edit).await?.0)
+        self.write(call, "DeleteArticle", id, View::Basic, edit).await
     }
 
     /// Brings a deleted article back.
@@ -224,15 +222,26 @@ impl Service {
         call: &Call,
         id: &ArticleId,
         expected: Option<&ExpectedEtag>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Written<Snapshot>> {
         let edit = Edit::SetDeleted {
             deleted: false,
             expected,
         };
-        Ok(self
-            .change(call, "UndeleteArticle", id, View::Basic, edit)
-            .await?
-            .0)
+        self.write(call, "UndeleteArticle", id, View::Basic, edit).await
+    }
+
+    /// Carries out an edit for a caller.
+    pub(super) async fn write(
+        &self,
+        call: &Call,
+        rpc: &'static str,
+        id: &ArticleId,
+        view: View,
+        edit: Edit<'_>,
+    ) -> Result<Written<Snapshot>> {
+        let (after, _) = self.change(call, rpc, id, view, edit).await?;
+        let visibility = after.visibility;
+        Ok(call.written(after, visibility))
     }
 
     /// Lists articles by date.

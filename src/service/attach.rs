@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::quality::check_room;
+use super::rights;
 use super::snapshot::TranslationSnapshot;
 use super::workflow::{check, check_etag, check_slot_etag, refused};
 use super::{ATTEMPTS, Call, Error, Result, Service};
@@ -64,15 +65,19 @@ impl Service {
         &self,
         call: &Call,
         attachment: &Attachment,
-    ) -> Result<(TranslationSnapshot, Outcome)> {
+    ) -> Result<(rights::Written<TranslationSnapshot>, Outcome)> {
         call.may_attach(attachment)?;
-        match self.try_attach(call, attachment).await {
+        let (translation, outcome) = match self.try_attach(call, attachment).await {
             Err(error) => match self.carried_out(call, ATTACH).await {
-                Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
-                None => self.unless_purged(&attachment.article, Err(error)).await,
+                Some(record) => (self.attached_before(&record).await, record.outcome),
+                None => (
+                    self.unless_purged(&attachment.article, Err(error)).await,
+                    Outcome::Unchanged,
+                ),
             },
-            attached => attached,
-        }
+            Ok((translation, outcome)) => (Ok(translation), outcome),
+        };
+        Ok((call.written_translation(translation)?, outcome))
     }
 
     async fn try_attach(

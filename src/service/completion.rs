@@ -7,6 +7,7 @@ use super::attach::{attaching, refuse_attach};
 use super::jobs::JobSnapshot;
 use super::leases::{Fence, is_settled, lost};
 use super::quality::{NewEvidence, scored_event};
+use super::rights;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::workflow::refused;
@@ -59,7 +60,7 @@ pub struct Completed {
     /// The job.
     pub job: JobSnapshot,
     /// The translation that the result went to; `None` if it went nowhere, because the source has moved on from all of it.
-    pub translation: Option<TranslationSnapshot>,
+    pub translation: Option<rights::Written<TranslationSnapshot>>,
     /// What became of it there.
     pub outcome: Outcome,
     /// The job for what is still wanted.
@@ -81,9 +82,9 @@ impl Service {
         call.may_work_on(&id.key)?;
         let mut turn = self.turns.join(&id.article, &id.key.language).await;
         for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(id).await?;
+            let (state, job) = self.leased(call, id, completion.fence.token).await?;
             if is_settled(&job, completion.fence)? {
-                return self.completed_before(&state, job).await;
+                return self.completed_before(call, &state, job).await;
             }
             job.fenced(completion.fence.token).map_err(|_| lost(id, &job))?;
             let slot = state.slots.get(&id.key.language);
@@ -108,7 +109,8 @@ impl Service {
                     });
                     let translation = match (after.as_ref().or(slot), taken.result) {
                         (Some(slot), Some(result)) => {
-                            Some(self.summary(&state, slot, result.translation).await?)
+                            let summary = self.summary(&state, slot, result.translation).await;
+                            Some(call.written_translation(summary)?)
                         }
                         _ => None,
                     };
@@ -131,11 +133,19 @@ impl Service {
     }
 
     /// The answer to a call that was carried out before, with the translation as it is now.
-    async fn completed_before(&self, state: &Arc<ArticleState>, job: Arc<Job>) -> Result<Completed> {
+    async fn completed_before(
+        &self,
+        call: &Call,
+        state: &Arc<ArticleState>,
+        job: Arc<Job>,
+    ) -> Result<Completed> {
         let result = job.settled.as_ref().and_then(|settled| settled.result);
         let slot = state.slots.get(&job.id.key.language);
         let translation = match (slot, result) {
-            (Some(slot), Some(result)) => Some(self.summary(state, slot, result.translation).await?),
+            (Some(slot), Some(result)) => {
+                let summary = self.summary(state, slot, result.translation).await;
+                Some(call.written_translation(summary)?)
+            }
             _ => None,
         };
         let next = state

@@ -8,7 +8,7 @@ use super::articles::Moment;
 use super::batches::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
 use super::snapshot::{Snapshot, View};
 use super::{ATTEMPTS, Call, Error, Result, Service};
-use crate::domain::access::Visibility;
+use crate::domain::access::{Visibility, visibility_again};
 use crate::domain::article::{
     ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
 };
@@ -75,6 +75,12 @@ impl Service {
         view: View,
         edit: Edit<'_>,
     ) -> Result<(Snapshot, Outcome)> {
+        // A caller that may not read is not answered with the text.
+        let view = if call.reads(Visibility::Public) {
+            view
+        } else {
+            View::Basic
+        };
         match self.try_change(call, rpc, id, view, edit).await {
             Err(error) => match self.carried_out(call, rpc).await {
                 Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
@@ -110,12 +116,11 @@ impl Service {
             match self.commit(call, state.as_deref(), batch.clone()).await {
                 // As a retry will be answered: a translation may have been attached since the decision.
                 Ok(stamp) if call.request.is_some() => {
-                    let state = self.existing(id).await?;
-                    let state = self.at(&state, Moment::Time(stamp.time)).await?;
-                    return Ok((self.snapshot(state, view).await?, outcome));
+                    return Ok((self.snapshot_then(id, stamp, view).await?, outcome));
                 }
                 Ok(stamp) => return Ok((self.after(state, batch, stamp, view).await?, outcome)),
                 Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
+                    let holder = self.readable_id(call, holder).await?;
                     return Err(Error::AliasTaken { alias, holder });
                 }
                 Err(StoreError::Conflict(Conflict::Purged(id))) => return Err(Error::IdPurged(id)),
@@ -170,18 +175,18 @@ impl Service {
                 },
                 Some(state),
             ) => {
-                check_etag(state, expected)?;
+                check_etag(call, state, expected)?;
                 self.revise(state, patch, significance, call.actor()).await
             }
             (Edit::SetDeleted { deleted, expected }, Some(state)) => {
-                check_etag(state, expected)?;
+                check_etag(call, state, expected)?;
                 if state.head.current.deleted.is_some() == deleted {
                     return Ok((Step::Unchanged, Outcome::Unchanged));
                 }
                 Ok(committing(set_deleted(state, deleted, call.actor(), now)))
             }
             (Edit::SetStatus { change, expected }, Some(state)) => {
-                check_etag(state, expected)?;
+                check_etag(call, state, expected)?;
                 let metadata = change.metadata(&state.head.current.metadata);
                 if metadata == state.head.current.metadata {
                     return Ok((Step::Unchanged, Outcome::Unchanged));
@@ -248,11 +253,18 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// What was answered first.
+    /// The first answer to a recorded request. Visibility is judged as of now.
     pub(super) async fn answer_again(&self, record: &RequestRecord, view: View) -> Result<Snapshot> {
-        let state = self.existing(&record.article).await?;
-        let state = self.at(&state, Moment::Time(record.stamp.time)).await?;
-        self.snapshot(state, view).await
+        self.snapshot_then(&record.article, record.stamp, view).await
+    }
+
+    async fn snapshot_then(&self, id: &ArticleId, stamp: Stamp, view: View) -> Result<Snapshot> {
+        let now = self.existing(id).await?;
+        let then = self.at(&now, Moment::Time(stamp.time)).await?;
+        Ok(Snapshot {
+            visibility: visibility_again(then.head.current.visibility, now.head.current.visibility),
+            ..self.snapshot(then, view).await?
+        })
     }
 
     /// What a patch makes of an article.
@@ -348,13 +360,13 @@ fn metadata_step(
 }
 
 /// Whether the caller's etag is the article's.
-pub(super) fn check_etag(state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
-    let current = state.head.current.etag;
+pub(super) fn check_etag(call: &Call, state: &ArticleState, expected: Option<&ExpectedEtag>) -> Result<()> {
+    let current = &state.head.current;
     match expected {
-        Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {
+        Some(expected) if !expected.matches(current.etag) => Err(Error::EtagMismatch {
             what: format!("article \"{}\"", state.head.id),
             expected: expected.clone(),
-            current,
+            current: call.reads(current.visibility).then_some(current.etag),
         }),
         _ => Ok(()),
     }

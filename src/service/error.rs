@@ -79,20 +79,20 @@ pub enum Error {
     #[error("article \"{0}\" exists already")]
     ArticleExists(ArticleId),
     /// Another article holds the alias.
-    #[error("{alias} belongs to article \"{holder}\"")]
+    #[error("{alias} belongs to {}", article(.holder.as_ref()))]
     AliasTaken {
         /// The alias.
         alias: String,
-        /// The article that holds it.
-        holder: ArticleId,
+        /// The article that holds it, if the caller may read it.
+        holder: Option<ArticleId>,
     },
     /// The aliases of an import name two articles.
-    #[error("the guid belongs to article \"{first}\" and the url to article \"{second}\"")]
+    #[error("the guid belongs to {} and the url to {}", article(.first.as_ref()), article(.second.as_ref()))]
     AliasesDisagree {
-        /// The holder of the guid.
-        first: ArticleId,
-        /// The holder of the URL.
-        second: ArticleId,
+        /// The holder of the guid, if the caller may read it.
+        first: Option<ArticleId>,
+        /// The holder of the URL, if the caller may read it.
+        second: Option<ArticleId>,
     },
     /// The article is deleted.
     #[error("article \"{0}\" is deleted; undelete it first")]
@@ -104,14 +104,14 @@ pub enum Error {
     #[error("article \"{0}\" is withheld; its translations cannot be changed")]
     SourceWithheld(ArticleId),
     /// The etag is not the current one.
-    #[error("{what} has the etag \"{current}\", not \"{}\"", .expected.as_str())]
+    #[error("{what} has {}, not \"{}\"", etag(*.current), .expected.as_str())]
     EtagMismatch {
         /// What has the etag, such as `article "a1"`.
         what: String,
         /// The etag that was sent.
         expected: ExpectedEtag,
-        /// The etag that it has.
-        current: Etag,
+        /// The etag that it has, if the caller may read it.
+        current: Option<Etag>,
     },
     /// Other writers kept changing the same things.
     #[error("article \"{0}\" is being changed by many writers at once; retry")]
@@ -286,6 +286,18 @@ fn step(
         named => format!(", segments {}{more}", named.join(", ")),
     };
     format!("{which} of article \"{id}\" into {language}{segments}")
+}
+
+/// The holder of an alias.
+fn article(id: Option<&ArticleId>) -> String {
+    id.map_or_else(|| "another article".to_owned(), |id| format!("article \"{id}\""))
+}
+
+fn etag(current: Option<Etag>) -> String {
+    current.map_or_else(
+        || "another etag".to_owned(),
+        |current| format!("the etag \"{current}\""),
+    )
 }
 
 /// Why a lease is lost.

@@ -17,7 +17,7 @@ impl Service {
     ) -> Result<(Snapshot, Outcome)> {
         let patch = ArticlePatch::from(draft.clone());
         for _ in 0..ATTEMPTS {
-            let id = self.identify(draft).await?;
+            let id = self.identify(call, draft).await?;
             let edit = Edit::Update {
                 patch: &patch,
                 missing: Some(draft),
@@ -31,7 +31,7 @@ impl Service {
                 imported => return imported,
             }
         }
-        Err(Error::Contention(self.identify(draft).await?))
+        Err(Error::Contention(self.identify(call, draft).await?))
     }
 
     /// The articles that hold these aliases, in their order.
@@ -43,13 +43,16 @@ impl Service {
     }
 
     /// The id of the article that a draft is about; a new one if there is none.
-    async fn identify(&self, draft: &ArticleDraft) -> Result<ArticleId> {
+    async fn identify(&self, call: &Call, draft: &ArticleDraft) -> Result<ArticleId> {
         if let Some(id) = &draft.id {
             return Ok(id.clone());
         }
         let mut holders = self.holders(&draft.metadata.aliases()).await?.into_iter();
         match (holders.next(), holders.next()) {
-            (Some(first), Some(second)) if first != second => Err(Error::AliasesDisagree { first, second }),
+            (Some(first), Some(second)) if first != second => Err(Error::AliasesDisagree {
+                first: self.readable_id(call, first).await?,
+                second: self.readable_id(call, second).await?,
+            }),
             (Some(holder), _) => Ok(holder),
             (None, _) => self.new_article_id(),
         }

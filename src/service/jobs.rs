@@ -172,10 +172,7 @@ impl Service {
                 Ok(_) | Err(Error::ArticleNotFound(_) | Error::ArticlePurged(_)) => {
                     return all(RequestOutcome::NoArticle);
                 }
-                Err(Error::SourceWithheld(_)) if call.caller.reach.covers(Visibility::Withheld) => {
-                    return all(RequestOutcome::Withheld);
-                }
-                Err(Error::SourceWithheld(_)) => return all(RequestOutcome::NoArticle),
+                Err(Error::SourceWithheld(_)) => return all(RequestOutcome::Withheld),
                 Err(error) => return Err(error),
             };
             let (batch, requested) = self.decide_request(id, &state, request);

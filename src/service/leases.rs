@@ -266,7 +266,7 @@ impl Service {
     ) -> Result<(Timestamp, u32)> {
         call.may_work_on(&id.key)?;
         for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(id).await?;
+            let (state, job) = self.leased(call, id, token).await?;
             let lease = job.fenced(token).map_err(|_| lost(id, &job))?;
             let prolonged = job.prolonged(lease, self.clock.now(), lease_micros);
             let until = prolonged
@@ -339,7 +339,7 @@ impl Service {
         decide: impl Fn(&Job, Option<&Lease>) -> Result<Settling>,
     ) -> Result<JobSnapshot> {
         for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(id).await?;
+            let (state, job) = self.leased(call, id, token).await?;
             let Some(settled) = decide(&job, job.fenced(token).ok())? else {
                 return Ok(self.job_snapshot(job));
             };
@@ -352,12 +352,23 @@ impl Service {
         Err(Error::Contention(id.article.clone()))
     }
 
-    /// A job that a worker speaks of, with its article. Who holds a token may know of it.
-    pub(super) async fn leased(&self, id: &JobId) -> Result<(Arc<ArticleState>, Arc<Job>)> {
-        let state = self.state(&id.article).await?;
-        let state = state.ok_or_else(|| Error::JobNotFound(id.clone()))?;
+    /// A job that a worker names, with its article. The job of a hidden article is absent for callers that have neither
+    /// the scope to see the article nor the token of the job's lease.
+    pub(super) async fn leased(
+        &self,
+        call: &Call,
+        id: &JobId,
+        token: LeaseToken,
+    ) -> Result<(Arc<ArticleState>, Arc<Job>)> {
+        let absent = || Error::JobNotFound(id.clone());
+        let state = self.state(&id.article).await?.ok_or_else(absent)?;
         let job = self.find_job(&state, id).await?;
-        Ok((state, job))
+        let is_holder = job.fenced(token).is_ok() || job.settled_by(token).is_some();
+        if is_holder || call.caller.reach.covers(state.head.current.visibility) {
+            Ok((state, job))
+        } else {
+            Err(absent())
+        }
     }
 
     async fn commit_job(&self, call: &Call, state: &ArticleState, mut job: Job) -> Result<Arc<Job>> {

@@ -36,7 +36,7 @@ pub mod publication;
 pub mod purge;
 pub mod quality;
 mod requests;
-mod rights;
+pub mod rights;
 pub mod snapshot;
 pub mod translations;
 mod turns;

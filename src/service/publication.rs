@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::edits::Edit;
+use super::rights::Written;
 use super::snapshot::{Snapshot, View};
 use super::{Call, Result, Service};
 use crate::domain::article::ArticleId;
@@ -26,12 +27,10 @@ impl Service {
         id: &ArticleId,
         change: &StatusChange,
         expected: Option<&ExpectedEtag>,
-    ) -> Result<Snapshot> {
+    ) -> Result<Written<Snapshot>> {
         let edit = Edit::SetStatus { change, expected };
-        let (snapshot, _) = self
-            .change(call, "SetPublicationStatus", id, View::Basic, edit)
-            .await?;
-        Ok(snapshot)
+        self.write(call, "SetPublicationStatus", id, View::Basic, edit)
+            .await
     }
 
     /// Shows articles whose embargo has ended, and answers whether there may be more. An article that cannot be changed joins

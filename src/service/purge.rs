@@ -42,7 +42,7 @@ impl Service {
             }
             let (batch, outcome, mut tombstone) = match self.state(id).await? {
                 Some(state) => {
-                    check_etag(&state, expected)?;
+                    check_etag(call, &state, expected)?;
                     let tombstone = Tombstone {
                         article: id.clone(),
                         stamp: Stamp::PENDING,

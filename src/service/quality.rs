@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rights::Written;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::workflow::check_etag;
@@ -57,15 +58,16 @@ impl Service {
         &self,
         call: &Call,
         evidence: &NewEvidence,
-    ) -> Result<(TranslationSnapshot, Outcome)> {
+    ) -> Result<(Written<TranslationSnapshot>, Outcome)> {
         call.may_score(&evidence.name.language)?;
-        match self.try_add(call, evidence).await {
+        let (translation, outcome) = match self.try_add(call, evidence).await {
             Err(error) => match self.carried_out(call, ADD).await {
-                Some(record) => Ok((self.attached_before(&record).await?, record.outcome)),
-                None => Err(error),
+                Some(record) => (self.attached_before(&record).await, record.outcome),
+                None => (Err(error), Outcome::Unchanged),
             },
-            added => added,
-        }
+            Ok((translation, outcome)) => (Ok(translation), outcome),
+        };
+        Ok((call.written_translation(translation)?, outcome))
     }
 
     async fn try_add(&self, call: &Call, evidence: &NewEvidence) -> Result<(TranslationSnapshot, Outcome)> {

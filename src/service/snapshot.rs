@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::articles::Moment;
 use super::{Error, Result, Service};
+use crate::domain::access::Visibility;
 use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision, Significance};
 use crate::domain::freshness::{Freshness, Overall, StaleSince};
 use crate::domain::history::{At, History, Step, VersionRef};
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub state: Arc<ArticleState>,
     /// The newest revision of the content; `None` in the basic view.
     pub revision: Option<Arc<Body>>,
+    /// Who may see the article now, also where the state is an earlier one.
+    pub visibility: Visibility,
 }
 
 impl Snapshot {
@@ -106,6 +109,8 @@ pub struct TranslationSnapshot {
     pub stale_since: Option<StaleSince>,
     /// Its texts; `None` where only a summary was asked for.
     pub version: Option<Arc<Body>>,
+    /// Who may see the article now, also where the state is an earlier one.
+    pub visibility: Visibility,
 }
 
 impl TranslationSnapshot {
@@ -291,7 +296,11 @@ impl Service {
             View::Basic => None,
             View::Full => Some(self.revision_body(&state.head.current.revision).await?),
         };
-        Ok(Snapshot { state, revision })
+        Ok(Snapshot {
+            visibility: state.head.current.visibility,
+            state,
+            revision,
+        })
     }
 
     /// Several articles, their contents read at once, without those that are purged meanwhile.
@@ -316,6 +325,7 @@ impl Service {
             return Ok(states
                 .into_iter()
                 .map(|state| Snapshot {
+                    visibility: state.head.current.visibility,
                     state,
                     revision: None,
                 })
@@ -329,6 +339,7 @@ impl Service {
         let snapshot = |(state, body): (Arc<ArticleState>, Arc<Body>)| {
             kept(&body, &state.head.current.revision)?;
             Ok(Snapshot {
+                visibility: state.head.current.visibility,
                 state,
                 revision: Some(body),
             })
@@ -436,6 +447,7 @@ impl Service {
             freshness,
             stale_since,
             version: None,
+            visibility: state.head.current.visibility,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::articles::Moment;
 use super::snapshot::TranslationSnapshot;
 use super::{Call, Error, Result, Service};
-use crate::domain::access::{Shown, Visibility};
+use crate::domain::access::{Shown, Visibility, visibility_again};
 use crate::domain::article::ArticleId;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
@@ -111,6 +111,7 @@ impl Service {
     pub(super) async fn translatable(&self, call: &Call, id: &ArticleId) -> Result<Arc<ArticleState>> {
         let state = self.existing(id).await?;
         match state.head.current.visibility {
+            hidden if !call.caller.reach.covers(hidden) => Err(Error::ArticleNotFound(id.clone())),
             Visibility::Embargoed if !call.caller.reach.embargoed => Err(Error::ArticleNotFound(id.clone())),
             Visibility::Withheld | Visibility::Canceled => Err(Error::SourceWithheld(id.clone())),
             Visibility::Public | Visibility::Embargoed => Ok(state),
@@ -130,13 +131,23 @@ impl Service {
         self.translation_snapshot(state, slot, head).await
     }
 
-    /// What was answered first.
+    /// The first answer to a recorded request. Visibility is judged as of now.
     pub(super) async fn attached_before(&self, record: &RequestRecord) -> Result<TranslationSnapshot> {
-        let state = self.existing(&record.article).await?;
-        let state = self.at(&state, Moment::Time(record.stamp.time)).await?;
+        let now = self.existing(&record.article).await?;
+        let then = self.at(&now, Moment::Time(record.stamp.time)).await?;
         let lost = || Error::internal("a recorded request names no translation");
         let (language, id) = record.translation.as_ref().ok_or_else(lost)?;
-        self.summary(&state, state.slots.get(language).ok_or_else(lost)?, *id)
-            .await
+        let slot = then.slots.get(language).ok_or_else(lost)?;
+        Ok(TranslationSnapshot {
+            visibility: visibility_again(then.head.current.visibility, now.head.current.visibility),
+            ..self.summary(&then, slot, *id).await?
+        })
+    }
+
+    /// An id, if the caller may read the article.
+    pub(super) async fn readable_id(&self, call: &Call, id: ArticleId) -> Result<Option<ArticleId>> {
+        let state = self.state(&id).await?;
+        let is_readable = state.is_some_and(|state| call.reads(state.head.current.visibility));
+        Ok(is_readable.then_some(id))
     }
 }

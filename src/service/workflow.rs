@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::rights::Written;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::{ATTEMPTS, Call, Error, Result, Service};
@@ -84,7 +85,11 @@ struct Changed {
 
 impl Service {
     /// Brings segments of a translation to a state.
-    pub async fn review_translation(&self, call: &Call, review: &Review) -> Result<TranslationSnapshot> {
+    pub async fn review_translation(
+        &self,
+        call: &Call,
+        review: &Review,
+    ) -> Result<Written<TranslationSnapshot>> {
         call.may_review(review)?;
         self.take_step(call, Change::Review(review)).await
     }
@@ -94,37 +99,50 @@ impl Service {
         &self,
         call: &Call,
         acknowledgement: &Acknowledgement,
-    ) -> Result<TranslationSnapshot> {
+    ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Translate, Some(&acknowledgement.name.language))?;
         self.take_step(call, Change::Acknowledge(acknowledgement)).await
     }
 
     /// Chooses the translation that is served.
-    pub async fn select_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+    pub async fn select_translation(
+        &self,
+        call: &Call,
+        choice: &Choice,
+    ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Publish, Some(&choice.name.language))?;
         self.take_step(call, Change::Select(choice)).await
     }
 
     /// Turns a translation down.
-    pub async fn reject_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+    pub async fn reject_translation(
+        &self,
+        call: &Call,
+        choice: &Choice,
+    ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Review, Some(&choice.name.language))?;
         self.take_step(call, Change::Reject(choice)).await
     }
 
     /// Withdraws a translation.
-    pub async fn detach_translation(&self, call: &Call, choice: &Choice) -> Result<TranslationSnapshot> {
+    pub async fn detach_translation(
+        &self,
+        call: &Call,
+        choice: &Choice,
+    ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Review, Some(&choice.name.language))?;
         self.take_step(call, Change::Detach(choice)).await
     }
 
-    async fn take_step(&self, call: &Call, change: Change<'_>) -> Result<TranslationSnapshot> {
-        match self.try_step(call, change).await {
+    async fn take_step(&self, call: &Call, change: Change<'_>) -> Result<Written<TranslationSnapshot>> {
+        let taken = match self.try_step(call, change).await {
             Err(error) => match self.carried_out(call, change.rpc()).await {
                 Some(record) => self.attached_before(&record).await,
                 None => self.unless_purged(&change.name().article, Err(error)).await,
             },
             taken => taken,
-        }
+        };
+        call.written_translation(taken)
     }
 
     async fn try_step(&self, call: &Call, change: Change<'_>) -> Result<TranslationSnapshot> {
@@ -411,7 +429,7 @@ pub(super) fn check(expected: Option<&ExpectedEtag>, current: Etag, what: fmt::A
         Some(expected) if !expected.matches(current) => Err(Error::EtagMismatch {
             what: what.to_string(),
             expected: expected.clone(),
-            current,
+            current: Some(current),
         }),
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{article, summary, time};
+use super::{article, time, written_summary};
 use crate::domain::job::{Job, JobId, JobKind, JobState};
 use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
@@ -108,7 +108,7 @@ pub(in crate::api) fn requested(requested: &Requested) -> pb::RequestedJob {
 pub(in crate::api) fn completed(completed: &Completed) -> pb::CompleteJobResponse {
     pb::CompleteJobResponse {
         job: Some(job(&completed.job)),
-        translation: completed.translation.as_ref().map(summary),
+        translation: completed.translation.as_ref().map(written_summary),
         outcome: super::attach_outcome(completed.outcome).into(),
         next_job_id: completed.next.as_ref().map(JobId::to_string).unwrap_or_default(),
     }

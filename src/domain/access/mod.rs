@@ -19,6 +19,15 @@ pub fn embargo_end(version: &ArticleVersion) -> Option<Timestamp> {
     version.metadata.embargo_time.filter(|_| is_embargoed)
 }
 
+/// The visibility that the first answer to a request is judged by when it is given again: that of now, and where the article
+/// is public now that of then, so that a retry is answered with no more than the first call.
+pub fn visibility_again(then: Visibility, now: Visibility) -> Visibility {
+    match now {
+        Visibility::Public => then,
+        hidden => hidden,
+    }
+}
+
 /// Which hidden articles the scopes of a caller reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Reach {

@@ -5,8 +5,8 @@
 //! under another name. With [`Right::ActAs`] the person that it names is the actor instead. Who calls without credentials
 //! may declare anything, and is marked as not verified.
 
-use super::Reach;
 use super::scope::{Right, Scopes};
+use super::{Reach, Visibility};
 use crate::domain::Invalid;
 use crate::domain::language::Language;
 use crate::domain::provenance::{Actor, Agent, AgentKind, same_name};
@@ -95,6 +95,11 @@ impl Principal {
             reach: scopes.reach(),
             scopes,
         })
+    }
+
+    /// Whether it may read an article of this visibility if it asks for hidden ones.
+    pub fn reads(&self, visibility: Visibility) -> bool {
+        self.scopes.grant(Right::Read) && self.reach.covers(visibility)
     }
 
     /// Checks that it holds one of these rights, in any language.

@@ -74,7 +74,8 @@ async fn a_purged_article_is_gone_and_says_so() {
             "ARTICLE_PURGED",
         );
         assert_eq!(gone.metadata["article_id"], "a");
-        assert_eq!(gone.metadata["reason"], "court order 17");
+        // The reason is for callers with the scope `admin`: PurgeArticle answers it again.
+        assert!(!format!("{gone:?}").contains("court order"), "{gone:?}");
         assert!(gone.metadata["purge_time"].ends_with('Z'), "{gone:?}");
     }
     let revisions = pb::ListRevisionsRequest {

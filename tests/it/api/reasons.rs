@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use article_store::api::codec::ImportArticlesRequest;
 use article_store::clock::SystemClock;
+use article_store::domain::access::Right;
 use article_store::pb;
 use article_store::server::CallLimits;
 use article_store::server::location::{StoreLocation, StoreOptions};
@@ -228,7 +229,8 @@ async fn provoke(reason: Reason) -> Option<Failure> {
             refused(furnished().await.articles().get_article(request).await)
         }
         Reason::SourceWithheld => {
-            let server = furnished().await;
+            let server = Server::memory_with(|setup| setup.scopes(&[Right::Editorial])).await;
+            create(&server, article("a", &TEXTS)).await;
             jobs::withhold(&server, "a", pb::PublicationStatus::Withheld).await;
             attaching(&server, small_form("a", "fr", 1, &ENGLISH)).await
         }

@@ -22,6 +22,7 @@ use tonic::{Request, Status};
 use crate::harness::Server;
 
 mod calls;
+mod exposure;
 mod jwt;
 mod languages;
 mod people;

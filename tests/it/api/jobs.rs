@@ -26,7 +26,7 @@ const TEXTS: [&str; 3] = ["الفقرة الأولى", "الفقرة الثان�
 /// 2022-05-10T12:00:00Z, where clocks that stand still begin.
 const NOON: i64 = 1_652_184_000_000_000;
 
-fn noon() -> ManualClock {
+pub(super) fn noon() -> ManualClock {
     ManualClock::at(Timestamp::from_micros(NOON).unwrap())
 }
 

@@ -19,6 +19,7 @@ mod articles;
 mod bad_input;
 mod coverage;
 mod diff;
+mod dropped;
 mod etags;
 mod feed;
 mod histories;

@@ -1,0 +1,584 @@
+//! Calls that are dropped on their way: every mutation is polled n times and then dropped, for every n until it completes.
+//! Whatever was stored then is all of it or nothing, memory agrees with the store, and the same call again ends where one
+//! that was never dropped does.
+//!
+//! `ARTICLE_STORE_TEST_DROP_ROUNDS` repeats it over so many random histories of the article (1 by default).
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use article_store::api::articles::Articles;
+use article_store::api::jobs::Jobs;
+use article_store::api::translations::Translations;
+use article_store::api::{Caller, Limits};
+use article_store::clock::ManualClock;
+use article_store::domain::access::{Principal, Scope};
+use article_store::pb;
+use article_store::service::Service;
+use article_store::store::Store;
+use article_store::store::kv::KvStore;
+use article_store::store::kv::memory::MemoryEngine;
+use pb::article_service_server::ArticleService;
+use pb::translation_job_service_server::TranslationJobService;
+use pb::translation_service_server::TranslationService;
+use pb::{AgentKind, JobKind};
+use prost::Message;
+use tokio::sync::Notify;
+use tonic::{Request, Status};
+
+use super::{agent, article, by_id, small_form, target_of};
+use crate::harness::within;
+use crate::random::Random;
+
+/// More polls than any mutation needs.
+const MOST_POLLS: usize = 200;
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Status>> + Send + 'a>>;
+
+/// The handlers over a store in memory, without a network between.
+struct World {
+    store: Arc<dyn Store>,
+    articles: Articles,
+    translations: Translations,
+    jobs: Jobs,
+}
+
+/// What a mutation has to know of the world that was set up.
+#[derive(Default)]
+struct Known {
+    /// Of the translation that is served, and of the slot.
+    etag: String,
+    slot_etag: String,
+    /// Of the job that is leased.
+    token: String,
+    revision: u32,
+}
+
+/// A mutation by its name.
+type Mutation = (&'static str, for<'a> fn(&'a World, &Known) -> Call<'a>);
+
+fn everything<T>(message: T) -> Request<T> {
+    let scopes = Scope::parse("*").into_iter().collect();
+    let mut request = Request::new(message);
+    request
+        .extensions_mut()
+        .insert(Caller(Arc::new(Principal::anonymous(scopes))));
+    request
+}
+
+/// Calls a handler; the answer is its bytes.
+macro_rules! call {
+    ($handler:expr, $method:ident, $message:expr) => {{
+        let message = $message;
+        Box::pin(async move {
+            let answer = $handler.$method(everything(message)).await?;
+            Ok(answer.into_inner().encode_to_vec())
+        })
+    }};
+}
+
+fn id() -> String {
+    "6f0e9a52-8a55-4bd6-9d2a-2f5dbd2c7d11".into()
+}
+
+const MUTATIONS: &[Mutation] = &[
+    ("CreateArticle", |world, _| {
+        call!(
+            world.articles,
+            create_article,
+            pb::CreateArticleRequest {
+                article: Some(article("new", &["نص"])),
+                request_id: id(),
+            }
+        )
+    }),
+    ("UpdateArticle", |world, _| {
+        call!(
+            world.articles,
+            update_article,
+            pb::UpdateArticleRequest {
+                article: Some(article("a", &["الأولى", "الثالثة"])),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("DeleteArticle", |world, _| {
+        call!(
+            world.articles,
+            delete_article,
+            pb::DeleteArticleRequest {
+                article_id: "a".into(),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("UndeleteArticle", |world, _| {
+        call!(
+            world.articles,
+            undelete_article,
+            pb::UndeleteArticleRequest {
+                article_id: "gone".into(),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("SetPublicationStatus", |world, _| {
+        call!(
+            world.articles,
+            set_publication_status,
+            pb::SetPublicationStatusRequest {
+                article_id: "a".into(),
+                publication_status: pb::PublicationStatus::Withheld.into(),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("PurgeArticle", |world, _| {
+        call!(
+            world.articles,
+            purge_article,
+            pb::PurgeArticleRequest {
+                article_id: "a".into(),
+                reason: "a court".into(),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("AttachTranslation", |world, known| {
+        let new = small_form("a", "pt", known.revision, &["um", "dois"]);
+        call!(
+            world.translations,
+            attach_translation,
+            pb::AttachTranslationRequest {
+                request_id: id(),
+                ..new
+            }
+        )
+    }),
+    ("ReviewTranslation", |world, known| {
+        call!(
+            world.translations,
+            review_translation,
+            pb::ReviewTranslationRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                etag: known.etag.clone(),
+                state: pb::TranslationState::Reviewed.into(),
+                reason: "it is so".into(),
+                agent: agent(AgentKind::Human, "Omar"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("AcknowledgeSource", |world, known| {
+        call!(
+            world.translations,
+            acknowledge_source,
+            pb::AcknowledgeSourceRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                etag: known.etag.clone(),
+                source_revision: known.revision,
+                reason: "it is so".into(),
+                agent: agent(AgentKind::Human, "Omar"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("SelectTranslation", |world, known| {
+        call!(
+            world.translations,
+            select_translation,
+            pb::SelectTranslationRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                translation_id: "t2".into(),
+                slot_etag: known.slot_etag.clone(),
+                reason: "it is so".into(),
+                agent: agent(AgentKind::Human, "Omar"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("RejectTranslation", |world, _| {
+        call!(
+            world.translations,
+            reject_translation,
+            pb::RejectTranslationRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                translation_id: "t2".into(),
+                reason: "it is wrong".into(),
+                agent: agent(AgentKind::Human, "Omar"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("DetachTranslation", |world, _| {
+        call!(
+            world.translations,
+            detach_translation,
+            pb::DetachTranslationRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                translation_id: "t2".into(),
+                reason: "it is so".into(),
+                agent: agent(AgentKind::Human, "Omar"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("AddQualityScores", |world, _| {
+        call!(
+            world.translations,
+            add_quality_scores,
+            pb::AddQualityScoresRequest {
+                article_id: "a".into(),
+                language: "en".into(),
+                translation_id: "t1".into(),
+                quality_scores: vec![pb::QualityScore {
+                    metric: "chrF".into(),
+                    value: 0.5,
+                    max: 1.0,
+                    segment_id: "s1".into(),
+                    ..Default::default()
+                }],
+                agent: agent(AgentKind::Rule, "scorer"),
+                request_id: id(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("RequestTranslations", |world, _| {
+        call!(world.jobs, request_translations, jobs_into("it"))
+    }),
+    ("ClaimJobs", |world, _| {
+        call!(
+            world.jobs,
+            claim_jobs,
+            pb::ClaimJobsRequest {
+                request_id: id(),
+                ..claim("es")
+            }
+        )
+    }),
+    ("HeartbeatJob", |world, known| {
+        call!(
+            world.jobs,
+            heartbeat_job,
+            pb::HeartbeatJobRequest {
+                job_id: "a/fr/mt/1".into(),
+                lease_token: known.token.clone(),
+                lease: super::jobs::seconds(3_600),
+            }
+        )
+    }),
+    ("CompleteJob", |world, known| {
+        call!(
+            world.jobs,
+            complete_job,
+            pb::CompleteJobRequest {
+                job_id: "a/fr/mt/1".into(),
+                lease_token: known.token.clone(),
+                result: Some(pb::complete_job_request::Result::Text(pb::TargetText {
+                    title: Some(target_of("title", "titre")),
+                    body: vec![target_of("s1", "un"), target_of("s2", "deux")],
+                    ..Default::default()
+                })),
+                agent: agent(AgentKind::Mt, "engine"),
+                ..Default::default()
+            }
+        )
+    }),
+    ("FailJob", |world, known| {
+        call!(
+            world.jobs,
+            fail_job,
+            pb::FailJobRequest {
+                job_id: "a/fr/mt/1".into(),
+                lease_token: known.token.clone(),
+                message: "out of memory".into(),
+                ..Default::default()
+            }
+        )
+    }),
+    ("ReleaseJob", |world, known| {
+        call!(
+            world.jobs,
+            release_job,
+            pb::ReleaseJobRequest {
+                job_id: "a/fr/mt/1".into(),
+                lease_token: known.token.clone(),
+            }
+        )
+    }),
+    ("CancelJob", |world, _| {
+        call!(
+            world.jobs,
+            cancel_job,
+            pb::CancelJobRequest {
+                job_id: "a/es/mt/1".into()
+            }
+        )
+    }),
+    ("RetryJob", |world, _| {
+        call!(
+            world.jobs,
+            retry_job,
+            pb::RetryJobRequest {
+                job_id: "a/de/mt/1".into()
+            }
+        )
+    }),
+    ("PutTranslationPolicy", |world, _| {
+        call!(world.jobs, put_translation_policy, policy("q"))
+    }),
+    ("DeleteTranslationPolicy", |world, _| {
+        call!(
+            world.jobs,
+            delete_translation_policy,
+            pb::DeleteTranslationPolicyRequest {
+                policy_id: "p".into(),
+                allow_missing: true,
+                ..Default::default()
+            }
+        )
+    }),
+];
+
+fn jobs_into(language: &str) -> pb::RequestTranslationsRequest {
+    use pb::request_translations_request::Selection;
+    pb::RequestTranslationsRequest {
+        languages: vec![language.into()],
+        kinds: vec![JobKind::Mt.into()],
+        selection: Some(Selection::Articles(pb::ArticleSelection {
+            article_ids: vec!["a".into()],
+        })),
+        ..Default::default()
+    }
+}
+
+fn claim(language: &str) -> pb::ClaimJobsRequest {
+    pb::ClaimJobsRequest {
+        pairs: vec![pb::LanguagePair {
+            target_language: language.into(),
+            ..Default::default()
+        }],
+        max_jobs: 1,
+        worker: "w".into(),
+        ..Default::default()
+    }
+}
+
+fn policy(id: &str) -> pb::PutTranslationPolicyRequest {
+    pb::PutTranslationPolicyRequest {
+        policy: Some(pb::TranslationPolicy {
+            policy_id: id.into(),
+            sections: vec!["nowhere".into()],
+            target_languages: vec!["fr".into()],
+            kinds: vec![JobKind::Mt.into()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+impl World {
+    fn over(store: Arc<dyn Store>) -> Self {
+        let clock = Arc::new(clock());
+        let service = Service::new(store.clone(), clock.clone());
+        let limits = Limits::default();
+        Self {
+            store,
+            articles: Articles::new(service.clone(), clock.clone(), limits),
+            translations: Translations::new(service.clone(), limits),
+            jobs: Jobs::new(service, clock, limits),
+        }
+    }
+
+    /// A world with articles, translations, jobs and a policy, after a history that the seed says.
+    async fn new(seed: u64) -> (Self, Known) {
+        let store = KvStore::open(MemoryEngine::new(), Arc::new(clock()), 8 << 20).unwrap();
+        let world = Self::over(Arc::new(store));
+        for id in ["a", "gone"] {
+            let request = pb::CreateArticleRequest {
+                article: Some(article(id, &["الأولى", "الثانية"])),
+                ..Default::default()
+            };
+            world.articles.create_article(everything(request)).await.unwrap();
+        }
+        let request = pb::DeleteArticleRequest {
+            article_id: "gone".into(),
+            ..Default::default()
+        };
+        world.articles.delete_article(everything(request)).await.unwrap();
+        let attach = async |request| {
+            let answer = world.translations.attach_translation(everything(request)).await;
+            answer.unwrap().into_inner().translation.unwrap()
+        };
+        let mut active = attach(small_form("a", "en", 1, &["one", "two"])).await;
+        let second = attach(pb::AttachTranslationRequest {
+            new_candidate: true,
+            ..small_form("a", "en", 1, &["ONE", "TWO"])
+        })
+        .await;
+        let mut revision = 1;
+        let mut random = Random::new(seed);
+        for step in 0..random.below(6_usize) {
+            match random.below(3_u32) {
+                0 => {
+                    let request = pb::UpdateArticleRequest {
+                        article: Some(article("a", &["الأولى", &format!("الثانية {step}")])),
+                        ..Default::default()
+                    };
+                    let answer = world.articles.update_article(everything(request)).await.unwrap();
+                    revision = answer.into_inner().article.unwrap().revision;
+                }
+                1 => active = attach(by_id("a", "en", 1, &[("s1", &format!("one {step}"))])).await,
+                _ => drop(attach(by_id("a", "sv", revision, &[("s1", &format!("ett {step}"))])).await),
+            }
+        }
+        for language in ["fr", "es", "de"] {
+            let request = jobs_into(language);
+            world
+                .jobs
+                .request_translations(everything(request))
+                .await
+                .unwrap();
+        }
+        let claimed = world.jobs.claim_jobs(everything(claim("fr"))).await.unwrap();
+        let token = claimed.into_inner().jobs[0].lease_token.clone();
+        let request = pb::CancelJobRequest {
+            job_id: "a/de/mt/1".into(),
+        };
+        world.jobs.cancel_job(everything(request)).await.unwrap();
+        world
+            .jobs
+            .put_translation_policy(everything(policy("p")))
+            .await
+            .unwrap();
+        let known = Known {
+            etag: active.etag,
+            slot_etag: second.slot_etag,
+            token,
+            revision,
+        };
+        (world, known)
+    }
+
+    /// What is stored, without what is random. Everything that was handed to the writer is in it.
+    async fn stored(&self) -> BTreeMap<String, String> {
+        // Goes the way of a write.
+        let policies = self.store.policies().await.unwrap();
+        let mut stored = BTreeMap::new();
+        for state in self.store.scan(None, 100).await.unwrap() {
+            let id = &state.head.id;
+            stored.insert(format!("head {id}"), format!("{:?}", state.head));
+            stored.insert(format!("slots {id}"), format!("{:?}", state.slots));
+            for job in state.jobs.values() {
+                let lease = job.lease.as_ref().map(|lease| lease.until);
+                let facts = (job.state, job.attempts, lease, &job.wanted, &job.last_failure);
+                stored.insert(format!("job {}", job.id), format!("{facts:?}"));
+            }
+        }
+        for policy in policies {
+            stored.insert(format!("policy {}", policy.id), format!("{policy:?}"));
+        }
+        let log = self.store.changes(0, 1_000).await.unwrap().commits;
+        let events: Vec<_> = log.into_iter().flat_map(|commit| commit.events).collect();
+        stored.insert("events".into(), format!("{events:#?}"));
+        stored
+    }
+
+    async fn policies(&self) -> Vec<pb::TranslationPolicy> {
+        let request = everything(pb::ListTranslationPoliciesRequest::default());
+        let answer = self.jobs.list_translation_policies(request).await.unwrap();
+        answer.into_inner().policies
+    }
+}
+
+/// Stands still, so that equal histories have equal times.
+fn clock() -> ManualClock {
+    super::jobs::noon()
+}
+
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Polls a call so many times, waiting to be woken in between, and then drops it. Answers what it came to by then.
+async fn drive(mut call: Call<'_>, polls: usize) -> Option<Result<Vec<u8>, Status>> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    for poll in 0..polls {
+        if poll > 0 {
+            woken.0.notified().await;
+        }
+        if let Poll::Ready(answer) = call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(answer);
+        }
+    }
+    None
+}
+
+async fn is_all_or_nothing(name: &str, mutation: for<'a> fn(&'a World, &Known) -> Call<'a>, seed: u64) {
+    let (world, known) = World::new(seed).await;
+    let before = world.stored().await;
+    mutation(&world, &known).await.unwrap();
+    let done = world.stored().await;
+    assert_ne!(before, done, "{name} does nothing");
+    for polls in 0..MOST_POLLS {
+        let (world, known) = World::new(seed).await;
+        let ended = drive(mutation(&world, &known), polls).await.is_some();
+        let stored = world.stored().await;
+        assert!(
+            stored == before || stored == done,
+            "{name}, seed {seed}, dropped after {polls} polls: {stored:#?}"
+        );
+        let anew = World::over(world.store.clone());
+        assert_eq!(
+            world.policies().await,
+            anew.policies().await,
+            "{name}, seed {seed}, dropped after {polls} polls"
+        );
+        mutation(&world, &known).await.unwrap();
+        assert_eq!(
+            world.stored().await,
+            done,
+            "{name}, seed {seed}, again after {polls} polls"
+        );
+        assert_eq!(world.store.check().await.unwrap(), []);
+        if ended {
+            return;
+        }
+    }
+    panic!("{name} is not done after {MOST_POLLS} polls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_dropped_leaves_all_of_it_or_nothing() {
+    let rounds = std::env::var("ARTICLE_STORE_TEST_DROP_ROUNDS");
+    let rounds = rounds.map_or(1, |rounds| rounds.parse().unwrap());
+    for seed in 0..rounds {
+        for (name, mutation) in MUTATIONS {
+            within(is_all_or_nothing(name, *mutation, seed)).await;
+        }
+    }
+}

@@ -624,6 +624,20 @@ fn map_store(error: StoreError) -> Mapped {
                 ("floor_bytes", floor_bytes.to_string()),
             ],
         ),
+        StoreError::TooLarge {
+            article,
+            record: _,
+            size_bytes,
+            limit_bytes,
+        } => (
+            Code::InvalidArgument,
+            Reason::TooLarge,
+            vec![
+                ("article_id", article.to_string()),
+                ("size_bytes", size_bytes.to_string()),
+                ("limit_bytes", limit_bytes.to_string()),
+            ],
+        ),
         StoreError::Corrupt { record, detail: _ } => {
             tracing::error!(%message, "a stored record is damaged");
             (Code::DataLoss, Reason::RecordDamaged, vec![("record", record)])

@@ -402,13 +402,19 @@ impl Metadata {
     }
 }
 
+/// The most departed texts that an article remembers: twice the segments that an article may have, so that going back to the
+/// revision before the newest always heals. The oldest are forgotten first, so that the cost of a revision does not grow
+/// with their number.
+pub const MAX_DEPARTED: usize = 20_000;
+
 /// Where the texts of an article stood in earlier revisions: enough to give a returning text its id back, and to say
 /// since when a translation is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SegmentHistory {
     /// Texts that a segment had and lost, oldest departure first and in reading order within one. A text that came
     /// back and left again is here once for each time: what an earlier revision was stale since depends on when a
-    /// text left before it, not on the last time.
+    /// text left before it, not on the last time. At most [`MAX_DEPARTED`]: of a text that is forgotten, a translation is
+    /// stale since the revision that it was made from.
     pub departed: Vec<Departed>,
     /// The content hashes of the revisions before the newest, from revision 1 on.
     pub contents: Vec<TextHash>,
@@ -447,6 +453,8 @@ impl SegmentHistory {
                 last_revision: revision,
             });
         self.departed.extend(departed);
+        let forgotten = self.departed.len().saturating_sub(MAX_DEPARTED);
+        self.departed.drain(..forgotten);
         self.contents.push(old.content_hash());
         self.significance
             .extend(significance.map(|significance| (revision + 1, significance)));

@@ -25,6 +25,20 @@ pub enum StoreError {
         /// The floor below which writes are refused.
         floor_bytes: u64,
     },
+    /// A record of the batch is larger than any that can be read back; nothing was written.
+    #[error(
+        "the {record} of article \"{article}\" would take {size_bytes} bytes, and a record has at most {limit_bytes}"
+    )]
+    TooLarge {
+        /// The article.
+        article: ArticleId,
+        /// What the record is.
+        record: &'static str,
+        /// Bytes that it would take.
+        size_bytes: u64,
+        /// The most that a record may take.
+        limit_bytes: u64,
+    },
     /// A stored record is missing, does not match its checksum, or cannot be decoded.
     #[error("record {record} is damaged: {detail}")]
     Corrupt {

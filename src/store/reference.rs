@@ -171,6 +171,7 @@ impl State {
                 }));
             }
         }
+        check_sizes(batch)?;
         let request = batch.request.as_ref().map(|request| &request.key);
         self.check_request(request)
     }
@@ -373,6 +374,38 @@ impl State {
         }
         (changes, false)
     }
+}
+
+/// Checks that every record of a batch can be read back.
+fn check_sizes(batch: &Batch) -> Result<()> {
+    let heads = batch
+        .head
+        .iter()
+        .map(|head| ("metadata", codec::encode_head(head)));
+    let slots = batch.slots.iter();
+    let slots = slots.map(|slot| ("translations into a language", codec::encode_slot(slot)));
+    let jobs = batch
+        .jobs
+        .iter()
+        .map(|job| ("translation job", codec::encode_job(job)));
+    let bodies = batch
+        .bodies
+        .iter()
+        .map(|body| ("version", codec::encode_body(body)));
+    let histories = batch.segment_history.iter();
+    let histories = histories.map(|history| ("segment history", codec::encode_segment_history(history)));
+    let purges = batch.purge.iter();
+    let purges = purges.map(|tombstone| ("tombstone", codec::encode_tombstone(tombstone)));
+    let requests = batch.request.iter();
+    let requests = requests.map(|record| ("request", codec::encode_request(record)));
+    heads
+        .chain(slots)
+        .chain(jobs)
+        .chain(bodies)
+        .chain(histories)
+        .chain(purges)
+        .chain(requests)
+        .try_for_each(|(record, payload)| commits::check_size(&batch.article, record, payload).map(drop))
 }
 
 /// The order of a list: by instant and id, the undated last.

@@ -20,6 +20,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
+use crate::store::model::commits::MAX_RECORD;
 
 const FORMAT: u8 = 1;
 const HEADER: usize = 26;
@@ -27,8 +28,6 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 /// Payloads below this are not worth the work.
 const COMPRESS_FROM: usize = 256;
-/// No record comes near this; a length beyond it is damage.
-const MAX_PAYLOAD: usize = 64 << 20;
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(1).ok());
@@ -137,7 +136,8 @@ pub(super) fn open(record: &[u8], name: impl Fn() -> String) -> Result<(Stamp, V
     let length = length
         .iter()
         .fold(0usize, |value, byte| value << 8 | usize::from(*byte));
-    if length > MAX_PAYLOAD {
+    // A length beyond the limit of writes is damage.
+    if length > MAX_RECORD {
         return Err(damaged("its length is beyond any record's"));
     }
     let plain = DECOMPRESSOR

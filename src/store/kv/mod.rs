@@ -421,7 +421,7 @@ impl Store for KvStore {
             Some(_) => self.to_erase(&mut batch).await?,
             None => Vec::new(),
         };
-        let prepared = Box::new(Prepared::new(batch, erased));
+        let prepared = Box::new(Prepared::new(batch, erased)?);
         self.ask(|reply| Job::Commit(prepared, reply)).await
     }
 

@@ -10,6 +10,8 @@ use crate::domain::history::BodyRef;
 use crate::domain::job::Job;
 use crate::domain::query::Axis;
 use crate::store::Batch;
+use crate::store::error::{Result, StoreError};
+use crate::store::model::commits;
 
 /// A job's record. It is mostly hashes.
 pub(super) fn seal_job(job: &Job) -> Sealed {
@@ -41,45 +43,54 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes a batch; `erased` are the bodies that a purge removes.
-    pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Self {
+    /// Encodes a batch; `erased` are the bodies that a purge removes. A record that could not be read back is refused.
+    pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Result<Self> {
+        let sized = |record, payload| commits::check_size(&batch.article, record, payload);
+        let sealed = |record, payload| Ok::<_, StoreError>(Sealed::new(&sized(record, payload)?));
+        let plain = |record, payload| Ok::<_, StoreError>(Sealed::plain(&sized(record, payload)?));
         let head = batch.head.as_ref();
         let request = batch.request.as_ref().map(|record| {
-            (
-                keys::request(&record.key),
-                Sealed::new(&codec::encode_request(record)),
-            )
+            let sealed = sealed("request", codec::encode_request(record))?;
+            Ok::<_, StoreError>((keys::request(&record.key), sealed))
         });
-        Self {
-            head: head.map(|head| (Sealed::new(&codec::encode_head(head)), derived::index_rows(head))),
-            slots: batch
-                .slots
-                .iter()
-                .map(|slot| Sealed::plain(&codec::encode_slot(slot)))
-                .collect(),
-            jobs: batch.jobs.iter().map(seal_job).collect(),
-            bodies: batch
-                .bodies
-                .iter()
-                .map(|body| Sealed::new(&codec::encode_body(body)))
-                .collect(),
-            segment_history: batch
-                .segment_history
-                .as_ref()
-                .map(|history| Sealed::new(&codec::encode_segment_history(history))),
+        let request = request.transpose()?;
+        let head_record = head.map(|head| {
+            let record = sealed("metadata", codec::encode_head(head))?;
+            Ok::<_, StoreError>((record, derived::index_rows(head)))
+        });
+        let slots = batch
+            .slots
+            .iter()
+            .map(|slot| plain("translations into a language", codec::encode_slot(slot)));
+        let jobs = batch
+            .jobs
+            .iter()
+            .map(|job| plain("translation job", codec::encode_job(job)));
+        let bodies = batch
+            .bodies
+            .iter()
+            .map(|body| sealed("version", codec::encode_body(body)));
+        let history = batch.segment_history.as_ref();
+        let purge = batch.purge.as_ref().map(|tombstone| {
+            let record = sealed("tombstone", codec::encode_tombstone(tombstone))?;
+            Ok::<_, StoreError>((record, erased))
+        });
+        let request_key = request.as_ref().map(|(key, _)| key.clone());
+        let events = codec::encode_events(&batch.events, request_key, &batch.principal);
+        Ok(Self {
+            head: head_record.transpose()?,
+            slots: slots.collect::<Result<_>>()?,
+            jobs: jobs.collect::<Result<_>>()?,
+            bodies: bodies.collect::<Result<_>>()?,
+            segment_history: history
+                .map(|history| sealed("segment history", codec::encode_segment_history(history)))
+                .transpose()?,
             aliases: head.map(derived::alias_holders).unwrap_or_default(),
-            purge: batch
-                .purge
-                .as_ref()
-                .map(|tombstone| (Sealed::new(&codec::encode_tombstone(tombstone)), erased)),
-            events: codec::encode_events(
-                &batch.events,
-                request.as_ref().map(|(key, _)| key.clone()),
-                &batch.principal,
-            ),
+            purge: purge.transpose()?,
+            events: sized("changes", events)?,
             request,
             batch,
-        }
+        })
     }
 
     /// Bytes that it is going to write, roughly; bounds a group.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::article::ArticleId;
 use crate::domain::change::JobStep;
 use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState, Jobs};
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
@@ -57,6 +58,27 @@ pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Re
         }
     }
     Ok(())
+}
+
+/// The most bytes of a record, before compression. Larger ones are refused on the way in: nothing is written that cannot be
+/// read back.
+pub(in crate::store) const MAX_RECORD: usize = 64 << 20;
+
+/// Checks that a record of an article can be read back.
+pub(in crate::store) fn check_size(
+    article: &ArticleId,
+    record: &'static str,
+    payload: Vec<u8>,
+) -> Result<Vec<u8>> {
+    if payload.len() <= MAX_RECORD {
+        return Ok(payload);
+    }
+    Err(StoreError::TooLarge {
+        article: article.clone(),
+        record,
+        size_bytes: payload.len() as u64,
+        limit_bytes: MAX_RECORD as u64,
+    })
 }
 
 /// The stamp of the commit after `last`: numbers without gaps, times that strictly increase.

@@ -206,7 +206,6 @@ const MUTATIONS: &[Mutation] = &[
                 reason: "it is so".into(),
                 agent: agent(AgentKind::Human, "Omar"),
                 request_id: id(),
-                ..Default::default()
             }
         )
     }),

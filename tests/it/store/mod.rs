@@ -60,4 +60,5 @@ mod log;
 mod purge;
 mod reads;
 mod retention;
+mod sizes;
 mod trimming;

@@ -194,8 +194,8 @@ pub enum Significance {
     Retraction,
 }
 
-/// How far an article, with all its translations, may be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// How far an article, with all its translations, may be seen: from everybody to the fewest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Visibility {
     /// By everybody.
     #[default]

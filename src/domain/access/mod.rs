@@ -19,13 +19,10 @@ pub fn embargo_end(version: &ArticleVersion) -> Option<Timestamp> {
     version.metadata.embargo_time.filter(|_| is_embargoed)
 }
 
-/// The visibility that the first answer to a request is judged by when it is given again: that of now, and where the article
-/// is public now that of then, so that a retry is answered with no more than the first call.
+/// The visibility that the first answer to a request is judged by when it is given again: the stricter of that time's and
+/// today's, so that a retry is answered with no more than the first call, and with no more than a read.
 pub fn visibility_again(then: Visibility, now: Visibility) -> Visibility {
-    match now {
-        Visibility::Public => then,
-        hidden => hidden,
-    }
+    then.max(now)
 }
 
 /// Which hidden articles the scopes of a caller reach.

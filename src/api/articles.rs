@@ -17,9 +17,9 @@ use crate::domain::draft::ArticleDraft;
 use crate::domain::query::{Query, Range};
 use crate::pb;
 use crate::pb::article_service_server::ArticleService;
-use crate::service::articles::Moment;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
-use crate::service::snapshot::View;
+use crate::service::view::Moment;
+use crate::service::view::View;
 use crate::service::{Error, Service};
 
 /// The handlers.

@@ -16,7 +16,7 @@ use crate::domain::job::JobState;
 use crate::domain::language::Language;
 use crate::pb::{self, ErrorReason};
 use crate::service::Error;
-use crate::service::articles::Moment;
+use crate::service::view::Moment;
 use crate::store::StoreError;
 
 /// The `domain` of every `google.rpc.ErrorInfo`.

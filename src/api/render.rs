@@ -19,9 +19,9 @@ use crate::domain::segment::{Mark, MarkedText, Role, Segment};
 use crate::domain::time::Timestamp;
 use crate::domain::translation::{Binding, Disposition, QualityScore, Slot, State, TranslationHead};
 use crate::pb;
+use crate::service::answers::Written;
 use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
-use crate::service::rights::Written;
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 
 mod admin;

@@ -10,8 +10,8 @@ use crate::domain::attach::{self, Target};
 use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::pb::translation_service_server::TranslationService;
-use crate::service::articles::Moment;
 use crate::service::attach::{Attachment, Sent};
+use crate::service::view::Moment;
 use crate::service::{Call, Service};
 
 /// The handlers.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::answers::Written;
 use super::edits::Edit;
-use super::rights::Written;
-use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot, View};
+use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
+use super::view::{Moment, PAGE_BYTES, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Significance};
@@ -13,32 +14,8 @@ use crate::domain::etag::ExpectedEtag;
 use crate::domain::history::At;
 use crate::domain::query::{Position, Query};
 use crate::domain::reading::{Reading, Served};
-use crate::domain::time::Timestamp;
 use crate::store::{ArticleState, Budget};
 
-/// Which state of an article is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// The newest.
-    Now,
-    /// The newest that had this revision of the content.
-    Revision(u32),
-    /// The one at this time.
-    Time(Timestamp),
-}
-
-impl std::fmt::Display for Moment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Now => f.write_str("state now"),
-            Self::Revision(number) => write!(f, "revision {number}"),
-            Self::Time(time) => write!(f, "state at {time}"),
-        }
-    }
-}
-
-/// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
-pub const PAGE_BYTES: usize = 3 << 20;
 /// Index rows that a page looks at.
 const PAGE_ROWS: usize = 2_000;
 

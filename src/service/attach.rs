@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::answers;
 use super::quality::check_room;
-use super::rights;
 use super::snapshot::TranslationSnapshot;
 use super::workflow::{check, check_etag, check_slot_etag, refused};
 use super::{ATTEMPTS, Call, Error, Result, Service};
@@ -65,7 +65,7 @@ impl Service {
         &self,
         call: &Call,
         attachment: &Attachment,
-    ) -> Result<(rights::Written<TranslationSnapshot>, Outcome)> {
+    ) -> Result<(answers::Written<TranslationSnapshot>, Outcome)> {
         call.may_attach(attachment)?;
         let (translation, outcome) = match self.try_attach(call, attachment).await {
             Err(error) => match self.carried_out(call, ATTACH).await {

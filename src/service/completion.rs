@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::answers;
 use super::attach::{attaching, refuse_attach};
 use super::jobs::JobSnapshot;
 use super::leases::{Fence, is_settled, lost};
 use super::quality::{NewEvidence, scored_event};
-use super::rights;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::workflow::refused;
@@ -60,7 +60,7 @@ pub struct Completed {
     /// The job.
     pub job: JobSnapshot,
     /// The translation that the result went to; `None` if it went nowhere, because the source has moved on from all of it.
-    pub translation: Option<rights::Written<TranslationSnapshot>>,
+    pub translation: Option<answers::Written<TranslationSnapshot>>,
     /// What became of it there.
     pub outcome: Outcome,
     /// The job for what is still wanted.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::articles::{Moment, PAGE_BYTES};
+use super::view::{Moment, PAGE_BYTES};
 use super::{Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head, Revision, Significance};

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use super::articles::Moment;
 use super::batches::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
-use super::snapshot::{Snapshot, View};
+use super::snapshot::Snapshot;
+use super::view::Moment;
+use super::view::View;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::{Visibility, visibility_again};
 use crate::domain::article::{

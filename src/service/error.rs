@@ -1,7 +1,7 @@
 //! What the service answers instead of a result: in the terms of the domain, for the API to map to statuses.
 
-use super::articles::Moment;
 use super::changes::FeedToken;
+use super::view::Moment;
 use crate::domain::Violation;
 use crate::domain::access::Denied;
 use crate::domain::article::{ArticleId, Tombstone};

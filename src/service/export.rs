@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::snapshot::{Snapshot, TranslationSnapshot, View};
+use super::snapshot::{Snapshot, TranslationSnapshot};
+use super::view::View;
 use super::{Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::ArticleId;

@@ -1,7 +1,8 @@
 //! Imports: an article that may be there already, found by its id or by its aliases.
 
 use super::edits::Edit;
-use super::snapshot::{Snapshot, View};
+use super::snapshot::Snapshot;
+use super::view::View;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::article::{Alias, ArticleId, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};

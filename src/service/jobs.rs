@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::articles::PAGE_BYTES;
+use super::view::PAGE_BYTES;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::{Reach, Shown, Visibility};
 use crate::domain::article::ArticleId;

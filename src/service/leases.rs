@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::articles::{Moment, PAGE_BYTES};
 use super::jobs::JobSnapshot;
-use super::snapshot::{Snapshot, TranslationSnapshot, View};
+use super::snapshot::{Snapshot, TranslationSnapshot};
+use super::view::View;
+use super::view::{Moment, PAGE_BYTES};
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
 use crate::domain::request::RequestRecord;

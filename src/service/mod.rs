@@ -15,6 +15,7 @@ use crate::domain::workflow::SelfReview;
 use crate::store::Store;
 
 pub mod admin;
+pub mod answers;
 pub mod articles;
 pub mod attach;
 mod batches;
@@ -36,10 +37,11 @@ pub mod publication;
 pub mod purge;
 pub mod quality;
 mod requests;
-pub mod rights;
+mod rights;
 pub mod snapshot;
 pub mod translations;
 mod turns;
+pub mod view;
 mod waiting;
 pub mod workflow;
 

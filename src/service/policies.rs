@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-use super::articles::PAGE_BYTES;
+use super::view::PAGE_BYTES;
 use super::{Error, Result, Service};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::policy::{MAX_POLICIES, PolicyId, PolicyRule, TranslationPolicy};

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::articles::PAGE_BYTES;
 use super::translations::TranslationName;
+use super::view::PAGE_BYTES;
 use super::{Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::history::{At, History};

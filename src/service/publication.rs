@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use futures::StreamExt;
 use futures::stream;
 
+use super::answers::Written;
 use super::edits::Edit;
-use super::rights::Written;
-use super::snapshot::{Snapshot, View};
+use super::snapshot::Snapshot;
+use super::view::View;
 use super::{Call, Result, Service};
 use crate::domain::article::ArticleId;
 use crate::domain::draft::StatusChange;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rights::Written;
+use super::answers::Written;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::workflow::check_etag;

@@ -4,62 +4,15 @@
 use std::slice;
 
 use super::attach::Attachment;
-use super::snapshot::TranslationSnapshot;
 use super::workflow::Review;
-use super::{Call, Error, Result};
-use crate::domain::access::{Right, Visibility};
+use super::{Call, Result};
+use crate::domain::access::Right;
 use crate::domain::job::{ClaimQuery, JobId, JobKey, JobKind};
 use crate::domain::language::Language;
 use crate::domain::provenance::{Actor, Agent};
 use crate::domain::translation::State;
 
-/// The answer to a write. A caller that may not read what it has written gets only the ids, the revision and the etags.
-#[derive(Debug, Clone)]
-pub struct Written<T> {
-    /// What was written.
-    pub after: T,
-    /// Whether the caller may read all of it.
-    pub is_readable: bool,
-}
-
 impl Call {
-    /// Whether the caller may read an article of this visibility.
-    pub(super) fn reads(&self, visibility: Visibility) -> bool {
-        self.caller.reads(visibility)
-    }
-
-    /// The answer to a write to an article that has this visibility now.
-    pub(super) fn written<T>(&self, after: T, visibility: Visibility) -> Written<T> {
-        Written {
-            after,
-            is_readable: self.reads(visibility),
-        }
-    }
-
-    /// The answer to a write to a translation.
-    pub(super) fn written_translation(
-        &self,
-        done: Result<TranslationSnapshot>,
-    ) -> Result<Written<TranslationSnapshot>> {
-        let after = done.map_err(|error| self.conceal(error))?;
-        let visibility = after.visibility;
-        Ok(self.written(after, visibility))
-    }
-
-    /// Removes the current etag from the errors of a caller that may not read.
-    fn conceal(&self, error: Error) -> Error {
-        match error {
-            Error::EtagMismatch { what, expected, .. } if !self.reads(Visibility::Public) => {
-                Error::EtagMismatch {
-                    what,
-                    expected,
-                    current: None,
-                }
-            }
-            error => error,
-        }
-    }
-
     /// Who is recorded as the caller.
     pub fn actor(&self) -> &Actor {
         &self.caller.actor

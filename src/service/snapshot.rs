@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::articles::Moment;
+use super::view::{Moment, View};
 use super::{Error, Result, Service};
 use crate::domain::access::Visibility;
 use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision, Significance};
@@ -16,15 +16,6 @@ use crate::domain::provenance::Actor;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationHead, TranslationVersion};
 use crate::store::{ArticleState, Body, StoreError};
-
-/// How much of an article is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum View {
-    /// Everything but the body.
-    Basic,
-    /// Everything.
-    Full,
-}
 
 /// An article with as much as was asked for.
 #[derive(Debug, Clone)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::articles::Moment;
 use super::snapshot::TranslationSnapshot;
+use super::view::Moment;
 use super::{Call, Error, Result, Service};
 use crate::domain::access::{Shown, Visibility, visibility_again};
 use crate::domain::article::ArticleId;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::rights::Written;
+use super::answers::Written;
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
 use super::{ATTEMPTS, Call, Error, Result, Service};

@@ -28,9 +28,9 @@ use article_store::domain::query::{Axis, Order, Presence, Query, Range, Translat
 use article_store::domain::reading::Reading;
 use article_store::domain::time::Timestamp;
 use article_store::server::{location, runtime};
-use article_store::service::articles::Moment;
 use article_store::service::coverage::CoverageQuery;
-use article_store::service::snapshot::View;
+use article_store::service::view::Moment;
+use article_store::service::view::View;
 use article_store::service::{Call, Service};
 use article_store::store::transfer::back_up;
 use jiff::tz::TimeZone;

@@ -27,7 +27,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::CanonicalUrl;
 use crate::domain::{Invalid, Violation};
 use crate::pb;
-use crate::service::snapshot::View;
+use crate::service::view::View;
 use crate::service::{Error, Result};
 
 #[cfg(any(test, fuzzing))]

@@ -1,0 +1,36 @@
+//! What of an article an answer shows: which state, and how much of it.
+
+use crate::domain::time::Timestamp;
+
+/// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
+pub const PAGE_BYTES: usize = 3 << 20;
+
+/// Which state of an article is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The newest.
+    Now,
+    /// The newest that had this revision of the content.
+    Revision(u32),
+    /// The one at this time.
+    Time(Timestamp),
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now => f.write_str("state now"),
+            Self::Revision(number) => write!(f, "revision {number}"),
+            Self::Time(time) => write!(f, "state at {time}"),
+        }
+    }
+}
+
+/// How much of an article is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum View {
+    /// Everything but the body.
+    Basic,
+    /// Everything.
+    Full,
+}

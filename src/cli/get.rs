@@ -118,7 +118,10 @@ impl Get {
 
 pub(crate) fn article_page(article: &pb::Article) -> String {
     let mut page = Page::new();
-    page.headline(article.title.as_ref().map(|title| title.text.as_str()));
+    // A write by a caller that may not read it answers only what follows.
+    if let Some(title) = &article.title {
+        page.headline(Some(title.text.as_str()));
+    }
     page.labelled("id", &article.article_id);
     page.labelled(
         "revision",

@@ -14,7 +14,7 @@
 //! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
 //!
 //! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and [`transfer::Import`]
-//! and joins the conformance suite. `model` holds what all engines share; [`reference`] is the contract in its plainest
+//! and joins the conformance suite. `model` holds what all engines share; [`mod@reference`] is the contract in its plainest
 //! form.
 
 use std::collections::BTreeMap;

@@ -26,8 +26,9 @@ use crate::store::{Claim, Claimed, Counts, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
-/// Bytes in a group at most: the engine keeps what is not flushed in memory, about 8 MB of it does no harm.
-const MAX_GROUP_BYTES: usize = 8 << 20;
+/// Bytes in a group at most. Three groups may be on their way at once, and what is not synced should lie in two neighbouring
+/// segments of sled's log (8 MiB each): with a gap in between, sled 0.34 does not find its log again after a power loss.
+const MAX_GROUP_BYTES: usize = 1 << 20;
 /// What a job that is claimed takes of a group, about. Each claim of a group passes over what those before it took.
 const CLAIMED_BYTES: usize = 4 << 10;
 /// How long to leave an engine alone that could not be reopened: recovery reads much, and every call asks for it.

@@ -409,7 +409,12 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
             ("half", whole[..whole.len() / 2].to_vec(), "is cut off after"),
             ("no manifest", packed(without_last), "is cut off after"),
             ("another letter", packed(&swapped), "was altered"),
-            ("a flipped bit", flipped, "was altered"),
+            // Where the bit says how long a frame is, the rest is missing.
+            (
+                "a flipped bit",
+                flipped,
+                "backup of an article store|was altered|is cut off after",
+            ),
             (
                 "newer",
                 packed(&newer),
@@ -421,7 +426,8 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
             let refused = restore(&bad, &config(target.path()), true).await;
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(&bad.display().to_string()), "{name}: {refused}");
-            assert!(refused.contains(expected), "{name}: {refused}");
+            let is_expected = expected.split('|').any(|expected| refused.contains(expected));
+            assert!(is_expected, "{name}: {refused}");
             let still = open(target.path());
             assert_eq!(states(&still).await.len(), 1, "{name}");
             still.close().await.unwrap();

@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
 use crate::service::Service;
-use crate::service::completion::Completion;
+use crate::service::complete_job::Completion;
 use crate::service::jobs::JobFilter;
-use crate::service::leases::{FailedAttempt, Fence};
+use crate::service::worker_jobs::{FailedAttempt, Fence};
 
 /// The query that tokens of the list of policies belong to; it has no fields.
 const POLICIES: &str = "policies";

@@ -11,7 +11,7 @@ use super::output::{Output, OutputArgs, Printer};
 use super::restore::{amounts, summary};
 use super::store_target::{SpaceArgs, count, directory, progress, refused, start_log, steps, store_at};
 use crate::clock::SystemClock;
-use crate::server::location;
+use crate::server::store_factory;
 
 /// The arguments of `copy`.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ impl Copy {
         }
         start_log();
         let bar = progress();
-        let copied = location::copy(
+        let copied = store_factory::copy(
             &self.from,
             &self.to,
             self.space.options(),

@@ -11,7 +11,7 @@ use super::store_target::{SpaceArgs, count, directory, many, progress, refused, 
 use super::{Failure, format};
 use crate::clock::SystemClock;
 use crate::domain::time::Timestamp;
-use crate::server::location;
+use crate::server::store_factory;
 use crate::store::StoreStatus;
 
 /// The arguments of `restore`.
@@ -46,7 +46,7 @@ impl Restore {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         start_log();
         let bar = progress();
-        let restored = location::restore(
+        let restored = store_factory::restore(
             &self.file,
             &self.store,
             self.space.options(),

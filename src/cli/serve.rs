@@ -26,7 +26,7 @@ use super::duration::duration;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::workflow::SelfReview;
 use crate::server::auth::Gate;
-use crate::server::location::{StoreLocation, StoreOptions};
+use crate::server::store_factory::{StoreLocation, StoreOptions};
 use crate::server::{self, Config, KeepChanges};
 use crate::store::Store;
 

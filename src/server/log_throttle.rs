@@ -1,4 +1,4 @@
-//! Throttles log lines that remote peers can trigger, and counts those that it suppresses.
+//! Throttles log lines that remote peers can trigger, and counts what it suppresses.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -50,12 +50,12 @@ pub mod context;
 mod file_watch;
 pub mod health;
 pub mod layers;
-pub mod location;
 mod log_throttle;
 pub mod methods;
-pub mod offline;
+pub mod offline_admin;
 mod rights;
 pub mod stack;
+pub mod store_factory;
 pub mod telemetry;
 pub mod transport;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answers::Written;
-use super::edits::Edit;
+use super::article_writes::Edit;
 use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 use super::view::{Moment, PAGE_BYTES, View};
 use super::{Call, Error, Result, Service};

@@ -86,7 +86,7 @@ impl Service {
         attachment: &Attachment,
     ) -> Result<(TranslationSnapshot, Outcome)> {
         let id = &attachment.article;
-        let mut turn = self.turns.join(id, &attachment.language).await;
+        let mut turn = self.slot_locks.join(id, &attachment.language).await;
         for _ in 0..ATTEMPTS {
             if let Some(record) = self.earlier(call, ATTACH).await? {
                 return Ok((self.attached_before(&record).await?, record.outcome));
@@ -138,7 +138,7 @@ impl Service {
                 }
                 Err(StoreError::Conflict(Conflict::Article(_) | Conflict::Slot(..) | Conflict::Request)) => {
                     if turn.is_none() {
-                        turn = Some(self.turns.take(id, &attachment.language).await);
+                        turn = Some(self.slot_locks.take(id, &attachment.language).await);
                     }
                 }
                 Err(error) => return Err(error.into()),

@@ -10,11 +10,11 @@ use crate::domain::access::Reach;
 use crate::domain::feed::{Filter, Lost, Place};
 use crate::domain::time::Seq;
 
+mod fanout;
 mod watch;
-mod window;
 
+pub(super) use fanout::ChangeFanout;
 pub use watch::{Change, Checkpoint, Message, Watch};
-pub(super) use window::Hub;
 
 /// A place in the changes of one store.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,7 +40,7 @@ impl Service {
         if let Some(language) = language {
             opened
                 .iter()
-                .for_each(|job| self.waiting.announce(&language, job));
+                .for_each(|job| self.job_notifier.announce(&language, job));
         }
         Ok(stamp)
     }

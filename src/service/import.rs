@@ -1,6 +1,6 @@
 //! Imports: an article that may be there already, found by its id or by its aliases.
 
-use super::edits::Edit;
+use super::article_writes::Edit;
 use super::snapshot::Snapshot;
 use super::view::View;
 use super::{ATTEMPTS, Call, Error, Result, Service};

@@ -16,41 +16,41 @@ use crate::store::Store;
 
 pub mod admin;
 pub mod answers;
+mod article_commits;
+mod article_writes;
 pub mod articles;
 pub mod attach;
-mod batches;
+mod authorization;
 pub mod changes;
 mod commits;
-pub mod completion;
+pub mod complete_job;
 pub mod coverage;
 mod cpu;
 pub mod diff;
-mod edits;
 pub mod error;
 pub mod export;
+mod fair_lock;
 pub mod import;
+mod job_notify;
 pub mod jobs;
-pub mod leases;
 mod policies;
 pub mod provenance;
 pub mod publication;
 pub mod purge;
 pub mod quality;
 mod requests;
-mod rights;
 pub mod snapshot;
 pub mod translations;
-mod turns;
 pub mod view;
-mod waiting;
+pub mod worker_jobs;
 pub mod workflow;
 
 pub use error::{Error, Result};
 
 use cpu::CpuWork;
+use fair_lock::FairLocks;
+use job_notify::{Drain, JobNotifier};
 use policies::Policies;
-use turns::Turns;
-use waiting::{Drain, Waiting};
 
 /// How often a decision is made again before the call gives up with [`Error::Contention`].
 const ATTEMPTS: usize = 16;
@@ -82,27 +82,27 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     self_review: SelfReview,
-    turns: Arc<Turns>,
+    slot_locks: Arc<FairLocks>,
     checks: Arc<admin::Checks>,
     policies: Arc<Policies>,
-    waiting: Arc<Waiting>,
+    job_notifier: Arc<JobNotifier>,
     drain: Drain,
     cpu: CpuWork,
-    feed: Arc<changes::Hub>,
+    feed: Arc<changes::ChangeFanout>,
 }
 
 impl Service {
     /// A service over a store, where nobody reviews what it wrote itself.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            feed: Arc::new(changes::Hub::new(store.clone())),
+            feed: Arc::new(changes::ChangeFanout::new(store.clone())),
             store,
             clock,
             self_review: SelfReview::Refused,
-            turns: Arc::default(),
+            slot_locks: Arc::default(),
             checks: Arc::default(),
             policies: Arc::default(),
-            waiting: Arc::default(),
+            job_notifier: Arc::default(),
             drain: Drain::default(),
             cpu: CpuWork::default(),
         }

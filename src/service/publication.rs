@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::answers::Written;
-use super::edits::Edit;
+use super::article_writes::Edit;
 use super::snapshot::Snapshot;
 use super::view::View;
 use super::{Call, Result, Service};

@@ -1,6 +1,6 @@
 //! Purging: an article disappears from the store with everything that belongs to it, for good.
 
-use super::edits::check_etag;
+use super::article_writes::check_etag;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::change::{Event, Kind};

@@ -114,7 +114,7 @@ impl Service {
         self.take_step(call, Change::Select(choice)).await
     }
 
-    /// Turns a translation down.
+    /// FairLocks a translation down.
     pub async fn reject_translation(
         &self,
         call: &Call,
@@ -147,7 +147,7 @@ impl Service {
 
     async fn try_step(&self, call: &Call, change: Change<'_>) -> Result<TranslationSnapshot> {
         let (rpc, name) = (change.rpc(), change.name());
-        let mut turn = self.turns.join(&name.article, &name.language).await;
+        let mut turn = self.slot_locks.join(&name.article, &name.language).await;
         for _ in 0..ATTEMPTS {
             if let Some(record) = self.earlier(call, rpc).await? {
                 return self.attached_before(&record).await;
@@ -190,7 +190,7 @@ impl Service {
                 }
                 Err(StoreError::Conflict(_)) => {
                     if turn.is_none() {
-                        turn = Some(self.turns.take(&name.article, &name.language).await);
+                        turn = Some(self.slot_locks.take(&name.article, &name.language).await);
                     }
                 }
                 Err(error) => return Err(error.into()),

@@ -40,16 +40,16 @@ use crate::domain::translation::{Selection, Slot, TranslationVersion};
 
 pub mod error;
 pub mod kv;
-pub mod measures;
+pub mod metrics;
 mod model;
-mod pins;
 pub mod reference;
+mod retention_holds;
 pub mod transfer;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
-pub use measures::Measures;
+pub use metrics::Measures;
 pub use model::entity::Entity;
-pub use pins::{LogPin, Pins};
+pub use retention_holds::{LogHold, LogHolds};
 
 /// An article with all its slots, of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,7 +445,7 @@ pub trait Store: Send + Sync + 'static {
     async fn trim(&self, retention: LogRetention) -> Result<Sweep>;
 
     /// Keeps the log behind a commit for as long as the pin is held, an hour at most.
-    fn pin(&self, after: Seq) -> LogPin;
+    fn hold(&self, after: Seq) -> LogHold;
 
     /// Random; a store that was restored from a backup has another.
     fn epoch(&self) -> [u8; 16];

@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::error::{Conflict, Result, StoreError};
-use super::measures::Measures;
+use super::metrics::Measures;
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
     ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Counts,
-    Durable, Entity, Finding, LogPin, Page, Pins, Standings, Store, StoreStatus, Sweep,
+    Durable, Entity, Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
 };
 use crate::clock::Clock;
 use crate::domain::access::{Visibility, embargo_end};
@@ -47,7 +47,7 @@ pub struct ReferenceStore {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
     durable: watch::Sender<Durable>,
-    pins: Pins,
+    holds: LogHolds,
     measures: Measures,
 }
 
@@ -110,7 +110,7 @@ impl ReferenceStore {
             state: Mutex::new(state),
             clock,
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
-            pins: Pins::default(),
+            holds: LogHolds::default(),
             measures: Measures::default(),
         }
     }
@@ -712,7 +712,7 @@ impl Store for ReferenceStore {
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
         let mut state = self.open()?;
-        let pinned = self.pins.oldest(self.clock.now()).unwrap_or(Seq::MAX);
+        let pinned = self.holds.oldest(self.clock.now()).unwrap_or(Seq::MAX);
         let limit = state.passed.min(pinned);
         let sizes: BTreeMap<Seq, u64> = state
             .commits()
@@ -737,8 +737,8 @@ impl Store for ReferenceStore {
         Ok(Sweep::Done)
     }
 
-    fn pin(&self, after: Seq) -> LogPin {
-        self.pins.pin(after, self.clock.now())
+    fn hold(&self, after: Seq) -> LogHold {
+        self.holds.hold(after, self.clock.now())
     }
 
     fn epoch(&self) -> [u8; 16] {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use article_store::clock::SystemClock;
-use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::server::store_factory::{StoreLocation, StoreOptions};
 use article_store::service::Service;
 use article_store::store::Store;
 use hdrhistogram::Histogram;

@@ -27,7 +27,7 @@ use article_store::domain::coverage::Period;
 use article_store::domain::query::{Axis, Order, Presence, Query, Range, TranslationFilter};
 use article_store::domain::reading::Reading;
 use article_store::domain::time::Timestamp;
-use article_store::server::{location, runtime};
+use article_store::server::{runtime, store_factory};
 use article_store::service::coverage::CoverageQuery;
 use article_store::service::view::Moment;
 use article_store::service::view::View;
@@ -480,7 +480,7 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
             doing = now;
         }
     };
-    let restored = location::restore(
+    let restored = store_factory::restore(
         &file,
         &place.beside("restored"),
         OPTIONS,

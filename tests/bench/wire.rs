@@ -59,7 +59,7 @@ fn serve(directory: &Path) {
     use article_store::api::Limits;
     use article_store::clock::SystemClock;
     use article_store::domain::workflow::SelfReview;
-    use article_store::server::location::{StoreLocation, StoreOptions};
+    use article_store::server::store_factory::{StoreLocation, StoreOptions};
     use article_store::server::{Config, run, runtime};
     use std::sync::Arc;
     let options = StoreOptions {

@@ -30,7 +30,7 @@ use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::pb::change_service_client::ChangeServiceClient;
 use article_store::pb::translation_job_service_client::TranslationJobServiceClient;
 use article_store::pb::translation_service_client::TranslationServiceClient;
-use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::server::store_factory::{StoreLocation, StoreOptions};
 use article_store::server::telemetry::Telemetry;
 use article_store::server::{self, CallLimits, KeepChanges, auth, transport};
 use article_store::store::Store;

@@ -16,7 +16,7 @@ use article_store::clock::SystemClock;
 use article_store::pb;
 use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::pb::article_service_client::ArticleServiceClient;
-use article_store::server::location::{self, StoreOptions};
+use article_store::server::store_factory::{self, StoreOptions};
 use article_store::store::ArticleState;
 use article_store::store::transfer::BackupFile;
 use tempfile::TempDir;
@@ -101,7 +101,7 @@ pub(super) fn store(directory: &Path) -> String {
 
 /// What the store in a directory holds; it must be sound.
 pub(super) async fn states(directory: &Path) -> Vec<Arc<ArticleState>> {
-    let store = location::open_existing(directory, OPTIONS, Arc::new(SystemClock)).unwrap();
+    let store = store_factory::open_existing(directory, OPTIONS, Arc::new(SystemClock)).unwrap();
     assert_eq!(store.check().await.unwrap(), []);
     let states = store.scan(None, usize::MAX).await.unwrap();
     store.close().await.unwrap();

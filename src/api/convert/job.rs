@@ -18,9 +18,9 @@ use crate::domain::policy::{MAX_POLICY_LIST, PolicyId, PolicyRule};
 use crate::domain::provenance::{Actor, Agent, Provenance, Step};
 use crate::domain::segment::check_text;
 use crate::pb;
-use crate::service::completion::Work;
+use crate::service::complete_job::Work;
 use crate::service::jobs::{ANSWERS_A_CALL, JobRequest};
-use crate::service::leases::JobClaim;
+use crate::service::worker_jobs::JobClaim;
 
 /// The most languages of a request.
 const MAX_LANGUAGES: usize = 50;

@@ -7,9 +7,9 @@ use crate::domain::job::{Job, JobId, JobKind, JobState};
 use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
 use crate::pb;
-use crate::service::completion::Completed;
+use crate::service::complete_job::Completed;
 use crate::service::jobs::{JobSnapshot, RequestOutcome, Requested};
-use crate::service::leases::ClaimedWork;
+use crate::service::worker_jobs::ClaimedWork;
 
 /// A job.
 pub(in crate::api) fn job(snapshot: &JobSnapshot) -> pb::TranslationJob {

@@ -21,7 +21,7 @@ use crate::domain::freshness::Overall;
 use crate::domain::job::JobKind;
 use crate::domain::language::Language;
 use crate::service::Service;
-use crate::store::measures::Distribution;
+use crate::store::metrics::Distribution;
 use crate::store::{Backlog, Counts, StoreStatus};
 
 /// Time between two walks over the backlog at least.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::window::{Follower, Found, Hub, Tail, Told};
+use super::fanout::{ChangeFanout, Follower, Found, Tail, Told};
 use super::{Start, WatchOptions, lost};
 use crate::domain::access::Reach;
 use crate::domain::article::ArticleId;
@@ -15,7 +15,7 @@ use crate::domain::change::{Event, Scope};
 use crate::domain::feed::{Filter, Lost, Next, Place};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::service::{Error, Result};
-use crate::store::{ArticleState, Changes, LogPin, StoreError};
+use crate::store::{ArticleState, Changes, LogHold, StoreError};
 
 /// Commits, and articles of a snapshot, that are read at once.
 const COMMITS: usize = 64;
@@ -72,7 +72,7 @@ struct Scan {
 
 /// A follower of the changes.
 pub struct Watch {
-    hub: Arc<Hub>,
+    hub: Arc<ChangeFanout>,
     tail: watch::Receiver<Tail>,
     filter: Filter,
     reach: Reach,
@@ -89,13 +89,13 @@ pub struct Watch {
     /// When something was told last; `None` for a follower that has no token yet.
     said: Option<Instant>,
     /// Keeps what follows a snapshot, until that is caught up with.
-    pin: Option<LogPin>,
+    pin: Option<LogHold>,
     /// Tells the hub how far this is.
     follower: Follower,
 }
 
 impl Watch {
-    pub(super) async fn begin(hub: Arc<Hub>, options: WatchOptions) -> Result<Self> {
+    pub(super) async fn begin(hub: Arc<ChangeFanout>, options: WatchOptions) -> Result<Self> {
         let mut tail = hub.tail();
         // Whatever is hidden by now must be seen as hidden.
         let durable = hub.store.durable().borrow().seq;
@@ -117,7 +117,7 @@ impl Watch {
             }
         };
         // Before the look at the floor, so that it stays there.
-        let pin = matches!(place, Place::Snapshot(..)).then(|| store.pin(place.seq()));
+        let pin = matches!(place, Place::Snapshot(..)).then(|| store.hold(place.seq()));
         let next = place.next();
         let before = next.passed();
         let Changes { floor, head, commits } = store.changes(before.saturating_sub(1), 1).await?;

@@ -3,9 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use super::core::Core;
 use super::engine::Direction;
 use super::keys;
+use super::shared::Shared;
 use crate::domain::freshness::Overall;
 use crate::domain::job::JobKind;
 use crate::domain::language::Language;
@@ -32,7 +32,7 @@ enum Of {
 
 /// Counts some entries after a key, adds them, and answers where to go on; `None` at the end.
 pub(super) fn step(
-    core: &Core,
+    core: &Shared,
     after: Option<Vec<u8>>,
     limit: usize,
     sum: &mut Backlog,
@@ -62,7 +62,7 @@ pub(super) fn step(
 }
 
 /// The entries from a key on that have the first one's prefix.
-fn run(core: &Core, from: &[u8], to: &[u8], limit: usize) -> Result<Option<Run>> {
+fn run(core: &Shared, from: &[u8], to: &[u8], limit: usize) -> Result<Option<Run>> {
     let mut found: Option<(Vec<u8>, Run)> = None;
     if from > to {
         return Ok(None);

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::envelope::Sealed;
+use super::shared::{Shared, corrupt};
 use super::{codec, keys};
 use crate::domain::article::ArticleId;
 use crate::domain::job::{Job, JobKey};
@@ -14,7 +14,11 @@ use crate::domain::time::Stamp;
 use crate::store::error::Result;
 
 /// The newest jobs of their keys after a place.
-pub(super) fn after(core: &Core, after: Option<&(ArticleId, JobKey)>, limit: usize) -> Result<Vec<Arc<Job>>> {
+pub(super) fn after(
+    core: &Shared,
+    after: Option<&(ArticleId, JobKey)>,
+    limit: usize,
+) -> Result<Vec<Arc<Job>>> {
     // A key's successor in byte order is the key with a zero byte behind it.
     let from = after.map_or_else(
         || b"j".to_vec(),
@@ -24,12 +28,12 @@ pub(super) fn after(core: &Core, after: Option<&(ArticleId, JobKey)>, limit: usi
 }
 
 /// The ended jobs of an article that newer ones have replaced.
-pub(super) fn replaced(core: &Core, article: &ArticleId) -> Result<Vec<Arc<Job>>> {
+pub(super) fn replaced(core: &Shared, article: &ArticleId) -> Result<Vec<Arc<Job>>> {
     let prefix = keys::replaced_jobs(article);
     read(core, &prefix, &prefix, usize::MAX)
 }
 
-fn read(core: &Core, from: &[u8], prefix: &[u8], limit: usize) -> Result<Vec<Arc<Job>>> {
+fn read(core: &Shared, from: &[u8], prefix: &[u8], limit: usize) -> Result<Vec<Arc<Job>>> {
     let mut jobs = Vec::new();
     core.scan(
         from,
@@ -49,7 +53,7 @@ fn read(core: &Core, from: &[u8], prefix: &[u8], limit: usize) -> Result<Vec<Arc
 }
 
 /// All policies.
-pub(super) fn policies(core: &Core) -> Result<Vec<TranslationPolicy>> {
+pub(super) fn policies(core: &Shared) -> Result<Vec<TranslationPolicy>> {
     let mut policies = Vec::new();
     core.scan(b"n", &keys::above(b"n"), Direction::Forward, |key, _, payload| {
         policies.push(codec::decode_policy(&payload).map_err(corrupt(key))?);

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::core::{Core, corrupt};
 use super::engine::Direction;
+use super::shared::{Shared, corrupt};
 use super::{codec, keys};
 use crate::domain::article::ArticleId;
 use crate::domain::freshness::Overall;
@@ -14,7 +14,7 @@ use crate::store::error::Result;
 use crate::store::{ArticleState, Budget, Page, Standings};
 
 /// A page of a list: index rows that match, and the articles that they name.
-pub(super) fn list(core: &Core, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
+pub(super) fn list(core: &Shared, query: &Query, after: Option<&Position>, budget: Budget) -> Result<Page> {
     let driver = Driver::of(query);
     let listing = Listing { core, query, driver };
     let (mut rows, mut matching, mut next) = (0, Vec::new(), None);
@@ -45,7 +45,7 @@ pub(super) fn list(core: &Core, query: &Query, after: Option<&Position>, budget:
 
 /// How the active translations into some languages stand, by the indexes alone.
 pub(super) fn standings(
-    core: &Core,
+    core: &Shared,
     query: &Query,
     languages: &[Language],
     after: Option<&Position>,
@@ -78,7 +78,7 @@ pub(super) fn standings(
 
 /// Visits the entries under a prefix in the order of a list, after a position: the dated ones, then the undated.
 fn walk(
-    core: &Core,
+    core: &Shared,
     prefix: &[u8],
     query: &Query,
     after: Option<&Position>,
@@ -156,7 +156,7 @@ impl Driver {
 }
 
 struct Listing<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     query: &'a Query,
     driver: Driver,
 }
@@ -203,7 +203,7 @@ impl Listing<'_> {
 }
 
 /// How the active translation of an article into a language stands, by the index.
-fn standing(core: &Core, language: &Language, id: &ArticleId) -> Result<Option<Standing>> {
+fn standing(core: &Shared, language: &Language, id: &ArticleId) -> Result<Option<Standing>> {
     let key = keys::standing(language, id);
     let decode = |(_, payload): (Stamp, Vec<u8>)| codec::decode_standing(&payload).map_err(corrupt(&key));
     core.get(&key)?.map(decode).transpose()

@@ -28,42 +28,42 @@ use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
-    Conflict, Counts, Durable, Entity, Expect, Finding, LogPin, Measures, Page, Standings, Store,
+    Conflict, Counts, Durable, Entity, Expect, Finding, LogHold, Measures, Page, Standings, Store,
     StoreStatus, Sweep,
 };
 
-use self::core::{Core, corrupt};
+use self::encoded_batch::EncodedBatch;
 use self::engine::{Engine, Write};
-use self::prepared::Prepared;
 use self::recovery::Identity;
-use self::writer::Job;
+use self::shared::{Shared, corrupt};
+use self::writer::WriteRequest;
 
 mod backlog;
 pub mod backup;
-mod core;
-mod derived;
+mod encoded_batch;
 pub mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod envelope;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod group;
+mod group_commit;
 mod hand_over;
+mod indexes;
 mod jobs;
 mod keys;
 mod lists;
+mod log_reader;
 pub mod memory;
-mod prepared;
+mod orphan_bodies;
 mod purge;
 mod queue;
 mod recovery;
 mod retention;
-mod scan;
+mod shared;
 pub mod sled;
 mod sync;
 mod trim;
-mod unlogged;
 mod verify;
 mod writer;
 
@@ -76,8 +76,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// A store over an engine.
 pub struct KvStore {
-    core: Arc<Core>,
-    writer: mpsc::Sender<Job>,
+    core: Arc<Shared>,
+    writer: mpsc::Sender<WriteRequest>,
     expiring: Mutex<()>,
     /// Held by each step of a sweep, and while a dump begins.
     sweeping: Arc<Mutex<()>>,
@@ -95,7 +95,7 @@ impl KvStore {
         let directory = engine.location();
         let open = || {
             let identity = recovery::identify(&engine, clock.now())?;
-            let core = Core::new(Box::new(engine), clock, cache_bytes, 0);
+            let core = Shared::new(Box::new(engine), clock, cache_bytes, 0);
             recovery::upgrade(&core, &identity)?;
             Self::start(core, &identity)
         };
@@ -109,7 +109,7 @@ impl KvStore {
     }
 
     /// Takes up the work on an engine that holds a store of the present format.
-    fn start(core: Core, identity: &Identity) -> Result<Self> {
+    fn start(core: Shared, identity: &Identity) -> Result<Self> {
         let last = recovery::last_commit(&core)?;
         recovery::check_tail(&core)?;
         // What was applied before a crash and is visible now must be durable before anybody reads it.
@@ -142,7 +142,7 @@ impl KvStore {
     /// Runs work that may read the disk where it holds up nobody.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Core) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.core.check_open()?;
         let core = self.core.clone();
@@ -210,7 +210,7 @@ impl KvStore {
     }
 
     /// Asks the writer, and waits for its answer up to a limit.
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> Job) -> Result<T> {
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> WriteRequest) -> Result<T> {
         let answer = self.send(job).await?;
         match timeout(self.answer_wait, answer).await {
             // Without an answer the writer is gone or stuck, and with it what it knows of this write.
@@ -220,7 +220,10 @@ impl KvStore {
     }
 
     /// Gives the writer a job. Nothing of it was done if that fails.
-    async fn send<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<oneshot::Receiver<T>> {
+    async fn send<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<T>) -> WriteRequest,
+    ) -> Result<oneshot::Receiver<T>> {
         let (reply, answer) = oneshot::channel();
         match timeout(self.answer_wait, self.writer.send(job(reply))).await {
             Err(_) => Err(unavailable(
@@ -312,7 +315,7 @@ impl Store for KvStore {
             self.blocking(move |core| {
                 let found = keys
                     .iter()
-                    .map(|key| group::holder_of(core, key))
+                    .map(|key| group_commit::holder_of(core, key))
                     .collect::<Result<Vec<_>>>()?;
                 let seq = found
                     .iter()
@@ -385,7 +388,7 @@ impl Store for KvStore {
     async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
         self.durably(|| async {
             self.blocking(move |core| {
-                let due = scan::due_embargoes(core, now, limit)?;
+                let due = log_reader::due_embargoes(core, now, limit)?;
                 // Nothing due is nothing to wait for; what is due may be so by a commit of this moment.
                 let seq = if due.is_empty() {
                     0
@@ -421,13 +424,13 @@ impl Store for KvStore {
             Some(_) => self.to_erase(&mut batch).await?,
             None => Vec::new(),
         };
-        let prepared = Box::new(Prepared::new(batch, erased)?);
-        self.ask(|reply| Job::Commit(prepared, reply)).await
+        let prepared = Box::new(EncodedBatch::new(batch, erased)?);
+        self.ask(|reply| WriteRequest::Commit(prepared, reply)).await
     }
 
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {
         let head = self.core.durable.borrow().seq;
-        self.blocking(move |core| scan::changes(core, after, head, limit))
+        self.blocking(move |core| log_reader::changes(core, after, head, limit))
             .await
     }
 
@@ -439,10 +442,11 @@ impl Store for KvStore {
         // Two at once could forget a request that is recorded again between them.
         let _one_at_a_time = self.expiring.lock().await;
         let (writes, more) = self
-            .blocking(move |core| scan::expired_requests(core, before))
+            .blocking(move |core| log_reader::expired_requests(core, before))
             .await?;
         if !writes.is_empty() {
-            self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
+            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
+                .await?;
         }
         Ok(more)
     }
@@ -458,7 +462,8 @@ impl Store for KvStore {
             .await?;
         if !step.writes.is_empty() {
             let writes = step.writes;
-            self.ask(|reply| Job::Housekeeping(writes, reply)).await?;
+            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
+                .await?;
             self.core.forget_bodies(&step.dropped);
         }
         Ok(if step.done { Sweep::Done } else { Sweep::Going })
@@ -469,7 +474,9 @@ impl Store for KvStore {
         loop {
             let generation = self.core.durable.borrow().generation;
             let task = claim.clone();
-            let (claimed, stamp) = self.ask(|reply| Job::Claim(Box::new(task), reply)).await?;
+            let (claimed, stamp) = self
+                .ask(|reply| WriteRequest::Claim(Box::new(task), reply))
+                .await?;
             // What was leased is durable. Nothing may be left because of another claim that is not yet.
             let applied = self.core.applied.load(Ordering::Acquire);
             if stamp.is_some() || self.is_durable(applied, generation).await? {
@@ -518,8 +525,8 @@ impl Store for KvStore {
 
     async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
         // A policy has no commit that would say whether it is durable: all is, while the writer stands still.
-        let read = |reply: oneshot::Sender<_>| -> Job {
-            Job::Exclusive(Box::new(move |core, _| drop(reply.send(jobs::policies(core)))))
+        let read = |reply: oneshot::Sender<_>| -> WriteRequest {
+            WriteRequest::Exclusive(Box::new(move |core, _| drop(reply.send(jobs::policies(core)))))
         };
         let answer = self.send(read).await?;
         let answer = timeout(self.answer_wait, answer).await;
@@ -531,12 +538,14 @@ impl Store for KvStore {
 
     async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
         let write = jobs::put_policy(policy);
-        self.ask(|reply| Job::Housekeeping(vec![write], reply)).await
+        self.ask(|reply| WriteRequest::Housekeeping(vec![write], reply))
+            .await
     }
 
     async fn delete_policy(&self, id: &PolicyId) -> Result<()> {
         let write = Write::Remove(keys::policy(id));
-        self.ask(|reply| Job::Housekeeping(vec![write], reply)).await
+        self.ask(|reply| WriteRequest::Housekeeping(vec![write], reply))
+            .await
     }
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
@@ -552,15 +561,16 @@ impl Store for KvStore {
             .blocking(move |core| Ok((trim::step(core, &retention, &mut size)?, size)))
             .await?;
         if !step.writes.is_empty() {
-            self.ask(|reply| Job::Housekeeping(step.writes, reply)).await?;
+            self.ask(|reply| WriteRequest::Housekeeping(step.writes, reply))
+                .await?;
             size.bytes = size.bytes.saturating_sub(step.bytes);
         }
         *measured = size;
         Ok(if step.done { Sweep::Done } else { Sweep::Going })
     }
 
-    fn pin(&self, after: Seq) -> LogPin {
-        self.core.pins.pin(after, self.core.clock.now())
+    fn hold(&self, after: Seq) -> LogHold {
+        self.core.holds.hold(after, self.core.clock.now())
     }
 
     fn epoch(&self) -> [u8; 16] {
@@ -644,7 +654,7 @@ impl Store for KvStore {
     async fn compact(&self) -> Result<()> {
         self.core.check_open()?;
         // It takes as long as it takes; the status tells how far it is.
-        let answer = self.send(Job::Compact).await?;
+        let answer = self.send(WriteRequest::Compact).await?;
         answer
             .await
             .unwrap_or_else(|_| Err(unavailable("the thread that writes has ended")))
@@ -652,7 +662,7 @@ impl Store for KvStore {
 
     async fn close(&self) -> Result<()> {
         self.core.closed.store(true, Ordering::Release);
-        match self.ask(Job::Close).await {
+        match self.ask(WriteRequest::Close).await {
             // The writer is gone, and it closes the engine before it goes.
             Err(StoreError::Closed) => Ok(()),
             Err(StoreError::OutcomeUnknown) => Err(unavailable(

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::codec;
-use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
-use super::{derived, keys, scan, unlogged};
+use super::shared::{Shared, corrupt};
+use super::{indexes, keys, log_reader, orphan_bodies};
 use crate::domain::article::ArticleId;
 use crate::domain::history::{BodyRef, History};
 use crate::domain::query::Axis;
@@ -17,7 +17,7 @@ use crate::store::error::{Result, StoreError};
 
 /// The bodies of all versions of an article and its translations. The list is complete for this very state: every
 /// write that adds a body moves the version of the head or of a slot.
-pub(super) fn bodies_of(core: &Core, state: &ArticleState) -> Result<Vec<BodyRef>> {
+pub(super) fn bodies_of(core: &Shared, state: &ArticleState) -> Result<Vec<BodyRef>> {
     let slots = || state.slots.values();
     let translations = slots().flat_map(|slot| &slot.translations);
     let histories = [&state.head.current.history, &state.head.revisions]
@@ -32,7 +32,7 @@ pub(super) fn bodies_of(core: &Core, state: &ArticleState) -> Result<Vec<BodyRef
             Err(error @ StoreError::Corrupt { .. }) => {
                 tracing::warn!(%error, "an article to purge is damaged; its versions are looked up in the change log");
                 logged(core, &state.head.id, &mut bodies)?;
-                unlogged::find(core, state, &mut bodies)?;
+                orphan_bodies::find(core, state, &mut bodies)?;
             }
             Err(error) => return Err(error),
         }
@@ -43,7 +43,7 @@ pub(super) fn bodies_of(core: &Core, state: &ArticleState) -> Result<Vec<BodyRef
 /// What to remove of an article but its aliases, its replaced jobs and what is derived from its slots and jobs.
 pub(super) fn removals(state: &ArticleState, bodies: &[BodyRef]) -> Vec<Write> {
     let head = &state.head;
-    let rows = Axis::ALL.map(|axis| derived::index_key(head, axis));
+    let rows = Axis::ALL.map(|axis| indexes::index_key(head, axis));
     let slots = state.slots.keys().map(|language| keys::slot(&head.id, language));
     let jobs = state.jobs.keys().map(|key| keys::job(&head.id, key));
     bodies
@@ -52,14 +52,14 @@ pub(super) fn removals(state: &ArticleState, bodies: &[BodyRef]) -> Vec<Write> {
         .chain(rows)
         .chain(slots)
         .chain(jobs)
-        .chain(derived::timer_key(head))
+        .chain(indexes::timer_key(head))
         .chain([keys::segment_history(&head.id), keys::head(&head.id)])
         .map(Write::Remove)
         .collect()
 }
 
 /// The keys of the ended jobs of an article that newer ones have replaced.
-pub(super) fn replaced_jobs(core: &Core, id: &ArticleId) -> Result<Vec<Vec<u8>>> {
+pub(super) fn replaced_jobs(core: &Shared, id: &ArticleId) -> Result<Vec<Vec<u8>>> {
     let prefix = keys::replaced_jobs(id);
     let mut found = Vec::new();
     core.engine.scan(
@@ -74,7 +74,7 @@ pub(super) fn replaced_jobs(core: &Core, id: &ArticleId) -> Result<Vec<Vec<u8>>>
 }
 
 /// Goes back from the newest version: each knows the one before it.
-fn follow(core: &Core, newest: &History, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
+fn follow(core: &Shared, newest: &History, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
     bodies.insert(newest.newest.body());
     let mut next = newest.earlier.first().copied();
     while let Some(version) = next {
@@ -86,8 +86,8 @@ fn follow(core: &Core, newest: &History, bodies: &mut BTreeSet<BodyRef>) -> Resu
 }
 
 /// The bodies of all commits that say to have changed the article: a commit is about one article.
-fn logged(core: &Core, id: &ArticleId, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
-    scan::log_after(core, 0, |stamp, events| {
+fn logged(core: &Shared, id: &ArticleId, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
+    log_reader::log_after(core, 0, |stamp, events| {
         let logged = codec::decode_events(events).map_err(corrupt(&keys::log(stamp.seq)))?;
         if logged.events.iter().any(|event| event.article == *id) {
             bodies.extend(bodies_in(core, stamp.seq)?);
@@ -97,7 +97,7 @@ fn logged(core: &Core, id: &ArticleId, bodies: &mut BTreeSet<BodyRef>) -> Result
 }
 
 /// The bodies that a commit wrote and that are there still.
-pub(super) fn bodies_in(core: &Core, seq: u64) -> Result<Vec<BodyRef>> {
+pub(super) fn bodies_in(core: &Shared, seq: u64) -> Result<Vec<BodyRef>> {
     let body = |part| keys::body(BodyRef { seq, part });
     let mut found = Vec::new();
     core.engine.scan(

@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::vec;
 
-use super::core::Core;
-use super::derived;
 use super::engine::Direction;
+use super::indexes;
 use super::keys::{self, Queued};
+use super::shared::Shared;
 use crate::domain::article::ArticleId;
 use crate::domain::job::{ClaimQuery, JobId, JobKey, JobKind, Place};
 use crate::domain::language::Language;
@@ -28,13 +28,13 @@ const DUE_PAGE: usize = 256;
 /// The queues of the engine, as the group that is being made leaves them.
 #[derive(Clone, Copy)]
 pub(super) struct Queues<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     /// The entries that the group changes, and whether they are there afterwards.
     changed: &'a BTreeMap<Vec<u8>, bool>,
 }
 
 impl<'a> Queues<'a> {
-    pub(super) fn new(core: &'a Core, changed: &'a BTreeMap<Vec<u8>, bool>) -> Self {
+    pub(super) fn new(core: &'a Shared, changed: &'a BTreeMap<Vec<u8>, bool>) -> Self {
         Self { core, changed }
     }
 
@@ -272,7 +272,7 @@ pub(super) fn named(
     for id in ids {
         let queued = sound(load(&id.article))?.flatten().and_then(|state| {
             let job = state.jobs.get(&id.key).filter(|job| job.id == *id)?;
-            keys::queued_of(&derived::queue_key(&state.head, job)?)
+            keys::queued_of(&indexes::queue_key(&state.head, job)?)
         });
         let is_meant = |queued: &Queued| {
             (query.embargoed || !queued.is_embargoed) && query.matches(&queued.source, &queued.key)
@@ -294,7 +294,7 @@ pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
 }
 
 /// When the next job that a query asks for may be claimed; the past if there is one now.
-pub(super) fn next_claimable(core: &Core, query: &ClaimQuery) -> Result<Option<Timestamp>> {
+pub(super) fn next_claimable(core: &Shared, query: &ClaimQuery) -> Result<Option<Timestamp>> {
     let time = |place| match place {
         Place::Ready(_) => Timestamp::MIN,
         Place::Waiting(from) => from,

@@ -11,10 +11,10 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::codec::{self, Group};
-use super::core::{Core, corrupt};
-use super::derived::{self, Tally};
 use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
+use super::indexes::{self, Tally};
+use super::shared::{Shared, corrupt};
 use super::{keys, records};
 use crate::domain::article::ArticleId;
 use crate::domain::language::Language;
@@ -59,7 +59,7 @@ impl Identity {
     }
 
     /// Says durably that the store is this one, in the present format. What makes it so is durable already.
-    pub(super) fn adopt(&self, core: &Core) -> Result<()> {
+    pub(super) fn adopt(&self, core: &Shared) -> Result<()> {
         write(&*core.engine, vec![self.record()])
     }
 
@@ -114,7 +114,7 @@ fn write(engine: &dyn Engine, writes: Vec<Write>) -> Result<()> {
 
 /// Brings a store of an older format to this one. Interrupted, it begins again at the next open: nothing of the older
 /// format is changed, and the format is raised last.
-pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
+pub(super) fn upgrade(core: &Shared, identity: &Identity) -> Result<()> {
     if identity.format == FORMAT {
         return Ok(());
     }
@@ -132,8 +132,8 @@ pub(super) fn upgrade(core: &Core, identity: &Identity) -> Result<()> {
 }
 
 /// Takes up the stored counts. Damaged ones are counted again: they are no reason to refuse a sound store.
-pub(super) fn load_counts(core: &Core) -> Result<()> {
-    let counts = match derived::stored_counts(core) {
+pub(super) fn load_counts(core: &Shared) -> Result<()> {
+    let counts = match indexes::stored_counts(core) {
         Err(error @ StoreError::Corrupt { .. }) => {
             tracing::error!(%error, "the counts are damaged and are made again");
             let mut stored = Vec::new();
@@ -147,7 +147,7 @@ pub(super) fn load_counts(core: &Core) -> Result<()> {
             )?;
             write(&*core.engine, stored)?;
             derive(core)?;
-            derived::stored_counts(core)?
+            indexes::stored_counts(core)?
         }
         counts => counts?,
     };
@@ -157,7 +157,7 @@ pub(super) fn load_counts(core: &Core) -> Result<()> {
 
 /// Makes all that is derived from the articles that there are. Articles are read by one thread while another writes what
 /// is derived from them.
-pub(super) fn derive(core: &Core) -> Result<()> {
+pub(super) fn derive(core: &Shared) -> Result<()> {
     let counts = thread::scope(|scope| {
         let (derived, entries) = mpsc::sync_channel(DERIVED_AHEAD);
         let counting = scope.spawn(move || derive_each(core, &derived));
@@ -168,14 +168,14 @@ pub(super) fn derive(core: &Core) -> Result<()> {
     let stamp = last_commit(core)?;
     let counts = counts
         .iter()
-        .map(|(language, counts)| derived::counts_write(language, counts, stamp));
+        .map(|(language, counts)| indexes::counts_write(language, counts, stamp));
     core.engine.apply(counts.collect())?;
     core.engine.flush()?;
     core.engine.sync()
 }
 
 /// Hands over what is derived from each article, and answers how much there is by language.
-fn derive_each(core: &Core, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Vec<(Language, Counts)>> {
+fn derive_each(core: &Shared, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Vec<(Language, Counts)>> {
     let mut tally = Tally::default();
     let mut ids = core.ids_after(None, DERIVED_ARTICLES)?;
     while let Some(last) = ids.last() {
@@ -192,7 +192,7 @@ fn derive_each(core: &Core, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Ve
                 Err(error) => return Err(error),
             };
             tally.change(None, Some(&state));
-            entries.extend(derived::all(&state));
+            entries.extend(indexes::all(&state));
         }
         if derived.send(entries).is_err() {
             // They cannot be written, and the writer says why.
@@ -204,7 +204,7 @@ fn derive_each(core: &Core, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Ve
 }
 
 /// Writes entries, many at a time in the order of their keys.
-fn write_derived(core: &Core, derived: mpsc::Receiver<Vec<Write>>) -> Result<()> {
+fn write_derived(core: &Shared, derived: mpsc::Receiver<Vec<Write>>) -> Result<()> {
     let mut entries = Vec::new();
     for more in derived {
         entries.extend(more);
@@ -215,7 +215,7 @@ fn write_derived(core: &Core, derived: mpsc::Receiver<Vec<Write>>) -> Result<()>
     write_sorted(core, entries)
 }
 
-fn write_sorted(core: &Core, mut entries: Vec<Write>) -> Result<()> {
+fn write_sorted(core: &Shared, mut entries: Vec<Write>) -> Result<()> {
     entries.sort_by(|a, b| a.key().cmp(b.key()));
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
@@ -237,7 +237,7 @@ pub(super) fn write_part(engine: &dyn Engine, part: Vec<Write>) -> Result<()> {
 }
 
 /// The last commit in the log; the pending stamp if there is none.
-pub(super) fn last_commit(core: &Core) -> Result<Stamp> {
+pub(super) fn last_commit(core: &Shared) -> Result<Stamp> {
     let mut last = Stamp::PENDING;
     core.scan(
         &keys::log(0),
@@ -267,7 +267,7 @@ pub(super) fn check_end(last: Stamp, durable: Seq) -> Result<()> {
 ///
 /// The cost is bounded by the log: each article is looked up once, however many events name it, and only its head is read,
 /// whatever else the article carries.
-pub(super) fn check_tail(core: &Core) -> Result<()> {
+pub(super) fn check_tail(core: &Shared) -> Result<()> {
     let mut groups = Vec::new();
     core.scan(
         &keys::log(0),
@@ -321,7 +321,7 @@ pub(super) fn check_tail(core: &Core) -> Result<()> {
 }
 
 /// The newest revision of an article, from its head alone.
-fn head_revision(core: &Core, id: &ArticleId) -> Result<Option<u32>> {
+fn head_revision(core: &Shared, id: &ArticleId) -> Result<Option<u32>> {
     let key = keys::head(id);
     let Some((stamp, payload)) = core.get(&key)? else {
         return Ok(None);

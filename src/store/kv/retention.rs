@@ -6,9 +6,9 @@
 
 use prost::Message;
 
-use super::core::{Core, corrupt};
 use super::engine::Write;
 use super::envelope::Sealed;
+use super::shared::{Shared, corrupt};
 use super::{codec, keys, records};
 use crate::domain::article::{ArticleId, DroppedRevision};
 use crate::domain::history::{At, BodyRef, History, Step as Hop, VersionRef};
@@ -39,7 +39,7 @@ enum Cursor {
 }
 
 /// Looks at the next articles.
-pub(super) fn step(core: &Core, retention: &Retention) -> Result<Step> {
+pub(super) fn step(core: &Shared, retention: &Retention) -> Result<Step> {
     let mut walk = Walk {
         core,
         retention,
@@ -64,7 +64,7 @@ pub(super) fn step(core: &Core, retention: &Retention) -> Result<Step> {
 }
 
 struct Walk<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     retention: &'a Retention,
     revisions: usize,
     step: Step,
@@ -174,7 +174,7 @@ impl Walk<'_> {
     }
 }
 
-fn cursor(core: &Core) -> Result<Option<Cursor>> {
+fn cursor(core: &Shared) -> Result<Option<Cursor>> {
     let Some((_, payload)) = core.get(keys::RETENTION_CURSOR)? else {
         return Ok(None);
     };

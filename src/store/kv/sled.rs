@@ -1,24 +1,24 @@
 //! The engine on sled 0.34.7: everything that keeps its faults away from users.
 //!
 //! sled alone loses acknowledged writes at power loss, breaks on a full disk, and panics on damage. This
-//! adapter holds what was measured to prevent that: `open` opens and shuts the database, `chunks` keeps values
+//! adapter holds what was measured to prevent that: `open` opens and shuts the database, `large_values` keeps values
 //! out of sled's unsynced blob files, `space` stops writes before the disk is full, `fault` turns errors and
 //! panics into values, `lost_wakeup` ends calls of sled that nothing would wake. It knows bytes only, never calls
 //! `flush_async` (it can deadlock), and no text of sled or path leaves it except in an `OpenError`.
 //!
 //! After an error of sled nothing is written until `reopen`, which is also what sled needs: its errors stick.
 
-mod chunks;
 mod compact;
 #[cfg(test)]
 mod crash_tests;
-mod end;
 mod fault;
-mod ledger;
+mod free_space;
+mod large_values;
+mod log_end_marker;
 mod lost_wakeup;
 mod open;
-mod replace;
-mod space;
+mod stats_record;
+mod swap_directory;
 #[cfg(test)]
 mod tests;
 
@@ -35,14 +35,14 @@ use parking_lot::{Mutex, RwLock};
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
 use crate::store::kv::keys;
-use chunks::Staged;
 use compact::Compaction;
 use fault::{Fault, Outcome, contain};
-use ledger::Ledger;
+use free_space::Space;
+use large_values::Staged;
 use open::{Cached, Opened};
-use space::Space;
+use stats_record::Ledger;
 
-pub use replace::Replacement;
+pub use swap_directory::Replacement;
 
 /// Entries of the first page of a scan: about as many as a leaf of sled holds.
 const FIRST_SCAN_PAGE: usize = 16;
@@ -114,7 +114,8 @@ impl SledEngine {
     pub fn open(config: SledConfig) -> Result<Self> {
         let directory = &config.directory;
         let lock = open::lock(directory).map_err(StoreError::Open)?;
-        replace::settle(directory).map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+        swap_directory::settle(directory)
+            .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
         let space = Space::probe(directory)
             .and_then(|probe| Space::new(directory, probe, config.min_free_bytes, config.reserve_bytes))
             .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
@@ -134,7 +135,7 @@ impl SledEngine {
     /// The same for a directory that must hold a database.
     pub fn open_existing(config: SledConfig) -> Result<Self> {
         let directory = &config.directory;
-        let found = replace::holds_database(directory)
+        let found = swap_directory::holds_database(directory)
             .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
         if !found {
             return Err(StoreError::Open(OpenError::Missing {
@@ -217,7 +218,7 @@ impl Engine for SledEngine {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.read(key, |db| chunks::value(db, key, db.get(key)?))
+        self.read(key, |db| large_values::value(db, key, db.get(key)?))
     }
 
     fn scan(
@@ -231,12 +232,12 @@ impl Engine for SledEngine {
         // sled is left between pages, so that `visit` may take its time or call the engine, and holds up no reopen.
         loop {
             let page = self.read(position(&rest, direction), |db| {
-                chunks::page(db, &rest, direction, limit)
+                large_values::page(db, &rest, direction, limit)
             })?;
             for (key, stored) in &page.entries {
-                let visited = match chunks::inline(stored) {
+                let visited = match large_values::inline(stored) {
                     Some(value) => visit(key, value),
-                    None => match self.read(key, |db| chunks::value(db, key, Some(stored.clone())))? {
+                    None => match self.read(key, |db| large_values::value(db, key, Some(stored.clone())))? {
                         Some(value) => visit(key, &value),
                         None => ControlFlow::Continue(()),
                     },
@@ -269,10 +270,10 @@ impl Engine for SledEngine {
         }
         let mut staged = Staged::default();
         let mut ledger = *self.ledger.lock();
-        for (key, value) in chunks::last_writes(batch) {
+        for (key, value) in large_values::last_writes(batch) {
             self.read(&key, |db| staged.stage(db, &mut ledger, &key, value.as_deref()))?;
         }
-        staged.put(&ledger::KEY, ledger.encode());
+        staged.put(&stats_record::KEY, ledger.encode());
         *self.ledger.lock() = ledger;
         self.finish("apply", |opened| Ok(opened.db.apply_batch(staged.batch())?))?;
         self.mirror(&staged);
@@ -439,8 +440,8 @@ fn shut(opened: Opened) -> Outcome<()> {
 }
 
 /// The range, cut where the keys of chunks begin.
-fn bounds(range: &RangeInclusive<&[u8]>) -> chunks::Bounds {
-    let chunk_keys: &[u8] = &[chunks::CHUNK_KEY];
+fn bounds(range: &RangeInclusive<&[u8]>) -> large_values::Bounds {
+    let chunk_keys: &[u8] = &[large_values::CHUNK_KEY];
     let end = if *range.end() < chunk_keys {
         Bound::Included(IVec::from(*range.end()))
     } else {
@@ -450,7 +451,7 @@ fn bounds(range: &RangeInclusive<&[u8]>) -> chunks::Bounds {
 }
 
 /// Where a scan stands: the best name there is for a record that it cannot read.
-fn position(rest: &chunks::Bounds, direction: Direction) -> &[u8] {
+fn position(rest: &large_values::Bounds, direction: Direction) -> &[u8] {
     let bound = match direction {
         Direction::Forward => &rest.0,
         Direction::Backward => &rest.1,

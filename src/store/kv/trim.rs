@@ -6,9 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use super::core::Core;
 use super::engine::{Direction, Write};
-use super::{envelope, keys, scan};
+use super::shared::Shared;
+use super::{envelope, keys, log_reader};
 use crate::domain::retention::LogRetention;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::Result;
@@ -36,19 +36,19 @@ pub(super) struct Step {
 }
 
 /// The newest commit that is no longer in the log; 0 while all are.
-pub(super) fn floor(core: &Core) -> Result<Seq> {
-    scan::cursor(core, keys::LOG_FLOOR)
+pub(super) fn floor(core: &Shared) -> Result<Seq> {
+    log_reader::cursor(core, keys::LOG_FLOOR)
 }
 
 /// The record that says so of a log that begins elsewhere than with the first commit.
-pub(super) fn floor_of_log(core: &Core) -> Result<Option<Write>> {
+pub(super) fn floor_of_log(core: &Shared) -> Result<Option<Write>> {
     let mut floor = None;
     let (from, to) = (keys::log(0), keys::above(b"l"));
     core.scan(&from, &to, Direction::Forward, |key, stamp, _| {
         let before = keys::log_seq(key).and_then(|first| first.checked_sub(1));
         floor = before
             .filter(|seq| *seq > 0)
-            .map(|seq| scan::cursor_write(keys::LOG_FLOOR, Stamp { seq, ..stamp }));
+            .map(|seq| log_reader::cursor_write(keys::LOG_FLOOR, Stamp { seq, ..stamp }));
         Ok(ControlFlow::Break(()))
     })?;
     Ok(floor)
@@ -56,7 +56,7 @@ pub(super) fn floor_of_log(core: &Core) -> Result<Option<Write>> {
 
 impl LogSize {
     /// Counts the next groups, and answers whether these were all.
-    fn measure(&mut self, core: &Core, durable: Seq) -> Result<bool> {
+    fn measure(&mut self, core: &Shared, durable: Seq) -> Result<bool> {
         let from = if self.next.is_empty() {
             keys::log(0)
         } else {
@@ -90,11 +90,11 @@ struct Candidate {
 }
 
 /// Measures the log further, and finds what to remove of it.
-pub(super) fn step(core: &Core, retention: &LogRetention, size: &mut LogSize) -> Result<Step> {
+pub(super) fn step(core: &Shared, retention: &LogRetention, size: &mut LogSize) -> Result<Step> {
     let durable = core.durable.borrow().seq;
     let is_measured = size.measure(core, durable)?;
-    let pinned = core.pins.oldest(core.clock.now()).unwrap_or(Seq::MAX);
-    let limit = scan::requests_passed(core)?.min(durable).min(pinned);
+    let pinned = core.holds.oldest(core.clock.now()).unwrap_or(Seq::MAX);
+    let limit = log_reader::requests_passed(core)?.min(durable).min(pinned);
     let mut step = Step {
         writes: Vec::new(),
         bytes: 0,
@@ -137,6 +137,6 @@ pub(super) fn step(core: &Core, retention: &LogRetention, size: &mut LogSize) ->
         return Err(error);
     }
     step.writes
-        .extend(floor.map(|floor| scan::cursor_write(keys::LOG_FLOOR, floor)));
+        .extend(floor.map(|floor| log_reader::cursor_write(keys::LOG_FLOOR, floor)));
     Ok(step)
 }

@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::codec::{self, Group};
-use super::core::{Core, corrupt};
-use super::derived::{self, Tally};
-use super::group::holder_of;
+use super::group_commit::holder_of;
+use super::indexes::{self, Tally};
+use super::shared::{Shared, corrupt};
 use super::{keys, purge, trim};
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
@@ -36,7 +36,7 @@ const MAX_FINDINGS: usize = 10_000;
 const PASSES: usize = 2;
 
 /// Reports everything that is wrong. The work that takes longest is shared by so many threads.
-pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
+pub(super) fn check(core: &Shared, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
     let mut suspects: Option<Vec<Finding>> = None;
     for _ in 0..PASSES {
         let state = || (core.applied.load(Ordering::Acquire), trim::floor(core).ok());
@@ -61,7 +61,7 @@ pub(super) fn check(core: &Core, report: &mpsc::Sender<Checked>, threads: usize)
 }
 
 struct Check<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     report: &'a mpsc::Sender<Checked>,
     findings: Vec<Finding>,
     /// What heads and slots come to.
@@ -83,7 +83,7 @@ struct Met {
 }
 
 impl<'a> Check<'a> {
-    fn new(core: &'a Core, report: &'a mpsc::Sender<Checked>) -> Self {
+    fn new(core: &'a Shared, report: &'a mpsc::Sender<Checked>) -> Self {
         Self {
             core,
             report,
@@ -171,7 +171,7 @@ impl Check<'_> {
                     _ => check.report(&name, format!("{alias} does not lead to it")),
                 }
             }
-            if let Some(timer) = derived::timer_key(&head) {
+            if let Some(timer) = indexes::timer_key(&head) {
                 match check.core.get(&timer)? {
                     Some(_) => check.met.timers += 1,
                     None => check.report(keys::readable(&timer), "it is missing"),
@@ -239,7 +239,7 @@ impl Check<'_> {
             let stands = match keys::embargo_of(key) {
                 Some((_, id)) => check
                     .head(&id)?
-                    .is_some_and(|head| derived::timer_key(&head).as_deref() == Some(key)),
+                    .is_some_and(|head| indexes::timer_key(&head).as_deref() == Some(key)),
                 None => false,
             };
             if !stands {
@@ -271,7 +271,7 @@ impl Check<'_> {
                     if !slot.translations.iter().all(adds_up) {
                         check.report(&name, "its freshness does not add up");
                     }
-                    check.derived(&derived::entries(head, &slot))?;
+                    check.derived(&indexes::entries(head, &slot))?;
                 }
             }
             Ok(())

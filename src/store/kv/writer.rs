@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::Core;
+use super::encoded_batch::EncodedBatch;
 use super::engine::{Compacting, Write};
-use super::group::Group;
+use super::group_commit::Group;
 use super::hand_over::HandOver;
-use super::prepared::Prepared;
 use super::recovery;
+use super::shared::Shared;
 use crate::domain::time::Stamp;
 use crate::store::error::{Result, StoreError};
 use crate::store::{Claim, Claimed, Counts, Progress};
@@ -36,13 +36,13 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Batches that may wait for the writer before their tasks wait to hand them over.
 pub(super) const QUEUE: usize = 1024;
 
-/// See [`Job::Exclusive`].
-pub(super) type ExclusiveWork = Box<dyn FnOnce(&Core, Stamp) + Send>;
+/// See [`WriteRequest::Exclusive`].
+pub(super) type ExclusiveWork = Box<dyn FnOnce(&Shared, Stamp) + Send>;
 
 /// What the writer is asked to do.
-pub(super) enum Job {
+pub(super) enum WriteRequest {
     /// Commit a batch.
-    Commit(Box<Prepared>, oneshot::Sender<Result<Stamp>>),
+    Commit(Box<EncodedBatch>, oneshot::Sender<Result<Stamp>>),
     /// Lease jobs. There is a stamp if there was a commit.
     Claim(Box<Claim>, oneshot::Sender<Result<(Claimed, Option<Stamp>)>>),
     /// Write something that is no commit.
@@ -87,10 +87,10 @@ struct Applied {
 
 /// Starts the writer after the last commit of the log.
 pub(super) fn start(
-    core: Arc<Core>,
+    core: Arc<Shared>,
     last: Stamp,
-    queue: mpsc::Receiver<Job>,
-    sender: mpsc::WeakSender<Job>,
+    queue: mpsc::Receiver<WriteRequest>,
+    sender: mpsc::WeakSender<WriteRequest>,
 ) -> Result<()> {
     let spawn_failed = |error: std::io::Error| {
         tracing::error!(%error, "cannot start a thread");
@@ -134,12 +134,12 @@ fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Wakes the writer to look after the engine. A full queue is as good: it does so before its next group.
-pub(super) fn ask_to_recover(writer: &mpsc::Sender<Job>) {
-    drop(writer.try_send(Job::Recover));
+pub(super) fn ask_to_recover(writer: &mpsc::Sender<WriteRequest>) {
+    drop(writer.try_send(WriteRequest::Recover));
 }
 
 /// Makes a group durable, shows it and answers.
-fn finish(core: &Core, group: Applied) -> Result<()> {
+fn finish(core: &Shared, group: Applied) -> Result<()> {
     let syncing = Instant::now();
     let result = core.engine.sync().map_err(|error| {
         tracing::error!(%error, seq = group.last.seq, "a sync failed; the writes before it are in doubt");
@@ -161,9 +161,9 @@ fn finish(core: &Core, group: Applied) -> Result<()> {
 }
 
 struct Writer {
-    core: Arc<Core>,
+    core: Arc<Shared>,
     last: Stamp,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<WriteRequest>,
     hand_over: Arc<HandOver<Applied>>,
     /// Whether the engine failed and was not reopened since.
     failed: bool,
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     /// The next job. While the engine is compacted nobody has to wait for one.
-    fn next_job(&mut self) -> Option<Job> {
+    fn next_job(&mut self) -> Option<WriteRequest> {
         while self.compacting.is_some() {
             match self.queue.try_recv() {
                 Ok(job) => return Some(job),
@@ -292,7 +292,7 @@ impl Writer {
         self.queue.close();
         while let Some(job) = self.queue.blocking_recv() {
             match job {
-                Job::Close(reply) => drop(reply.send(Ok(()))),
+                WriteRequest::Close(reply) => drop(reply.send(Ok(()))),
                 job => refuse(job, &StoreError::Closed),
             }
         }
@@ -301,29 +301,29 @@ impl Writer {
     /// The job and what waits behind it, up to the limits of a group.
     fn gather(
         &mut self,
-        first: Job,
+        first: WriteRequest,
         closing: &mut Option<oneshot::Sender<Result<()>>>,
         exclusive: &mut Option<ExclusiveWork>,
-    ) -> Vec<Job> {
+    ) -> Vec<WriteRequest> {
         let mut jobs = Vec::new();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
-                Job::Close(reply) => {
+                WriteRequest::Close(reply) => {
                     *closing = Some(reply);
                     break;
                 }
-                Job::Exclusive(work) => {
+                WriteRequest::Exclusive(work) => {
                     *exclusive = Some(work);
                     break;
                 }
-                Job::Recover => {}
-                Job::Compact(reply) => self.begin_compaction(reply),
+                WriteRequest::Recover => {}
+                WriteRequest::Compact(reply) => self.begin_compaction(reply),
                 job => {
                     bytes += match &job {
-                        Job::Commit(prepared, _) => prepared.bytes(),
-                        Job::Claim(claim, _) => claim.grants.len() * CLAIMED_BYTES,
+                        WriteRequest::Commit(prepared, _) => prepared.bytes(),
+                        WriteRequest::Claim(claim, _) => claim.grants.len() * CLAIMED_BYTES,
                         _ => 0,
                     };
                     jobs.push(job);
@@ -336,7 +336,7 @@ impl Writer {
         jobs
     }
 
-    fn write(&mut self, jobs: Vec<Job>) {
+    fn write(&mut self, jobs: Vec<WriteRequest>) {
         if jobs.is_empty() {
             return;
         }
@@ -357,19 +357,22 @@ impl Writer {
         let mut refused: Vec<Box<dyn FnOnce()>> = Vec::new();
         for job in jobs {
             match job {
-                Job::Commit(prepared, reply) => match group.add(*prepared, now) {
+                WriteRequest::Commit(prepared, reply) => match group.add(*prepared, now) {
                     Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
                     Err(error) => refused.push(Box::new(move || drop(reply.send(Err(error))))),
                 },
-                Job::Claim(claim, reply) => match group.claim(*claim, now) {
+                WriteRequest::Claim(claim, reply) => match group.claim(*claim, now) {
                     Ok((claimed, Some(stamp))) => waiting.push(Waiting::Claim(reply, claimed, stamp)),
                     nothing => refused.push(Box::new(move || drop(reply.send(nothing)))),
                 },
-                Job::Housekeeping(writes, reply) => match group.add_housekeeping(writes) {
+                WriteRequest::Housekeeping(writes, reply) => match group.add_housekeeping(writes) {
                     Ok(()) => waiting.push(Waiting::Housekeeping(reply)),
                     Err(error) => drop(reply.send(Err(error))),
                 },
-                Job::Exclusive(_) | Job::Compact(_) | Job::Recover | Job::Close(_) => {}
+                WriteRequest::Exclusive(_)
+                | WriteRequest::Compact(_)
+                | WriteRequest::Recover
+                | WriteRequest::Close(_) => {}
             }
         }
         if waiting.is_empty() {
@@ -508,15 +511,15 @@ impl Writer {
     }
 }
 
-fn refuse(job: Job, error: &StoreError) {
+fn refuse(job: WriteRequest, error: &StoreError) {
     match job {
-        Job::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
-        Job::Claim(_, reply) => drop(reply.send(Err(error.clone()))),
-        Job::Housekeeping(_, reply) | Job::Compact(reply) | Job::Close(reply) => {
+        WriteRequest::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
+        WriteRequest::Claim(_, reply) => drop(reply.send(Err(error.clone()))),
+        WriteRequest::Housekeeping(_, reply) | WriteRequest::Compact(reply) | WriteRequest::Close(reply) => {
             drop(reply.send(Err(error.clone())));
         }
         // The caller sees that the work was dropped.
-        Job::Exclusive(_) | Job::Recover => {}
+        WriteRequest::Exclusive(_) | WriteRequest::Recover => {}
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use article_store::clock::SystemClock;
 use article_store::pb;
-use article_store::server::location::{self, StoreOptions};
+use article_store::server::store_factory::{self, StoreOptions};
 use article_store::store::kv::engine::{Direction, Engine, Write};
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 use pb::backup_store_response::Part;
@@ -271,7 +271,7 @@ async fn restored(file: &[u8]) -> Server {
     std::fs::write(&backup, file).unwrap();
     let data = directory.path().join("data");
     let clock = Arc::new(SystemClock);
-    location::restore(&backup, &data, OPTIONS, false, clock, Box::new(|_, _, _| {}))
+    store_factory::restore(&backup, &data, OPTIONS, false, clock, Box::new(|_, _, _| {}))
         .await
         .unwrap();
     Server::again(directory).await

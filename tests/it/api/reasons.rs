@@ -10,7 +10,7 @@ use article_store::clock::SystemClock;
 use article_store::domain::access::Right;
 use article_store::pb;
 use article_store::server::CallLimits;
-use article_store::server::location::{StoreLocation, StoreOptions};
+use article_store::server::store_factory::{StoreLocation, StoreOptions};
 use article_store::store::kv::engine::{Engine, Write};
 use futures::future::join_all;
 use futures::stream;

@@ -214,10 +214,10 @@ async fn what_is_pinned_stays_for_an_hour(bench: &mut Bench) {
     for number in 0..10 {
         commits(bench, number, number + 1).await;
     }
-    let pins = [bench.store.pin(4), bench.store.pin(6)];
+    let holds = [bench.store.hold(4), bench.store.hold(6)];
     trim_all(bench).await;
     assert_eq!(floor(bench).await, 4);
-    let [first, second] = pins;
+    let [first, second] = holds;
     drop(first);
     trim_all(bench).await;
     assert_eq!(floor(bench).await, 6);
@@ -262,9 +262,9 @@ async fn a_log_that_lost_its_beginning_is_found(bench: &mut Bench) {
         commits(bench, number, number + 1).await;
     }
     while bench.store.expire_requests(Timestamp::MAX).await.unwrap() {}
-    let pin = bench.store.pin(4);
+    let hold = bench.store.hold(4);
     trim(&*bench.store, NOTHING).await;
-    drop(pin);
+    drop(hold);
     assert_eq!(bench.store.check().await.unwrap(), []);
     for lost in [4usize, 2, 0] {
         let (key, record) = bench.records(b'l').remove(lost);
@@ -324,9 +324,9 @@ async fn backups_and_copies_begin_where_the_log_does(bench: &mut Bench) {
     for number in 0..12 {
         commits(bench, number, number + 1).await;
     }
-    let pin = bench.store.pin(5);
+    let hold = bench.store.hold(5);
     trim_all(bench).await;
-    drop(pin);
+    drop(hold);
     let (kept, places) = (
         bench.store.changes(5, 100).await.unwrap(),
         [(); 2].map(|()| tempfile::tempdir().unwrap()),

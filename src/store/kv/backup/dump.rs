@@ -15,9 +15,9 @@ use super::{EntitySink, POLICIES, PREFIXES, entity_of};
 use crate::domain::time::{Seq, Stamp};
 use crate::store::Entity;
 use crate::store::error::{Result, StoreError};
-use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Direction, Engine, Write};
-use crate::store::kv::writer::Job;
+use crate::store::kv::shared::{Shared, corrupt};
+use crate::store::kv::writer::WriteRequest;
 use crate::store::kv::{envelope, keys, unavailable};
 
 /// The prefixes of the entities that may be replaced by later ones.
@@ -57,10 +57,10 @@ impl Tracker {
 }
 
 /// Ends the tracking however the dump ends.
-struct Tracking<'a>(&'a Core);
+struct Tracking<'a>(&'a Shared);
 
 impl<'a> Tracking<'a> {
-    fn begin(core: &'a Core) -> Result<Self> {
+    fn begin(core: &'a Shared) -> Result<Self> {
         let mut tracker = core.tracker.lock();
         if tracker.is_some() {
             return Err(unavailable("another backup of this store is being made"));
@@ -81,8 +81,8 @@ impl Drop for Tracking<'_> {
 /// Fails with `Unavailable` when the sink fails, when an article is erased meanwhile, when the engine fails, and when
 /// the sink is slower than the writers. `no_sweep` keeps off sweeps until the dump keeps them off itself.
 pub(in crate::store::kv) fn dump(
-    core: &Core,
-    writer: &mpsc::Sender<Job>,
+    core: &Shared,
+    writer: &mpsc::Sender<WriteRequest>,
     sink: &mut dyn EntitySink,
     no_sweep: impl Sized,
 ) -> Result<Stamp> {
@@ -131,7 +131,7 @@ fn gone(error: &io::Error) -> StoreError {
 }
 
 struct Dump<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     sink: &'a mut dyn EntitySink,
     /// The last keys of log and bodies that were read.
     ends: [Vec<u8>; 2],
@@ -196,10 +196,10 @@ impl Dump<'_> {
     }
 
     /// Reads the rest while nothing is written. What was read is handed over when the writer goes on.
-    fn last(&mut self, writer: &mpsc::Sender<Job>) -> Result<Stamp> {
+    fn last(&mut self, writer: &mpsc::Sender<WriteRequest>) -> Result<Stamp> {
         let (reply, answer) = oneshot::channel();
         let [mut log, mut bodies] = std::mem::take(&mut self.ends);
-        let rest = move |core: &Core, last: Stamp| {
+        let rest = move |core: &Shared, last: Stamp| {
             let changed = core
                 .tracker
                 .lock()
@@ -219,7 +219,7 @@ impl Dump<'_> {
             drop(reply.send(read()));
         };
         writer
-            .blocking_send(Job::Exclusive(Box::new(rest)))
+            .blocking_send(WriteRequest::Exclusive(Box::new(rest)))
             .map_err(|_| StoreError::Closed)?;
         let (last, entities) = answer.blocking_recv().unwrap_or(Err(StoreError::Closed))?;
         entities.into_iter().try_for_each(|entity| self.emit(entity))?;
@@ -227,7 +227,7 @@ impl Dump<'_> {
     }
 }
 
-fn read(core: &Core, key: &[u8]) -> Result<Option<Entity>> {
+fn read(core: &Shared, key: &[u8]) -> Result<Option<Entity>> {
     let entity = |(stamp, payload): (Stamp, Vec<u8>)| entity_of(key, stamp, &payload).map_err(corrupt(key));
     core.get(key)?.map(entity).transpose()
 }

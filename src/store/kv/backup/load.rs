@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::{Record, record_of};
 use crate::clock::Clock;
 use crate::store::error::{OpenError, Result, StoreError};
-use crate::store::kv::core::{Core, corrupt};
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
+use crate::store::kv::shared::{Shared, corrupt};
 use crate::store::kv::{KvStore, keys, purge, trim};
 use crate::store::model::codec::Malformed;
 use crate::store::model::entity::{Content, Entity};
@@ -20,7 +20,7 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Fills an empty engine.
 pub(in crate::store::kv) struct Loader {
-    core: Core,
+    core: Shared,
     writes: Vec<Write>,
     bytes: usize,
 }
@@ -34,7 +34,7 @@ impl Loader {
             }));
         }
         Ok(Self {
-            core: Core::new(Box::new(engine), clock, cache_bytes, 0),
+            core: Shared::new(Box::new(engine), clock, cache_bytes, 0),
             writes: Vec::new(),
             bytes: 0,
         })

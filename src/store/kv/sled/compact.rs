@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use ::sled::{Db, IVec};
 
-use super::chunks::{self, Staged};
 use super::fault::{Fault, Outcome, contain};
+use super::large_values::{self, Staged};
 use super::lost_wakeup::Waker;
 use super::open::{Cached, Opened};
-use super::{Phase as EnginePhase, SledConfig, SledEngine, open, replace};
+use super::{Phase as EnginePhase, SledConfig, SledEngine, open, swap_directory};
 use crate::store::Progress;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::Direction;
@@ -55,8 +55,8 @@ enum Phase {
 impl Compaction {
     /// Begins a copy of a database with so many bytes alive.
     pub(super) fn begin(config: &SledConfig, live_bytes: u64) -> Outcome<Self> {
-        replace::discard(&config.directory)?;
-        fs::create_dir(replace::place(&config.directory))?;
+        swap_directory::discard(&config.directory)?;
+        fs::create_dir(swap_directory::place(&config.directory))?;
         let db = open_copy(config)?;
         Ok(Self {
             waker: Waker::start(&db)?,
@@ -116,7 +116,7 @@ impl Compaction {
         };
         let page = contain(|| {
             let bounds = (rest.clone(), Bound::Unbounded);
-            chunks::page_of(db, &bounds, Direction::Forward, STEP_ENTRIES, STEP_BYTES)
+            large_values::page_of(db, &bounds, Direction::Forward, STEP_ENTRIES, STEP_BYTES)
         })?;
         let bytes: usize = page
             .entries
@@ -190,14 +190,14 @@ impl Compaction {
     }
 
     /// The copy must have exactly these entries between the cursor and the last of them, or to its end.
-    fn compare(&self, rest: Bound<IVec>, page: &chunks::Page) -> Outcome<()> {
+    fn compare(&self, rest: Bound<IVec>, page: &large_values::Page) -> Outcome<()> {
         let end = match page.entries.last() {
             Some((last, _)) if !page.complete => Bound::Included(last.clone()),
             _ => Bound::Unbounded,
         };
         let copy = contain(|| {
             let limit = page.entries.len() + 1;
-            chunks::page_of(&self.db, &(rest, end), Direction::Forward, limit, usize::MAX)
+            large_values::page_of(&self.db, &(rest, end), Direction::Forward, limit, usize::MAX)
         })?;
         if copy.entries == page.entries {
             Ok(())
@@ -208,12 +208,12 @@ impl Compaction {
 }
 
 fn open_copy(config: &SledConfig) -> Outcome<Db> {
-    let directory = replace::place(&config.directory).join("db");
+    let directory = swap_directory::place(&config.directory).join("db");
     contain(|| open::config(&directory, config.cache_bytes).open())
 }
 
 fn log_of_copy(directory: &Path) -> PathBuf {
-    replace::place(directory).join("db").join("db")
+    swap_directory::place(directory).join("db").join("db")
 }
 
 /// What the engine does with a copy.
@@ -243,7 +243,7 @@ impl SledEngine {
     }
 
     pub(super) fn discard_copy(&self) {
-        if let Err(error) = replace::discard(&self.config.directory) {
+        if let Err(error) = swap_directory::discard(&self.config.directory) {
             tracing::warn!(%error, "cannot remove the copy of a compaction; the next start does");
         }
     }
@@ -273,9 +273,10 @@ impl SledEngine {
     /// Opens the copy in the place of the database, or the database if that cannot be.
     pub(super) fn open_copy(&self, cached: Cached) -> Result<Opened> {
         let directory = &self.config.directory;
-        if let Err(error) = replace::switch(directory) {
+        if let Err(error) = swap_directory::switch(directory) {
             tracing::error!(%error, "the compacted database cannot be put in its place");
-            replace::settle(directory).map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
+            swap_directory::settle(directory)
+                .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
             return self.open_again(cached);
         }
         match self.open_again(Cached::Disk) {
@@ -285,7 +286,7 @@ impl SledEngine {
             }
             Err(error) => {
                 tracing::error!(%error, "the compacted database cannot be opened; going on with the old one");
-                replace::switch_back(directory)
+                swap_directory::switch_back(directory)
                     .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
                 self.discard_copy();
                 self.open_again(cached)

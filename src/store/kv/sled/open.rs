@@ -23,12 +23,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Advice, fadvise};
 
 use crate::store::error::OpenError;
-use crate::store::kv::sled::end::End;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
-use crate::store::kv::sled::ledger::Ledger;
+use crate::store::kv::sled::log_end_marker::End;
 use crate::store::kv::sled::lost_wakeup::Waker;
+use crate::store::kv::sled::stats_record::Ledger;
 
-/// A page may be a quarter of this before sled makes a file of its own of it; see `chunks`. It is fixed in the
+/// A page may be a quarter of this before sled makes a file of its own of it; see `large_values`. It is fixed in the
 /// database when that is created.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 

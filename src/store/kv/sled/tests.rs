@@ -21,7 +21,7 @@ pub(super) const EVERYTHING: RangeInclusive<&[u8]> = RangeInclusive::new(b"", b"
 fn raw_keys(engine: &SledEngine) -> Vec<Vec<u8>> {
     let all = |db: &Db| Ok(db.iter().keys().map(|key| key.unwrap().to_vec()).collect());
     let mut keys: Vec<Vec<u8>> = engine.read(b"", all).unwrap();
-    keys.retain(|key| *key != ledger::KEY);
+    keys.retain(|key| *key != stats_record::KEY);
     keys
 }
 

@@ -6,8 +6,8 @@ use crate::domain::job::{Job, JobKey, JobKind};
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::Result;
-use crate::store::kv::core::corrupt;
-use crate::store::kv::{codec, derived, keys};
+use crate::store::kv::shared::corrupt;
+use crate::store::kv::{codec, indexes, keys};
 
 impl Check<'_> {
     fn job(&self, id: &ArticleId, key: &JobKey) -> Result<Option<Job>> {
@@ -35,7 +35,7 @@ impl Check<'_> {
             if job.source_revision > head.revision() {
                 check.report(&name, "it names a revision that its article does not have");
             }
-            if let Some(queued) = derived::queue_key(head, &job)
+            if let Some(queued) = indexes::queue_key(head, &job)
                 && check.core.get(&queued)?.is_none()
             {
                 check.report(keys::readable(&queued), "it is missing");
@@ -70,7 +70,7 @@ impl Check<'_> {
                     let job = check.job(&queued.article, &queued.key)?;
                     let head = check.head(&queued.article)?;
                     job.zip(head)
-                        .is_some_and(|(job, head)| derived::queue_key(&head, &job).as_deref() == Some(key))
+                        .is_some_and(|(job, head)| indexes::queue_key(&head, &job).as_deref() == Some(key))
                 }
                 None => false,
             };

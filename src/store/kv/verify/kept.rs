@@ -8,8 +8,8 @@ use crate::domain::language::Language;
 use crate::domain::time::Stamp;
 use crate::domain::translation::Slot;
 use crate::store::error::Result;
-use crate::store::kv::core::corrupt;
-use crate::store::kv::{codec, derived, keys};
+use crate::store::kv::shared::corrupt;
+use crate::store::kv::{codec, indexes, keys};
 
 impl Check<'_> {
     /// What is derived from a slot must be there and say so.
@@ -34,7 +34,7 @@ impl Check<'_> {
                 let slot = self.stored_slot(&id, &language)?;
                 let head = self.head(&id)?;
                 slot.zip(head)
-                    .is_some_and(|(slot, head)| derived::entries(&head, &slot).contains_key(key))
+                    .is_some_and(|(slot, head)| indexes::entries(&head, &slot).contains_key(key))
             }
             None => false,
         };

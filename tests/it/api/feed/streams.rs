@@ -21,9 +21,9 @@ async fn what_is_no_longer_kept_is_said_with_the_way_on() {
     }
     create(&server, article("b", &["واحد"])).await;
     create(&server, article("c", &["واحد"])).await;
-    let pin = server.store.pin(2);
+    let hold = server.store.hold(2);
     trim_all(&server).await;
-    drop(pin);
+    drop(hold);
     // Who follows at the end does not need the log.
     assert_eq!(follower.change().await.article_id, "b");
     let mut server = server;
@@ -131,12 +131,12 @@ async fn a_token_of_another_store_is_refused() {
 
     let data = directory.path().join("data");
     let clock = std::sync::Arc::new(article_store::clock::SystemClock);
-    let options = article_store::server::location::StoreOptions {
+    let options = article_store::server::store_factory::StoreOptions {
         cache_bytes: 1 << 20,
         min_free_bytes: Some(0),
     };
     let progress = Box::new(|_: &'static str, _: u64, _: u64| {});
-    article_store::server::location::restore(&file, &data, options, true, clock, progress)
+    article_store::server::store_factory::restore(&file, &data, options, true, clock, progress)
         .await
         .unwrap();
     let server = Server::again(directory).await;

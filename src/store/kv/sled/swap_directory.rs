@@ -1,8 +1,8 @@
-//! Putting another database in the place of the one that is there: after a restore or a compaction.
+//! Replaces the database directory after a restore or a compaction, crash-safe.
 //!
-//! The new one is built as `new/db` below the store directory, and made durable. Then `db` becomes `db.old` and `new/db`
-//! becomes `db`. A process that is killed between the two leaves no `db`; the next open takes `db.old` back, and
-//! nothing has happened. What is left over of anything else is removed by that open.
+//! The new database is built as `new/db` below the store directory and made durable. Then `db` is renamed to `db.old` and
+//! `new/db` to `db`. If the process is killed between the two renames, there is no `db`: the next open renames `db.old`
+//! back. That open also removes leftovers.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,10 +1,9 @@
-//! A store whose server is stopped, with the operator's calls as a server would answer them: the same handlers, without
-//! a network between.
+//! The operator's calls on a store whose server is stopped: the handlers of a server, without a network.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::location::{self, StoreOptions};
+use super::store_factory::{self, StoreOptions};
 use crate::api::admin::Admin;
 use crate::clock::Clock;
 use crate::service::Service;
@@ -19,7 +18,7 @@ pub struct Offline {
 impl Offline {
     /// Opens the store in a directory, which must hold one. May read the disk for a while.
     pub fn open(directory: &Path, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self> {
-        let store = location::open_existing(directory, options, clock.clone())?;
+        let store = store_factory::open_existing(directory, options, clock.clone())?;
         Ok(Self {
             admin: Admin::new(Service::new(store.clone(), clock.clone()), clock),
             store,

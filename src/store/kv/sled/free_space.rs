@@ -1,8 +1,7 @@
-//! Free space: the floor below which writes are refused, and the reserve that lets a full store open again.
+//! Free space: the floor below which writes are refused, and the reserve file that lets a full store reopen.
 //!
-//! A full disk breaks sled for good (reads too) until it is opened again, and opening writes. So writes stop
-//! before that point, and a file of some size is kept to be given up when it came to that all the same, because
-//! something else filled the volume. Nothing here knows sled.
+//! A full disk breaks sled, reads included, until it is reopened, and opening writes. So writes stop before that point, and
+//! a reserve file is kept that can be deleted when another program fills the volume. Nothing here knows sled.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Where a store is: `sled:PATH` or `memory`. What is done to a store whose server is stopped begins here too.
+//! Opens stores by their location, `sled:PATH` or `memory`; restores and copies stores whose server is stopped.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

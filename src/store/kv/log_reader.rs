@@ -1,11 +1,11 @@
-//! Walks over the log: changes, and requests and replaced jobs that are old enough to forget.
+//! Readers of the change log: changes, and requests and replaced jobs whose retention has ended.
 
 use std::ops::ControlFlow;
 
 use prost::Message;
 
-use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
+use super::shared::{Shared, corrupt};
 use super::{codec, envelope, keys, records, trim};
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Commit, Event, JobStep, Kind};
@@ -18,7 +18,7 @@ use crate::store::error::Result;
 const EXPIRE_AT_ONCE: usize = 2_000;
 
 /// Commits after a number up to the durable head.
-pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Result<Changes> {
+pub(super) fn changes(core: &Shared, after: Seq, head: Seq, limit: usize) -> Result<Changes> {
     let mut commits = Vec::new();
     log_after(core, after, |stamp, events| {
         if stamp.seq > head || commits.len() >= limit {
@@ -42,7 +42,7 @@ pub(super) fn changes(core: &Core, after: Seq, head: Seq, limit: usize) -> Resul
 
 /// Visits the commits of the log after a number, with their encoded events.
 pub(super) fn log_after(
-    core: &Core,
+    core: &Shared,
     after: Seq,
     mut visit: impl FnMut(Stamp, &[u8]) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
@@ -73,7 +73,7 @@ pub(super) fn log_after(
 }
 
 /// Articles whose embargo has ended at a time, in the order of the ends.
-pub(super) fn due_embargoes(core: &Core, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+pub(super) fn due_embargoes(core: &Shared, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
     let mut due = Vec::new();
     let to = keys::above(&keys::embargo(now, ""));
     core.engine
@@ -110,7 +110,7 @@ fn replaced_job(event: &Event) -> Option<JobId> {
 
 /// The removals of requests recorded before a time, and of jobs replaced before it, following the log from where the last call stopped, and whether there
 /// may be more.
-pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Write>, bool)> {
+pub(super) fn expired_requests(core: &Shared, before: Timestamp) -> Result<(Vec<Write>, bool)> {
     let (mut writes, mut seen, mut last) = (Vec::new(), 0, None);
     log_after(core, requests_passed(core)?, |stamp, events| {
         if stamp.time >= before || seen >= EXPIRE_AT_ONCE {
@@ -129,12 +129,12 @@ pub(super) fn expired_requests(core: &Core, before: Timestamp) -> Result<(Vec<Wr
 }
 
 /// The newest commit whose request is forgotten, if it had one.
-pub(super) fn requests_passed(core: &Core) -> Result<Seq> {
+pub(super) fn requests_passed(core: &Shared) -> Result<Seq> {
     cursor(core, keys::REQUEST_CURSOR)
 }
 
 /// The commit in a record of the store; 0 without one.
-pub(super) fn cursor(core: &Core, key: &[u8]) -> Result<Seq> {
+pub(super) fn cursor(core: &Shared, key: &[u8]) -> Result<Seq> {
     let Some((_, payload)) = core.get(key)? else {
         return Ok(0);
     };

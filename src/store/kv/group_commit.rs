@@ -1,17 +1,17 @@
-//! A group of commits that is applied as one: every batch is checked against the stored state and against the batches
-//! before it in the group, then numbered and turned into writes.
+//! Group commit: checks every batch against the stored state and against the batches before it in the group, numbers it and
+//! turns it into engine writes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::codec::{self, Group as LogGroup};
-use super::core::{Core, corrupt};
-use super::derived::{self, Tally};
+use super::encoded_batch::{EncodedBatch, seal_job};
 use super::engine::Write;
 use super::envelope::Sealed;
+use super::indexes::{self, Tally};
 use super::keys;
-use super::prepared::{Prepared, seal_job};
 use super::purge;
+use super::shared::{Shared, corrupt};
 use crate::domain::article::{Alias, ArticleId, Head};
 use crate::domain::history::BodyRef;
 use crate::domain::job::{Job, Jobs};
@@ -26,7 +26,7 @@ mod claim;
 
 /// A group under construction.
 pub(super) struct Group<'a> {
-    core: &'a Core,
+    core: &'a Shared,
     last: Stamp,
     log: LogGroup,
     /// What to write, but for the log.
@@ -49,7 +49,7 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     /// An empty group after the last commit.
-    pub(super) fn after(core: &'a Core, last: Stamp) -> Self {
+    pub(super) fn after(core: &'a Shared, last: Stamp) -> Self {
         Self {
             core,
             last,
@@ -75,7 +75,7 @@ impl<'a> Group<'a> {
     }
 
     /// Checks a batch and adds it. A batch that is refused leaves the group as it was.
-    pub(super) fn add(&mut self, prepared: Prepared, now: Timestamp) -> Result<Stamp> {
+    pub(super) fn add(&mut self, prepared: EncodedBatch, now: Timestamp) -> Result<Stamp> {
         let old = self.current(&prepared.batch.article)?;
         commits::check(&prepared.batch, old.as_deref())?;
         if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
@@ -144,7 +144,7 @@ impl<'a> Group<'a> {
         self.counts = std::mem::take(&mut self.tally).apply(&self.core.counts.lock());
         for (language, counts) in &self.counts {
             self.writes
-                .push(derived::counts_write(language, counts, self.last));
+                .push(indexes::counts_write(language, counts, self.last));
         }
         let log = std::mem::take(&mut self.log);
         if let Some(last) = log.last() {
@@ -174,7 +174,11 @@ impl<'a> Group<'a> {
     }
 
     /// The keys of the aliases that the batch claims; all of them must be free.
-    fn new_aliases(&self, prepared: &Prepared, old: Option<&ArticleState>) -> Result<Vec<Option<Vec<u8>>>> {
+    fn new_aliases(
+        &self,
+        prepared: &EncodedBatch,
+        old: Option<&ArticleState>,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
         let held: &[Alias] = old.map_or(&[], |old| &old.head.aliases);
         let claim = |alias: &Alias| {
             if held.contains(alias) {
@@ -201,13 +205,13 @@ impl<'a> Group<'a> {
 
     fn put(
         &mut self,
-        prepared: Prepared,
+        prepared: EncodedBatch,
         old: Option<&ArticleState>,
         new_aliases: Vec<Option<Vec<u8>>>,
         replaced: Vec<Vec<u8>>,
         stamp: Stamp,
     ) {
-        let Prepared {
+        let EncodedBatch {
             batch,
             head,
             slots,
@@ -294,9 +298,9 @@ impl<'a> Group<'a> {
 
     /// Brings what is derived from an article from one state to the next.
     fn derive(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>, stamp: Stamp) {
-        self.writes.extend(derived::writes(old, new, stamp));
-        let queued = derived::queue_changes(old, new);
-        self.writes.extend(derived::queue_writes(&queued, stamp));
+        self.writes.extend(indexes::writes(old, new, stamp));
+        let queued = indexes::queue_changes(old, new);
+        self.writes.extend(indexes::queue_writes(&queued, stamp));
         self.queued.extend(queued);
         self.tally.change(old, new);
     }
@@ -349,7 +353,7 @@ fn index_writes(
 
 /// The timer of the new head's embargo, and the removal of the old one's.
 fn timer_writes(old: Option<&Head>, new: &Head, stamp: Stamp) -> impl Iterator<Item = Write> {
-    let (old, new) = (old.and_then(derived::timer_key), derived::timer_key(new));
+    let (old, new) = (old.and_then(indexes::timer_key), indexes::timer_key(new));
     let is_moved = old != new;
     let removed = old.map(Write::Remove);
     let put = new.map(|key| Write::Put(key, Sealed::plain(&[]).stamped(stamp)));
@@ -357,7 +361,7 @@ fn timer_writes(old: Option<&Head>, new: &Head, stamp: Stamp) -> impl Iterator<I
 }
 
 /// Who holds an alias, with the alias as stored and the commit that claimed it.
-pub(super) fn holder_of(core: &Core, key: &[u8]) -> Result<Option<(Stamp, Alias, ArticleId)>> {
+pub(super) fn holder_of(core: &Shared, key: &[u8]) -> Result<Option<(Stamp, Alias, ArticleId)>> {
     let Some((stamp, payload)) = core.get(key)? else {
         return Ok(None);
     };

@@ -1,5 +1,5 @@
-//! What a caller may do where its scopes are bound to languages: checked here, for which language a call is about is known
-//! only when its request is read. What a call needs in any language is checked before it gets here.
+//! Authorization by language: scopes bound to languages are checked here, since the language is known only when the request
+//! is read. Scopes that are needed in any language are checked before a call gets here.
 
 use std::slice;
 

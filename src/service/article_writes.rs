@@ -1,10 +1,10 @@
-//! Changes of articles: what an edit comes to, and the loop that commits it.
+//! Writes of articles: the decision on an edit, and the optimistic loop that commits it.
 //!
-//! A change is decided on a state, committed as data, and decided again when the state was another one by then.
+//! An edit is decided on a state, committed as data with preconditions, and decided again if the state has changed.
 
 use std::sync::Arc;
 
-use super::batches::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
+use super::article_commits::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
 use super::snapshot::Snapshot;
 use super::view::Moment;
 use super::view::View;

@@ -1,4 +1,4 @@
-//! Claims that wait for jobs, and the end of all waiting when the server stops.
+//! Notifies waiting claims of claimable jobs, and tells waiting calls that the server stops.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ const BEHIND: usize = 256;
 
 /// Who waits for jobs hears of those that may be claimed.
 #[derive(Debug)]
-pub(super) struct Waiting(broadcast::Sender<Arc<(Language, JobKey)>>);
+pub(super) struct JobNotifier(broadcast::Sender<Arc<(Language, JobKey)>>);
 
-impl Default for Waiting {
+impl Default for JobNotifier {
     fn default() -> Self {
         Self(broadcast::Sender::new(BEHIND))
     }
 }
 
-impl Waiting {
+impl JobNotifier {
     /// Says that a job of an article in this language may be claimed, now or later.
     pub(super) fn announce(&self, source: &Language, job: &Job) {
         if self.0.receiver_count() > 0 {
@@ -31,16 +31,16 @@ impl Waiting {
     }
 
     /// Listens from now on.
-    pub(super) fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
+    pub(super) fn listen(&self) -> JobListener {
+        JobListener(self.0.subscribe())
     }
 }
 
 /// What a waiting claim hears.
 #[derive(Debug)]
-pub(super) struct Listener(broadcast::Receiver<Arc<(Language, JobKey)>>);
+pub(super) struct JobListener(broadcast::Receiver<Arc<(Language, JobKey)>>);
 
-impl Listener {
+impl JobListener {
     /// Returns when a job was announced that a query may want.
     pub(super) async fn heard(&mut self, query: &ClaimQuery) {
         loop {

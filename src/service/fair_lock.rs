@@ -1,4 +1,4 @@
-//! Turns: who met a conflict on a slot decides again only when its turn comes, in the order of arrival.
+//! FairLocks: who met a conflict on a slot decides again only when its turn comes, in the order of arrival.
 //!
 //! Nothing rests on this but fairness: preconditions keep what is stored right. Without it, of 64 writers of one slot
 //! each would win one commit in 64, and most would use up their attempts.
@@ -14,22 +14,22 @@ use crate::domain::language::Language;
 
 type Key = (ArticleId, Language);
 
-/// The slots that are fought for.
+/// The locks of the slots that callers compete for.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Key, Arc<FairMutex<()>>>>);
+pub(super) struct FairLocks(Mutex<HashMap<Key, Arc<FairMutex<()>>>>);
 
-/// A turn; it ends when it is dropped.
+/// Holds the lock of a slot until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct FairLockGuard<'a> {
+    locks: &'a FairLocks,
     key: Key,
-    /// `None` only while it ends.
+    /// `None` only while it is dropped.
     queue: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
-    /// Waits for a turn where others do; a newcomer would else go before those who wait.
-    pub(super) async fn join(&self, article: &ArticleId, language: &Language) -> Option<Turn<'_>> {
+impl FairLocks {
+    /// Waits for the lock if other callers hold it or wait for it; a newcomer would otherwise overtake them.
+    pub(super) async fn join(&self, article: &ArticleId, language: &Language) -> Option<FairLockGuard<'_>> {
         let is_fought_for = {
             let slots = self.0.lock();
             !slots.is_empty() && slots.contains_key(&(article.clone(), language.clone()))
@@ -41,11 +41,11 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn.
-    pub(super) async fn take(&self, article: &ArticleId, language: &Language) -> Turn<'_> {
+    /// Waits for the lock.
+    pub(super) async fn take(&self, article: &ArticleId, language: &Language) -> FairLockGuard<'_> {
         let key = (article.clone(), language.clone());
-        let mut turn = Turn {
-            turns: self,
+        let mut turn = FairLockGuard {
+            locks: self,
             key: key.clone(),
             queue: None,
         };
@@ -56,10 +56,10 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for FairLockGuard<'_> {
     fn drop(&mut self) {
         drop(self.queue.take());
-        let mut slots = self.turns.0.lock();
+        let mut slots = self.locks.0.lock();
         // Who holds or waits for it has a reference too.
         if slots
             .get(&self.key)
@@ -81,14 +81,14 @@ mod tests {
 
     #[test]
     fn turns_go_in_order_and_leave_nothing_behind() {
-        let turns = Turns::default();
+        let locks = FairLocks::default();
         let (article, english) = slot("en");
         let (_, french) = slot("fr");
-        assert!(turns.join(&article, &english).now_or_never().unwrap().is_none());
-        let first = turns.take(&article, &english).now_or_never().unwrap();
-        assert!(turns.join(&article, &french).now_or_never().unwrap().is_none());
-        let mut second = Box::pin(turns.join(&article, &english));
-        let mut third = Box::pin(turns.take(&article, &english));
+        assert!(locks.join(&article, &english).now_or_never().unwrap().is_none());
+        let first = locks.take(&article, &english).now_or_never().unwrap();
+        assert!(locks.join(&article, &french).now_or_never().unwrap().is_none());
+        let mut second = Box::pin(locks.join(&article, &english));
+        let mut third = Box::pin(locks.take(&article, &english));
         assert!(second.as_mut().now_or_never().is_none());
         assert!(third.as_mut().now_or_never().is_none());
         drop(first);
@@ -98,6 +98,6 @@ mod tests {
         // One that gives up while it waits.
         drop(third);
         drop(second);
-        assert!(turns.0.lock().is_empty());
+        assert!(locks.0.lock().is_empty());
     }
 }

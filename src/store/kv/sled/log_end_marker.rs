@@ -1,9 +1,9 @@
-//! Where sled's log ended when the database was closed.
+//! Log end marker: notes where sled's log ended when the database was closed.
 //!
-//! sled takes damage of its log behind the last snapshot for a write that a crash cut off, and starts at what is before
-//! it: acknowledged writes would be gone without a word. So closing notes the end, and opening refuses a log that ends
-//! before it. Positions only grow; after a crash the note is one of an earlier end, and as true. A note that cannot be read
-//! says nothing, for the database may be sound.
+//! sled takes damage of its log behind the last snapshot for a torn write and truncates the log there, which would lose
+//! acknowledged writes silently. So closing notes the end, and opening refuses a log that ends before it. Positions only
+//! grow, so after a crash the note of an earlier end is still valid. An unreadable note is ignored: the database may be
+//! sound.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

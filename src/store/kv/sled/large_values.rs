@@ -1,4 +1,4 @@
-//! How values lie in sled: short ones inline, long ones in chunks.
+//! Large values: short values are stored inline, long ones in chunks.
 //!
 //! A sled page over a quarter of its segment becomes a *blob*, a file of its own that sled never syncs, and a
 //! leaf is rewritten whole for each write to it. Hence no value in sled is longer than `CHUNK_BYTES` and a
@@ -11,7 +11,7 @@
 //!   `0xFF set index` (big-endian `u64` and `u32`), each chunk full but the last.
 //!
 //! A set number is never used twice, so a reader that meets a chunk has a chunk of the value it looks for, and
-//! chunks lie in the order in which they were written. The `ledger` gives them out. Nothing here catches panics; the
+//! chunks lie in the order in which they were written. `stats_record` allocates them. Nothing here catches panics; the
 //! caller does.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use ::sled::{Batch, Db, IVec};
 
 use crate::store::kv::engine::{Direction, Write};
 use crate::store::kv::sled::fault::{Fault, Outcome};
-use crate::store::kv::sled::ledger::Ledger;
+use crate::store::kv::sled::stats_record::Ledger;
 
 /// The longest value that is stored inline, and the length of a chunk.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;

@@ -1,9 +1,9 @@
-//! A batch made ready by the task that asked for it: encoded, compressed and summed, so that the one writer has little
-//! left to do.
+//! A batch encoded, compressed and checksummed by the task that asked for it, so that little work is left to the single
+//! writer.
 
 use super::codec;
-use super::derived;
 use super::envelope::Sealed;
+use super::indexes;
 use super::keys;
 use crate::domain::article::Alias;
 use crate::domain::history::BodyRef;
@@ -19,7 +19,7 @@ pub(super) fn seal_job(job: &Job) -> Sealed {
 }
 
 /// A batch with its records sealed.
-pub(super) struct Prepared {
+pub(super) struct EncodedBatch {
     /// The batch; its entities go to the cache when it is applied.
     pub(super) batch: Batch,
     /// The head and its index rows, by axis.
@@ -42,7 +42,7 @@ pub(super) struct Prepared {
     pub(super) events: Vec<u8>,
 }
 
-impl Prepared {
+impl EncodedBatch {
     /// Encodes a batch; `erased` are the bodies that a purge removes. A record that could not be read back is refused.
     pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Result<Self> {
         let sized = |record, payload| commits::check_size(&batch.article, record, payload);
@@ -56,7 +56,7 @@ impl Prepared {
         let request = request.transpose()?;
         let head_record = head.map(|head| {
             let record = sealed("metadata", codec::encode_head(head))?;
-            Ok::<_, StoreError>((record, derived::index_rows(head)))
+            Ok::<_, StoreError>((record, indexes::index_rows(head)))
         });
         let slots = batch
             .slots
@@ -85,7 +85,7 @@ impl Prepared {
             segment_history: history
                 .map(|history| sealed("segment history", codec::encode_segment_history(history)))
                 .transpose()?,
-            aliases: head.map(derived::alias_holders).unwrap_or_default(),
+            aliases: head.map(indexes::alias_holders).unwrap_or_default(),
             purge: purge.transpose()?,
             events: sized("changes", events)?,
             request,

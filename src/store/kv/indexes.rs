@@ -1,16 +1,16 @@
-//! What is derived from articles and kept beside them: who holds an alias, where an article stands in the indexes, when
-//! its embargo ends, how its translations stand, where its jobs stand in their queues, and how much there is by language.
+//! Index entries and counters derived from articles: alias holders, list positions, embargo timers, translation status,
+//! job queues, and counts by language.
 //!
-//! The writer keeps it in the batch of the entities that it comes from, `recovery` makes it for stores that were written
-//! without it, `verify` proves it.
+//! The writer stores them in the batch of the entities that they derive from; `recovery` builds them for stores written
+//! without them; `verify` proves them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::core::{Core, corrupt};
 use super::engine::{Direction, Write};
 use super::envelope::Sealed;
+use super::shared::{Shared, corrupt};
 use super::{codec, keys};
 use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, Head};
@@ -256,7 +256,7 @@ pub(super) fn counts_write(language: &Language, counts: &Counts, stamp: Stamp) -
 }
 
 /// The stored counts.
-pub(super) fn stored_counts(core: &Core) -> Result<BTreeMap<Language, Counts>> {
+pub(super) fn stored_counts(core: &Shared) -> Result<BTreeMap<Language, Counts>> {
     let mut counts = BTreeMap::new();
     core.scan(b"c", &keys::above(b"c"), Direction::Forward, |key, _, payload| {
         let unreadable = || corrupt(key)(codec::Malformed("its key cannot be read".into()));

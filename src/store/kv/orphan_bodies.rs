@@ -1,14 +1,13 @@
-//! The bodies of a damaged article whose commits are no longer in the log.
+//! Finds the bodies of a damaged article whose commits are no longer in the log.
 //!
-//! A body does not name its article, but it is never alone: a commit is about one article, every version knows earlier
-//! ones, and what was created knows when. So what belongs together is found from both ends: from the newest versions,
-//! which the article has, and from the commits that created it and its translations.
+//! A body does not name its article. Orphans are found by following version links from both ends: from the newest versions,
+//! which the article names, and from the commits that created the article and its translations.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
-use super::core::Core;
 use super::engine::Direction;
+use super::shared::Shared;
 use super::{codec, envelope, keys, purge, trim};
 use crate::domain::history::BodyRef;
 use crate::domain::time::Seq;
@@ -17,7 +16,7 @@ use crate::store::{ArticleState, Body};
 
 /// Adds the bodies of an article up to the floor of the log, as far as what can be read leads to them. Reads all bodies
 /// up to there, some times over.
-pub(super) fn find(core: &Core, state: &ArticleState, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
+pub(super) fn find(core: &Shared, state: &ArticleState, bodies: &mut BTreeSet<BodyRef>) -> Result<()> {
     let floor = trim::floor(core)?;
     if floor == 0 {
         return Ok(());
@@ -44,7 +43,7 @@ pub(super) fn find(core: &Core, state: &ArticleState, bodies: &mut BTreeSet<Body
 }
 
 /// Adds the commits of all bodies that belong to one of these commits, in either direction.
-fn pass(core: &Core, state: &ArticleState, floor: Seq, commits: &mut HashSet<Seq>) -> Result<()> {
+fn pass(core: &Shared, state: &ArticleState, floor: Seq, commits: &mut HashSet<Seq>) -> Result<()> {
     core.engine.scan(
         b"b".as_slice()..=&keys::bodies_up_to(floor),
         Direction::Forward,

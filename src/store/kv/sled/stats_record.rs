@@ -1,15 +1,14 @@
-//! What the adapter knows of its database as a whole: bytes that are alive, and the next free set of chunks.
+//! Statistics record of the database: live bytes, and the next free chunk set.
 //!
-//! It is one record under a key that no caller has, written in the batch that it counts, so it is exact after any
-//! crash.
+//! One record under a reserved key, written in the batch that it counts, so it is exact after a crash.
 
 use std::ops::Bound;
 
 use ::sled::{Db, IVec};
 
 use crate::store::kv::engine::Direction;
-use crate::store::kv::sled::chunks::{self, CHUNK_KEY};
 use crate::store::kv::sled::fault::{Fault, Outcome};
+use crate::store::kv::sled::large_values::{self, CHUNK_KEY};
 
 /// The ledger's own key, before all chunks.
 pub(super) const KEY: [u8; 1] = [CHUNK_KEY];
@@ -78,9 +77,9 @@ impl Ledger {
         let end = Bound::Excluded(IVec::from(&KEY));
         let mut from = Bound::Unbounded;
         loop {
-            let page = chunks::page(db, &(from, end.clone()), Direction::Forward, PAGE)?;
+            let page = large_values::page(db, &(from, end.clone()), Direction::Forward, PAGE)?;
             for (key, stored) in &page.entries {
-                ledger.add(key, chunks::length(stored)?);
+                ledger.add(key, large_values::length(stored)?);
             }
             match page.entries.last() {
                 Some((last, _)) if !page.complete => from = Bound::Excluded(last.clone()),

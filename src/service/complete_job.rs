@@ -1,4 +1,4 @@
-//! Completing a job: its result is attached in the commit that ends it, and what is still wanted is the next job.
+//! Completes a job: attaches its result in the commit that ends it, and opens the next job if a text is still wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::answers;
 use super::attach::{attaching, refuse_attach};
 use super::jobs::JobSnapshot;
-use super::leases::{Fence, is_settled, lost};
 use super::quality::{NewEvidence, scored_event};
 use super::snapshot::TranslationSnapshot;
 use super::translations::TranslationName;
+use super::worker_jobs::{Fence, is_settled, lost};
 use super::workflow::refused;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
@@ -80,7 +80,7 @@ impl Service {
     pub async fn complete_job(&self, call: &Call, completion: &Completion) -> Result<Completed> {
         let id = &completion.id;
         call.may_work_on(&id.key)?;
-        let mut turn = self.turns.join(&id.article, &id.key.language).await;
+        let mut turn = self.slot_locks.join(&id.article, &id.key.language).await;
         for _ in 0..ATTEMPTS {
             let (state, job) = self.leased(call, id, completion.fence.token).await?;
             if is_settled(&job, completion.fence)? {
@@ -123,7 +123,7 @@ impl Service {
                 }
                 Err(StoreError::Conflict(_)) => {
                     if turn.is_none() {
-                        turn = Some(self.turns.take(&id.article, &id.key.language).await);
+                        turn = Some(self.slot_locks.take(&id.article, &id.key.language).await);
                     }
                 }
                 Err(error) => return Err(error.into()),

@@ -1,8 +1,7 @@
-//! The newest commits, read once for all who follow.
+//! Fan-out of the change feed: one task reads durable commits into a bounded window that all followers share.
 //!
-//! One task reads what becomes durable into a window of bounded size. Who is at the end takes it from there; who is further
-//! behind reads the log. A commit comes with how far each of its articles may be seen: in the window that is a mark that
-//! all changes of an article share, so that a commit which hides it hides them all.
+//! A follower at the end reads the window; one further behind reads the log. A commit carries the visibility of each of its
+//! articles as a cell that all changes of the article share, so that a commit which hides an article hides them all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -172,7 +171,7 @@ impl Window {
 }
 
 /// The window and its reader.
-pub(in crate::service) struct Hub {
+pub(in crate::service) struct ChangeFanout {
     pub(super) store: Arc<dyn Store>,
     window: Mutex<Window>,
     tail: watch::Sender<Tail>,
@@ -188,7 +187,7 @@ struct Followers {
 
 /// How far one of them is. It is forgotten when it ends.
 pub(super) struct Follower {
-    hub: Arc<Hub>,
+    hub: Arc<ChangeFanout>,
     number: u64,
     passed: Arc<AtomicU64>,
 }
@@ -206,7 +205,7 @@ impl Drop for Follower {
     }
 }
 
-impl Hub {
+impl ChangeFanout {
     pub(in crate::service) fn new(store: Arc<dyn Store>) -> Self {
         let seq = store.durable().borrow().seq;
         let mut window = Window::default();

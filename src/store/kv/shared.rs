@@ -1,8 +1,8 @@
-//! What readers and the writer share: the engine, the caches, and how far the state is durable.
+//! State shared by readers and the writer: the engine, the caches and the durable watermark.
 //!
-//! Locks: an article's head, slots and jobs are read, and put into the cache, under the read lock of its stripe; the writer
-//! applies a group under the write locks of its stripes. So what is read of one article is of one moment, and the cache
-//! never keeps what the engine no longer has. Locks are held for memory work and page reads only, never for a sync.
+//! Locks: an article's head, slots and jobs are read and cached under the read lock of its stripe; the writer applies a
+//! group under the write locks of its stripes. So a read of one article sees one moment, and the cache never holds what the
+//! engine no longer has. Locks are held for memory work and page reads, never for a sync.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -26,7 +26,7 @@ use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Counts, Durable, Measures, Pins, Progress};
+use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Measures, Progress};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
@@ -80,7 +80,7 @@ impl Weighter<BodyRef, Arc<Body>> for Weight {
 }
 
 /// The state that readers and the writer share.
-pub(super) struct Core {
+pub(super) struct Shared {
     pub(super) engine: Box<dyn Engine>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) articles: Cache<ArticleId, Arc<ArticleState>, Weight>,
@@ -94,7 +94,7 @@ pub(super) struct Core {
     /// How far a compaction is, if there is one.
     pub(super) compaction: Mutex<Option<Progress>>,
     /// Who needs the log from where on.
-    pub(super) pins: Pins,
+    pub(super) holds: LogHolds,
     /// How often the engine failed: what was read before and was not durable may be gone.
     pub(super) failures: AtomicU64,
     /// The newest commit that was applied, durable or not.
@@ -114,7 +114,7 @@ pub(super) fn corrupt(key: &[u8]) -> impl FnOnce(Malformed) -> StoreError + '_ {
     }
 }
 
-impl Core {
+impl Shared {
     pub(super) fn new(engine: Box<dyn Engine>, clock: Arc<dyn Clock>, cache_bytes: u64, seq: Seq) -> Self {
         let cache =
             |share: u64, item: u64| (usize::try_from(share / item).unwrap_or(usize::MAX).max(16), share);
@@ -130,7 +130,7 @@ impl Core {
             counts: Mutex::default(),
             tracker: Mutex::default(),
             compaction: Mutex::default(),
-            pins: Pins::default(),
+            holds: LogHolds::default(),
             failures: AtomicU64::new(0),
             applied: AtomicU64::new(seq),
             purged: AtomicU64::new(0),

@@ -1,5 +1,4 @@
-//! Translation jobs for those who do them: claimed, kept alive, failed, released. What they bring is in
-//! [`completion`](super::completion).
+//! Translation jobs as workers use them: claim, heartbeat, fail, release. Results are in [`complete_job`](super::complete_job).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +86,7 @@ impl Service {
                 return Err(Error::Draining);
             }
             // Heard from before the look at the queue on, so that nothing is missed.
-            let mut listener = self.waiting.listen();
+            let mut listener = self.job_notifier.listen();
             let next = self.store.next_claimable(&claim.query).await?;
             let now = self.clock.now();
             if next.is_some_and(|next| next <= now) {

@@ -15,7 +15,7 @@ use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::change_service_server::ChangeServiceServer;
 use crate::pb::translation_job_service_server::TranslationJobServiceServer;
 use crate::pb::translation_service_server::TranslationServiceServer;
-use crate::store::{Result, Store, StoreStatus};
+use crate::store::{Result, Sizes, Store, StoreStatus};
 
 /// The name under which gRPC health says whether writes are accepted.
 pub const WRITES: &str = "articlestore.v1.writes";
@@ -68,7 +68,12 @@ impl Health {
         loop {
             probe.tick().await;
             let status = store.status().await;
-            status.iter().for_each(|status| hint.watch(status));
+            if let Ok(StoreStatus {
+                sizes: Some(sizes), ..
+            }) = &status
+            {
+                hint.watch(sizes);
+            }
             let readiness = readiness_of(&status);
             if store.needs_restart() && self.telemetry.set_dead() {
                 tracing::error!("the store can write again only after a restart; liveness says so");
@@ -86,7 +91,7 @@ impl Health {
 fn readiness_of(status: &Result<StoreStatus>) -> Readiness {
     match status {
         Err(_) => Readiness::StoreDown,
-        Ok(status) if status.available_bytes < status.floor_bytes => Readiness::WritesRefused,
+        Ok(status) if status.sizes.is_some_and(|sizes| sizes.is_full()) => Readiness::WritesRefused,
         Ok(_) => Readiness::Serving,
     }
 }
@@ -95,8 +100,8 @@ fn report(readiness: Readiness, status: &Result<StoreStatus>) {
     match status {
         Err(error) => tracing::warn!(%error, "the store is down"),
         Ok(status) if readiness == Readiness::WritesRefused => tracing::warn!(
-            available_bytes = status.available_bytes,
-            floor_bytes = status.floor_bytes,
+            available_bytes = status.sizes.map(|sizes| sizes.available_bytes),
+            floor_bytes = status.sizes.map(|sizes| sizes.floor_bytes),
             "writes are refused: the store's volume has less free space than --min-free-bytes; reads go on"
         ),
         Ok(_) => tracing::warn!("the store serves reads and writes again"),
@@ -111,11 +116,11 @@ struct CompactionHint {
 
 impl CompactionHint {
     /// Warns when the store becomes bloated, and once an hour while it stays so.
-    fn watch(&mut self, status: &StoreStatus) {
-        if self.is_due(status.is_bloated(), Instant::now()) {
+    fn watch(&mut self, sizes: &Sizes) {
+        if self.is_due(sizes.is_bloated(), Instant::now()) {
             tracing::warn!(
-                disk_bytes = status.disk_bytes,
-                live_bytes = status.live_bytes,
+                disk_bytes = sizes.disk_bytes,
+                live_bytes = sizes.live_bytes,
                 "the store takes more than four times the bytes of its records; `article-store compact` gives the space \
                  back while the server runs"
             );

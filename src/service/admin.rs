@@ -149,7 +149,7 @@ impl Service {
 
     /// Compacts the store while reads and writes go on. It goes on when nobody listens.
     pub async fn compact_store(&self, steps: mpsc::Sender<CompactStep>) -> Result<()> {
-        let before_bytes = self.store.status().await?.disk_bytes;
+        let before_bytes = self.disk_bytes().await?;
         let mut compaction = self.store.compact();
         let mut tick = interval(COMPACT_REPORT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,13 +167,18 @@ impl Service {
                 }
             }
         }
-        let after_bytes = self.store.status().await?.disk_bytes;
+        let after_bytes = self.disk_bytes().await?;
         let done = CompactStep::Done {
             before_bytes,
             after_bytes,
         };
         let _ = steps.send(done).await;
         Ok(())
+    }
+
+    async fn disk_bytes(&self) -> Result<u64> {
+        let sizes = self.store.status().await?.sizes;
+        Ok(sizes.unwrap_or_default().disk_bytes)
     }
 }
 

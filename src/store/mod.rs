@@ -47,7 +47,7 @@ mod retention_holds;
 pub mod transfer;
 
 pub use error::{Conflict, OpenError, Result, StoreError};
-pub use metrics::Measures;
+pub use metrics::Metrics;
 pub use model::entity::Entity;
 pub use retention_holds::{LogHold, LogHolds};
 
@@ -284,36 +284,48 @@ pub struct StoreStatus {
     pub seq: Seq,
     /// How much there is, by language.
     pub counts: BTreeMap<Language, Counts>,
-    /// Bytes of all records.
-    pub live_bytes: u64,
-    /// Bytes that the store takes on its volume.
-    pub disk_bytes: u64,
-    /// Bytes that the volume has free.
-    pub available_bytes: u64,
-    /// Free bytes below which writes are refused.
-    pub floor_bytes: u64,
-    /// How far a compaction is, if there is one.
+    /// Sizes, of an engine that knows them.
+    pub sizes: Option<Sizes>,
+    /// How far a compaction is, if one runs.
     pub compaction: Option<Progress>,
 }
 
-/// How far something long is, in bytes.
+/// Sizes of a store in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// Bytes of all records.
+    pub live_bytes: u64,
+    /// Bytes that the store's files take on their volume; 0 without files.
+    pub disk_bytes: u64,
+    /// Bytes that the volume has free; `u64::MAX` without files.
+    pub available_bytes: u64,
+    /// Free bytes below which writes are refused.
+    pub floor_bytes: u64,
+}
+
+/// Progress of a long operation in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     /// Bytes that are done.
     pub done_bytes: u64,
-    /// Bytes that there are to do, about.
+    /// Bytes in all, estimated.
     pub total_bytes: u64,
 }
 
 /// How many times the bytes of its records a store may take before it should be compacted.
 const BLOATED: u64 = 4;
-/// What a store may take in any case: a fresh one has a few segments of 8 MiB.
+/// Below this no store is bloated: files have a least size.
 const BLOATED_BYTES: u64 = 256 << 20;
 
-impl StoreStatus {
+impl Sizes {
     /// Whether the store takes so much more than its records that it should be compacted.
     pub fn is_bloated(&self) -> bool {
         self.disk_bytes > BLOATED_BYTES && self.disk_bytes > BLOATED * self.live_bytes
+    }
+
+    /// Whether the volume has less free space than writes need.
+    pub fn is_full(&self) -> bool {
+        self.available_bytes < self.floor_bytes
     }
 }
 
@@ -467,8 +479,10 @@ pub trait Store: Send + Sync + 'static {
         sum: &mut Backlog,
     ) -> Result<Option<BacklogPlace>>;
 
-    /// What the store measured of itself.
-    fn measures(&self) -> &Measures;
+    /// Metrics of group commit and caches, of an engine that has them.
+    fn metrics(&self) -> Option<&Metrics> {
+        None
+    }
 
     /// Reads everything and reports what does not agree, while reads and writes go on: what was only seen because
     /// something was being written is looked at again. Ends early when nobody receives the reports any more.
@@ -488,9 +502,12 @@ pub trait Store: Send + Sync + 'static {
     /// that was handed out must be kept then.
     async fn export(&self, chunks: mpsc::Sender<Vec<Entity>>) -> Result<Stamp>;
 
-    /// Gives back what the store takes beyond its records, while reads and writes go on, and answers when that is done.
-    /// Writes are slower meanwhile, and everything waits a moment at the end. Only one compaction may go on.
-    async fn compact(&self) -> Result<()>;
+    /// Compaction: gives back the space that the store takes beyond its records, while reads and writes go on, and answers
+    /// when that is done. Writes are slower meanwhile, and every call waits a moment at the end. One compaction runs at a
+    /// time. An engine that reclaims space by itself has nothing to do.
+    async fn compact(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes everything durable and closes. Closing twice is no error.
     async fn close(&self) -> Result<()>;
@@ -514,18 +531,12 @@ mod tests {
     #[test]
     fn a_store_is_bloated_above_four_times_its_records() {
         let is_bloated = |live_bytes, disk_bytes| {
-            StoreStatus {
-                engine: "sled",
-                epoch: [0; 16],
-                seq: 0,
-                counts: BTreeMap::new(),
+            let sizes = Sizes {
                 live_bytes,
                 disk_bytes,
-                available_bytes: 0,
-                floor_bytes: 0,
-                compaction: None,
-            }
-            .is_bloated()
+                ..Sizes::default()
+            };
+            sizes.is_bloated()
         };
         let gib = 1 << 30;
         assert!(!is_bloated(gib, 4 * gib));

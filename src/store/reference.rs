@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::error::{Conflict, Result, StoreError};
-use super::metrics::Measures;
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
@@ -48,7 +47,6 @@ pub struct ReferenceStore {
     clock: Arc<dyn Clock>,
     durable: watch::Sender<Durable>,
     holds: LogHolds,
-    measures: Measures,
 }
 
 #[derive(Clone, Default)]
@@ -111,7 +109,6 @@ impl ReferenceStore {
             clock,
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
             holds: LogHolds::default(),
-            measures: Measures::default(),
         }
     }
 
@@ -770,10 +767,7 @@ impl Store for ReferenceStore {
             epoch: state.epoch,
             seq: state.last().seq,
             counts,
-            live_bytes: 0,
-            disk_bytes: 0,
-            available_bytes: u64::MAX,
-            floor_bytes: 0,
+            sizes: None,
             compaction: None,
         })
     }
@@ -811,10 +805,6 @@ impl Store for ReferenceStore {
         Ok(None)
     }
 
-    fn measures(&self) -> &Measures {
-        &self.measures
-    }
-
     async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {
         let problems: Vec<_> = {
             let state = self.open()?;
@@ -850,10 +840,6 @@ impl Store for ReferenceStore {
             chunks.send(chunk.to_vec()).await.map_err(gone)?;
         }
         Ok(last)
-    }
-
-    async fn compact(&self) -> Result<()> {
-        self.open().map(drop)
     }
 
     async fn close(&self) -> Result<()> {

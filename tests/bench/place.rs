@@ -85,10 +85,10 @@ impl Place {
 
     /// Disk, live bytes and memory as they are.
     pub(crate) async fn sizes(&self) -> Sizes {
-        let status = self.store().status().await.unwrap();
+        let sizes = self.store().status().await.unwrap().sizes.unwrap();
         Sizes {
-            disk: status.disk_bytes,
-            live: status.live_bytes,
+            disk: sizes.disk_bytes,
+            live: sizes.live_bytes,
             memory: memory(),
         }
     }

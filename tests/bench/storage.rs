@@ -466,8 +466,8 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
     let seconds = begin.elapsed().as_secs_f64();
     println!(
         "backup: {articles} articles, {:.0} MiB live in {seconds:.1} s, {:.0} MiB/s, a file of {:.0} MiB, resident {:.0} MiB",
-        mib(status.live_bytes),
-        mib(status.live_bytes) / seconds,
+        mib(status.sizes.unwrap_or_default().live_bytes),
+        mib(status.sizes.unwrap_or_default().live_bytes) / seconds,
         mib(file.metadata().unwrap().len()),
         memory()
     );
@@ -493,9 +493,9 @@ async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
     let seconds = begin.elapsed().as_secs_f64();
     println!(
         "backup: restored in {seconds:.1} s, {:.0} MiB/s: disk {:.0} MiB, live {:.0} MiB, resident {:.0} MiB",
-        mib(restored.status.live_bytes) / seconds,
-        mib(restored.status.disk_bytes),
-        mib(restored.status.live_bytes),
+        mib(restored.status.sizes.unwrap_or_default().live_bytes) / seconds,
+        mib(restored.status.sizes.unwrap_or_default().disk_bytes),
+        mib(restored.status.sizes.unwrap_or_default().live_bytes),
         memory()
     );
     place.end().await;

@@ -13,6 +13,7 @@ use crate::store::{Counts, Progress};
 /// Numbers and sizes.
 pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
     let store = &status.store;
+    let sizes = store.sizes.unwrap_or_default();
     let mut totals = pb::StoreCounts::default();
     for counts in store.counts.values() {
         totals.articles += counts.articles;
@@ -36,11 +37,11 @@ pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
         seq: store.seq,
         totals: Some(totals),
         languages: store.counts.iter().map(language).collect(),
-        live_bytes: store.live_bytes,
-        disk_bytes: store.disk_bytes,
-        available_bytes: store.available_bytes,
-        floor_bytes: store.floor_bytes,
-        should_compact: store.is_bloated(),
+        live_bytes: sizes.live_bytes,
+        disk_bytes: sizes.disk_bytes,
+        available_bytes: sizes.available_bytes,
+        floor_bytes: sizes.floor_bytes,
+        should_compact: sizes.is_bloated(),
         compaction: store.compaction.map(compaction_progress),
         last_check: status.last_check.map(check_summary),
     }

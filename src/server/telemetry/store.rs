@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -21,7 +19,6 @@ use crate::domain::freshness::Overall;
 use crate::domain::job::JobKind;
 use crate::domain::language::Language;
 use crate::service::Service;
-use crate::store::metrics::Distribution;
 use crate::store::{Backlog, Counts, StoreStatus};
 
 /// Time between two walks over the backlog at least.
@@ -157,7 +154,7 @@ impl Collector for StoreFigures {
             self.write_backlog(&mut writer, counted)?;
         }
         match &*self.service.lock() {
-            Some(Observed(service)) => write_measures(&mut writer, service),
+            Some(Observed(service)) => write_metrics(&mut writer, service),
             None => Ok(()),
         }
     }
@@ -168,26 +165,27 @@ type Count = fn(&Counts) -> u64;
 
 impl StoreFigures {
     fn write_status(&self, writer: &mut Writer<'_>, status: &StoreStatus) -> fmt::Result {
-        let bytes = [
-            ("store_live_bytes", "Bytes of all records", status.live_bytes),
-            (
-                "store_disk_bytes",
-                "Bytes that the store takes on its volume",
-                status.disk_bytes,
-            ),
-            (
-                "store_available_bytes",
-                "Bytes that the volume has free",
-                status.available_bytes,
-            ),
-            (
-                "store_floor_bytes",
-                "Free bytes below which writes are refused",
-                status.floor_bytes,
-            ),
-        ];
-        for (name, help, bytes) in bytes {
-            writer.gauge(name, help, bytes)?;
+        if let Some(sizes) = status.sizes {
+            for (name, help, bytes) in [
+                ("live", "Bytes of all records", sizes.live_bytes),
+                (
+                    "disk",
+                    "Bytes that the store takes on its volume",
+                    sizes.disk_bytes,
+                ),
+                (
+                    "available",
+                    "Bytes that the volume has free",
+                    sizes.available_bytes,
+                ),
+                (
+                    "floor",
+                    "Free bytes below which writes are refused",
+                    sizes.floor_bytes,
+                ),
+            ] {
+                writer.gauge(&format!("store_{name}_bytes"), help, bytes)?;
+            }
         }
         writer.gauge(
             "store_last_seq",
@@ -249,7 +247,7 @@ impl StoreFigures {
     }
 }
 
-fn write_measures(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
+fn write_metrics(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
     let feed = service.feed_status();
     writer.gauge("watchers", "Who follows the changes", feed.followers as u64)?;
     writer.gauge(
@@ -260,34 +258,38 @@ fn write_measures(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
     let help = "Durable commits that the slowest of those who follow has not looked at";
     writer.gauge("watch_lag_commits", help, feed.slowest_lag)?;
 
-    let measures = service.store().measures();
-    let help = "Batches that were committed together";
-    writer.put(
-        "commit_group_batches",
-        help,
-        &Distributed(measures.group_batches.read()),
-    )?;
-    let help = "Time from the beginning of a group of commits until it was durable";
-    writer.put(
-        "commit_group_seconds",
-        help,
-        &Distributed(measures.group_seconds.read()),
-    )?;
-    let help = "Time that the disk took to make a group of commits durable";
-    writer.put("fsync_seconds", help, &Distributed(measures.sync_seconds.read()))?;
-
-    let caches = [("articles", &measures.articles), ("texts", &measures.bodies)];
-    let used = caches.map(|(name, cache)| ([("cache", name)], cache.read()));
-    let hits = used
-        .map(|(labels, (hits, _))| (labels, hits))
-        .into_iter()
-        .collect();
-    writer.counters("cache_hits", "What was asked for and in the cache", &hits)?;
-    let misses = used
-        .map(|(labels, (_, misses))| (labels, misses))
-        .into_iter()
-        .collect();
-    writer.counters("cache_misses", "What was asked for and had to be read", &misses)
+    let Some(metrics) = service.store().metrics() else {
+        return Ok(());
+    };
+    let histograms = [
+        (
+            "commit_group_batches",
+            "Batches that were committed together",
+            &metrics.group_batches,
+        ),
+        (
+            "commit_group_seconds",
+            "Time from the beginning of a group of commits until it was durable",
+            &metrics.group_seconds,
+        ),
+        (
+            "fsync_seconds",
+            "Time that the disk took to make a group of commits durable",
+            &metrics.sync_seconds,
+        ),
+    ];
+    for (name, help, histogram) in histograms {
+        writer.put(name, help, histogram)?;
+    }
+    let caches = [("articles", &metrics.articles), ("texts", &metrics.bodies)];
+    let hits = caches.map(|(name, cache)| ([("cache", name)], cache.hits.get()));
+    writer.counters("cache_hits", "Lookups that the cache answered", &hits.into())?;
+    let misses = caches.map(|(name, cache)| ([("cache", name)], cache.misses.get()));
+    writer.counters(
+        "cache_misses",
+        "Lookups that had to read the store",
+        &misses.into(),
+    )
 }
 
 /// Writes metrics as they are at this moment.
@@ -335,19 +337,5 @@ impl Writer<'_> {
             encode(*value, encoder.encode_family(labels)?)?;
         }
         Ok(())
-    }
-}
-
-/// A distribution that was counted elsewhere.
-struct Distributed(Distribution);
-
-impl EncodeMetric for Distributed {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let Distribution { ranges, sum } = &self.0;
-        encoder.encode_histogram::<NoLabelSet>(*sum, self.0.count(), ranges, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
     }
 }

@@ -10,8 +10,8 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use crate::store::Progress;
 use crate::store::error::Result;
+use crate::store::{Progress, Sizes};
 
 /// One change of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,19 +42,6 @@ pub enum Direction {
 
 /// What a scan calls for each entry, with key and value. It may call the engine.
 pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
-
-/// Sizes in bytes, as the engine knows them cheaply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sizes {
-    /// Bytes of all keys and values.
-    pub live_bytes: u64,
-    /// Bytes that the engine's files take on the volume; 0 for an engine without files.
-    pub disk_bytes: u64,
-    /// Bytes that the volume has free; `u64::MAX` for an engine without files.
-    pub available_bytes: u64,
-    /// Free bytes below which writes are refused.
-    pub floor_bytes: u64,
-}
 
 /// What a step of a compaction came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::store::Sizes;
 use crate::store::error::{Result, StoreError};
-use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
+use crate::store::kv::engine::{Compacting, Direction, Engine, Visitor, Write};
 
 /// Entries that a scan copies at once.
 const PIECE: usize = 64;

@@ -28,7 +28,7 @@ use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
-    Conflict, Counts, Durable, Entity, Expect, Finding, LogHold, Measures, Page, Standings, Store,
+    Conflict, Counts, Durable, Entity, Expect, Finding, LogHold, Metrics, Page, Standings, Store,
     StoreStatus, Sweep,
 };
 
@@ -243,7 +243,7 @@ impl Store for KvStore {
             let cached: Option<Vec<_>> = ids.iter().map(|id| self.core.cached(id).map(Some)).collect();
             let states = match cached {
                 Some(states) => {
-                    self.core.measures.articles.hit(states.len());
+                    self.core.metrics.articles.hits.inc_by(states.len() as u64);
                     states
                 }
                 None => {
@@ -268,7 +268,7 @@ impl Store for KvStore {
         // Whoever has a reference got it from durable state.
         if let Some(cached) = refs.iter().map(|body| self.core.bodies.get(body)).collect() {
             self.core.check_open()?;
-            self.core.measures.bodies.hit(refs.len());
+            self.core.metrics.bodies.hits.inc_by(refs.len() as u64);
             return Ok(cached);
         }
         let refs = refs.to_vec();
@@ -599,10 +599,7 @@ impl Store for KvStore {
                 epoch,
                 seq: core.durable.borrow().seq,
                 counts,
-                live_bytes: sizes.live_bytes,
-                disk_bytes: sizes.disk_bytes,
-                available_bytes: sizes.available_bytes,
-                floor_bytes: sizes.floor_bytes,
+                sizes: Some(sizes),
                 compaction: *core.compaction.lock(),
             })
         })
@@ -626,8 +623,8 @@ impl Store for KvStore {
         Ok(place.map(BacklogPlace))
     }
 
-    fn measures(&self) -> &Measures {
-        &self.core.measures
+    fn metrics(&self) -> Option<&Metrics> {
+        Some(&self.core.metrics)
     }
 
     async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {

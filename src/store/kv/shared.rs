@@ -26,7 +26,7 @@ use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Measures, Progress};
+use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Metrics, Progress};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
@@ -102,7 +102,7 @@ pub(super) struct Shared {
     /// The newest purge that was applied, durable or not: what is absent may be so because of it.
     purged: AtomicU64,
     pub(super) durable: watch::Sender<Durable>,
-    pub(super) measures: Measures,
+    pub(super) metrics: Metrics,
     pub(super) closed: AtomicBool,
 }
 
@@ -135,7 +135,7 @@ impl Shared {
             applied: AtomicU64::new(seq),
             purged: AtomicU64::new(0),
             durable: watch::Sender::new(Durable { seq, generation: 0 }),
-            measures: Measures::default(),
+            metrics: Metrics::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -236,10 +236,10 @@ impl Shared {
     /// The same for the writer, which needs no lock because nobody else writes.
     pub(super) fn load(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
         if let Some(state) = self.articles.get(id) {
-            self.measures.articles.hit(1);
+            self.metrics.articles.hits.inc();
             return Ok(Some(state));
         }
-        self.measures.articles.miss();
+        self.metrics.articles.misses.inc();
         let key = keys::head(id);
         let Some((stamp, payload)) = self.get(&key)? else {
             return Ok(None);
@@ -302,10 +302,10 @@ impl Shared {
     pub(super) fn body(&self, body: BodyRef) -> Result<Arc<Body>> {
         let _guard = self.stripe(&body).map(RwLock::read);
         if let Some(body) = self.bodies.get(&body) {
-            self.measures.bodies.hit(1);
+            self.metrics.bodies.hits.inc();
             return Ok(body);
         }
-        self.measures.bodies.miss();
+        self.metrics.bodies.misses.inc();
         let stored = Arc::new(self.stored_body(body)?);
         self.bodies.insert(body, stored.clone());
         Ok(stored)

@@ -32,8 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ::sled::{Db, IVec};
 use parking_lot::{Mutex, RwLock};
 
+use crate::store::Sizes;
 use crate::store::error::{OpenError, Result, StoreError};
-use crate::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
+use crate::store::kv::engine::{Compacting, Direction, Engine, Visitor, Write};
 use crate::store::kv::keys;
 use compact::Compaction;
 use fault::{Fault, Outcome, contain};

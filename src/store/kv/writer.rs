@@ -146,10 +146,10 @@ fn finish(core: &Shared, group: Applied) -> Result<()> {
         StoreError::OutcomeUnknown
     });
     if result.is_ok() {
-        let measures = &core.measures;
-        measures.sync_seconds.time(syncing.elapsed());
-        measures.group_seconds.time(group.begun.elapsed());
-        measures.group_batches.count(group.waiting.len());
+        let metrics = &core.metrics;
+        metrics.sync_seconds.observe(syncing.elapsed().as_secs_f64());
+        metrics.group_seconds.observe(group.begun.elapsed().as_secs_f64());
+        metrics.group_batches.observe(group.waiting.len() as f64);
         core.durable
             .send_modify(|durable| durable.seq = durable.seq.max(group.last.seq));
     }

@@ -523,7 +523,7 @@ fn a_restored_store_has_little_log_to_read() {
             ..config(target.path())
         };
         let done = restore(&file, &config, false).await;
-        let live_bytes = done.unwrap().status.live_bytes;
+        let live_bytes = done.unwrap().status.sizes.unwrap().live_bytes;
         assert!(live_bytes > 8 << 20, "{live_bytes}");
         let log_bytes = log_to_read(target.path());
         assert!(log_bytes < 6 << 20, "{log_bytes} of {live_bytes}");

@@ -40,7 +40,7 @@ async fn everything(bench: &Bench) -> (Vec<(Vec<u8>, Vec<u8>)>, u64) {
         .iter()
         .flat_map(|prefix| bench.records(*prefix))
         .collect();
-    (all, bench.store.status().await.unwrap().live_bytes)
+    (all, bench.store.status().await.unwrap().sizes.unwrap().live_bytes)
 }
 
 async fn everything_is_there_afterwards(bench: &mut Bench) {
@@ -111,9 +111,9 @@ async fn one_at_a_time(bench: &mut Bench) {
 fn it_gives_the_space_back() {
     run(Kind::Sled, async |bench: &mut Bench| {
         join_all((0..8).map(|writer| churn(bench, writer, 100))).await;
-        let before = bench.store.status().await.unwrap();
+        let before = bench.store.status().await.unwrap().sizes.unwrap();
         bench.store.compact().await.unwrap();
-        let after = bench.store.status().await.unwrap();
+        let after = bench.store.status().await.unwrap().sizes.unwrap();
         assert_eq!(after.live_bytes, before.live_bytes);
         assert!(after.disk_bytes < before.disk_bytes, "{before:?} {after:?}");
     });

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use article_store::clock::SystemClock;
 use article_store::domain::query::{Axis, Order, Query, Range};
+use article_store::store::Sizes;
 use article_store::store::kv::KvStore;
-use article_store::store::kv::engine::{Compacting, Direction, Engine, Sizes, Visitor, Write};
+use article_store::store::kv::engine::{Compacting, Direction, Engine, Visitor, Write};
 use article_store::store::kv::memory::MemoryEngine;
 use article_store::store::{Budget, Result, Store, StoreError};
 use futures::future::join_all;

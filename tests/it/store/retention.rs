@@ -147,7 +147,7 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
         prefixes.iter().map(of).collect::<Vec<_>>()
     };
     let (before, bodies) = (others(bench), bench.records(b'b'));
-    let live = bench.store.status().await.unwrap().live_bytes;
+    let live = bench.store.status().await.unwrap().sizes.unwrap().live_bytes;
 
     sweep(&*bench.store, keep(50)).await;
     assert!(bench.records(b'b') == bodies, "there is nothing to drop");
@@ -170,7 +170,7 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
         assert_eq!(bench.store.check().await.unwrap(), []);
         bench.reopen().await;
     }
-    assert!(bench.store.status().await.unwrap().live_bytes < live);
+    assert!(bench.store.status().await.unwrap().sizes.unwrap().live_bytes < live);
     // It goes on as if nothing had been.
     revise_to(bench, "a", 45).await;
     sweep(&*bench.store, keep(1)).await;

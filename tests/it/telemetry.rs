@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
-use crate::harness::{Server, within};
+use crate::harness::{Server, Setup, within};
 use crate::store::failure::Disk;
 
 /// Asks for something over HTTP; answers status and body.
@@ -66,7 +66,10 @@ async fn the_probes_follow_the_server() {
     until_ready_says(address, 503, "not ready: the store is being opened").await;
 
     let disk = Disk::default();
-    let server = Server::over_store(disk.store(), |setup| setup.telemetry(telemetry)).await;
+    let server = Setup::memory()
+        .telemetry(telemetry)
+        .start_over(disk.store())
+        .await;
     until_ready_says(address, 200, "ready").await;
     disk.set_broken(true);
     until_ready_says(
@@ -132,14 +135,15 @@ async fn busy() -> (Server, SocketAddr, tonic::Streaming<pb::WatchChangesRespons
     let telemetry = Arc::new(Telemetry::new(languages.into_iter().collect()));
     telemetry.transport.certificate_expires.set(1_800_000_000);
     let address = observe(telemetry.clone()).await;
-    let server = Server::sled_with(|setup| {
-        let transport = transport::Config {
-            metrics: telemetry.transport.clone(),
-            ..transport::Config::default()
-        };
-        setup.transport(transport).telemetry(telemetry)
-    })
-    .await;
+    let transport = transport::Config {
+        metrics: telemetry.transport.clone(),
+        ..transport::Config::default()
+    };
+    let server = Setup::sled()
+        .transport(transport)
+        .telemetry(telemetry)
+        .start()
+        .await;
     let watch = server
         .changes()
         .watch_changes(pb::WatchChangesRequest::default())

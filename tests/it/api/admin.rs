@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use article_store::clock::SystemClock;
 use article_store::pb;
+use article_store::pb::admin_service_client::AdminServiceClient;
 use article_store::server::store_factory::{self, StoreOptions};
 use article_store::store::kv::engine::{Direction, Engine, Write};
 use article_store::store::kv::sled::{SledConfig, SledEngine};
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use tonic::{Code, Streaming};
 
 use super::{article, attach, create, full_article, get, rewrite, small_form};
-use crate::harness::{LIMIT, Server, failure, noise};
+use crate::harness::{LIMIT, Server, Setup, failure, noise};
 
 const OPTIONS: StoreOptions = StoreOptions {
     cache_bytes: 1 << 20,
@@ -169,7 +170,7 @@ async fn a_check_names_what_is_broken() {
             Write::Put(key.to_vec(), flipped)
         })
     });
-    let server = Server::again(directory).await;
+    let server = Setup::again(directory).start().await;
     let (findings, summary) = check(&server).await.unwrap();
     assert!(
         findings.contains(&pb::CheckFinding {
@@ -194,12 +195,11 @@ async fn a_cancelled_check_stops_and_lets_the_next_one_begin() {
     break_store(directory.path(), |key, _| {
         key.starts_with(b"i\x02").then(|| Write::Remove(key.to_vec()))
     });
-    let server = Server::again(directory).await;
+    let server = Setup::again(directory).start().await;
     // Reads one finding and no more: the check cannot come to its end.
     let stuck = async || -> Option<Streaming<pb::CheckStoreResponse>> {
         let request = pb::CheckStoreRequest {};
-        let mut steps = server
-            .narrow_admin(16 << 10)
+        let mut steps = AdminServiceClient::new(server.narrow_channel(16 << 10))
             .check_store(request)
             .await
             .unwrap()
@@ -274,7 +274,7 @@ async fn restored(file: &[u8]) -> Server {
     store_factory::restore(&backup, &data, OPTIONS, false, clock, Box::new(|_, _, _| {}))
         .await
         .unwrap();
-    Server::again(directory).await
+    Setup::again(directory).start().await
 }
 
 /// What an export holds, by article; `resume_token` is of the store and left out.
@@ -362,8 +362,7 @@ async fn a_reader_that_goes_away_ends_its_backup() {
         .await;
     }
     let request = pb::BackupStoreRequest {};
-    let mut parts = server
-        .narrow_admin(16 << 10)
+    let mut parts = AdminServiceClient::new(server.narrow_channel(16 << 10))
         .backup_store(request)
         .await
         .unwrap()

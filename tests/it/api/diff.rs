@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::Code;
 
 use super::*;
-use crate::harness::{blames, fails};
+use crate::harness::{Setup, blames, fails};
 
 fn diff_request(id: &str, from: u32, to: u32) -> pb::DiffRevisionsRequest {
     pb::DiffRevisionsRequest {
@@ -199,7 +199,7 @@ async fn a_significance_is_the_callers_or_proposed_and_said_wherever_revisions_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_compared_is_named() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
+    let server = Setup::sled().scopes(&[Right::Editorial]).start().await;
     create(&server, article("a", &FIRST)).await;
     create(&server, article("b", &FIRST)).await;
     let mut client = server.articles();

@@ -11,7 +11,7 @@ use prost_types::Duration as PbDuration;
 use tonic::{Code, Response, Status};
 
 use super::{agent, article, attach, by_id, create, rewrite, small_form, target_of, time, translation};
-use crate::harness::{LIMIT, Server, blames, fails};
+use crate::harness::{LIMIT, Server, Setup, blames, fails};
 
 mod claims;
 mod completions;
@@ -275,7 +275,7 @@ async fn a_job_goes_from_request_to_translation() {
 
 #[tokio::test]
 async fn a_request_says_what_became_of_each_article() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
+    let server = Setup::sled().scopes(&[Right::Editorial]).start().await;
     for id in ["a", "b", "c", "d"] {
         create(&server, article(id, &TEXTS)).await;
     }
@@ -474,7 +474,11 @@ async fn a_page_of_jobs_ends_at_what_clients_can_read() {
 #[tokio::test]
 async fn jobs_are_listed_canceled_and_retried() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Right::Editorial])).await;
+    let server = Setup::sled()
+        .clock(clock.clone())
+        .scopes(&[Right::Editorial])
+        .start()
+        .await;
     for id in ["a", "b", "c"] {
         create(&server, article(id, &TEXTS)).await;
     }

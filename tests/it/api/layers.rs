@@ -7,6 +7,7 @@ use std::time::Duration;
 use article_store::clock::{Clock, SystemClock};
 use article_store::domain::time::Timestamp;
 use article_store::pb;
+use article_store::pb::article_service_client::ArticleServiceClient;
 use article_store::server::CallLimits;
 use article_store::server::context::CallContext;
 use tonic::{Code, Request, Status};
@@ -15,7 +16,7 @@ use tonic_health::pb::health_client::HealthClient;
 use uuid::Uuid;
 
 use super::{article, create, get, jobs};
-use crate::harness::{BareCall, Server, eventually, fails, failure, within};
+use crate::harness::{BareCall, Server, Setup, eventually, fails, failure, within};
 use crate::store::failure::Disk;
 
 const GET: &str = "/articlestore.v1.ArticleService/GetArticle";
@@ -63,7 +64,7 @@ fn in_flight(server: &Server, kind: &str) -> f64 {
 
 /// A server whose disk the test can hold up, so that writes take as long as it likes.
 pub(super) async fn slow_server(disk: &Disk, calls: CallLimits) -> Server {
-    Server::over_store(disk.store(), |setup| setup.calls(calls)).await
+    Setup::memory().calls(calls).start_over(disk.store()).await
 }
 
 /// A write that the disk holds up.
@@ -145,7 +146,10 @@ impl Clock for BrokenClock {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_the_answer_to_its_call_alone() {
     let clock = BrokenClock::default();
-    let server = Server::over_store(Disk::default().store(), |setup| setup.clock(clock.clone())).await;
+    let server = Setup::memory()
+        .clock(clock.clone())
+        .start_over(Disk::default().store())
+        .await;
     create(&server, article("a", &["نص"])).await;
     let panics = || metric(&server, "article_store_panics_total").unwrap();
     let before = panics();
@@ -452,8 +456,7 @@ async fn a_caller_that_goes_away_stops_its_work() {
     futures::future::join_all(many).await;
 
     // An export that is read a little and then dropped reads no more articles.
-    let mut export = server
-        .narrow_articles(1 << 10)
+    let mut export = ArticleServiceClient::new(server.narrow_channel(1 << 10))
         .export_articles(pb::ExportArticlesRequest::default())
         .await
         .unwrap();

@@ -7,7 +7,7 @@ use futures::stream;
 use tonic::Code;
 
 use super::*;
-use crate::harness::{blames, fails};
+use crate::harness::{Setup, blames, fails};
 
 pub(super) fn purge_request(id: &str) -> pb::PurgeArticleRequest {
     pb::PurgeArticleRequest {
@@ -28,7 +28,7 @@ pub(super) async fn purge(server: &Server, request: pb::PurgeArticleRequest) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purged_article_is_gone_and_says_so() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial])).await;
+    let server = Setup::sled().scopes(&[Right::Editorial]).start().await;
     let create_request = pb::CreateArticleRequest {
         article: Some(full_article("a")),
         request_id: uuid::Uuid::new_v4().to_string(),

@@ -28,7 +28,7 @@ use super::{
     agent, article, attach, create, feed, full_article, purge, quality, retention, rewrite, small_form,
 };
 use super::{update_request, workflow};
-use crate::harness::{BareCall, Failure, Server, eventually, failure, frame, refused, within};
+use crate::harness::{BareCall, Failure, Server, Setup, eventually, failure, frame, refused, within};
 use crate::store::failure::Disk;
 
 const TEXTS: [&str; 2] = ["الفقرة الأولى", "الفقرة الثانية"];
@@ -229,7 +229,7 @@ async fn provoke(reason: Reason) -> Option<Failure> {
             refused(furnished().await.articles().get_article(request).await)
         }
         Reason::SourceWithheld => {
-            let server = Server::memory_with(|setup| setup.scopes(&[Right::Editorial])).await;
+            let server = Setup::memory().scopes(&[Right::Editorial]).start().await;
             create(&server, article("a", &TEXTS)).await;
             jobs::withhold(&server, "a", pb::PublicationStatus::Withheld).await;
             attaching(&server, small_form("a", "fr", 1, &ENGLISH)).await
@@ -350,7 +350,10 @@ async fn provoke(reason: Reason) -> Option<Failure> {
         Reason::Internal => {
             let clock = BrokenClock::default();
             clock.set_broken(true);
-            let server = Server::over_store(Disk::default().store(), |setup| setup.clock(clock)).await;
+            let server = Setup::memory()
+                .clock(clock)
+                .start_over(Disk::default().store())
+                .await;
             refused(
                 server
                     .articles()
@@ -490,14 +493,14 @@ async fn too_many_policies() -> Failure {
 /// A volume on which no room is enough.
 async fn store_full() -> Failure {
     let directory = tempfile::tempdir().unwrap();
-    Server::over(directory.path()).await.stop().await;
+    Setup::sled_in(directory.path()).start().await.stop().await;
     let options = StoreOptions {
         cache_bytes: 1 << 20,
         min_free_bytes: Some(u64::MAX),
     };
     let location = StoreLocation::Sled(directory.path().to_path_buf());
     let store = location.open(options, Arc::new(SystemClock)).unwrap();
-    let server = Server::over_store(store, |setup| setup).await;
+    let server = Setup::memory().start_over(store).await;
     let refused = creating(&server, article("a", &TEXTS)).await;
     server.stop().await;
     refused

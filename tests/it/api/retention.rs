@@ -11,7 +11,7 @@ use pb::get_article_request::At;
 use tonic::{Code, Response, Status};
 
 use super::{article, attach, create, get, ids, rewrite, small_form, time, translation};
-use crate::harness::{LIMIT, Server, fails};
+use crate::harness::{LIMIT, Server, Setup, fails};
 
 pub(super) async fn drop_all_but(server: &Server, newest: u32) {
     let retention = Retention {
@@ -121,7 +121,12 @@ async fn a_revision_that_is_not_kept_is_named_and_everything_else_is_there() {
 async fn a_server_drops_old_texts_a_day_after_they_were_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(at("2022-05-10T22:45:00Z"));
-    let start = |keep| Server::keeping(directory.path(), clock.clone(), NonZeroU32::new(keep));
+    let start = |keep| {
+        Setup::sled_in(directory.path())
+            .clock(clock.clone())
+            .keep_revisions(NonZeroU32::new(keep))
+            .start()
+    };
     let server = start(0).await;
     create(&server, article("a", &["واحد"])).await;
     rewrite(&server, "a", &["اثنان"]).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use article_store::pb;
+use article_store::pb::article_service_client::ArticleServiceClient;
 use futures::channel::mpsc;
 use futures::stream::{self, StreamExt};
 use pb::ImportResult;
@@ -238,7 +239,7 @@ async fn broken_frames_inside_a_stream_end_it_with_the_callers_fault() {
 async fn a_client_that_does_not_read_is_not_read_from() {
     let server = Server::memory().await;
     let (mut sender, items) = mpsc::channel(0);
-    let mut client = server.narrow_articles(64 << 10);
+    let mut client = ArticleServiceClient::new(server.narrow_channel(64 << 10));
     let call = tokio::spawn(async move { client.import_articles(items).await });
     // Bad items: their answers are some kilobytes each, and nobody reads them.
     let bad = article("bad", &[" "; 100]);

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use super::workflow::{acknowledge, person, reject, review, select};
 use super::*;
-use crate::harness::{LIMIT, blames, fails, failure};
+use crate::harness::{LIMIT, Setup, blames, fails, failure};
 
 mod reads;
 
@@ -161,7 +161,7 @@ async fn every_step_fails(server: &Server, id: &str, code: Code, reason: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hidden_articles_take_writes_and_stay_hidden() {
-    let server = Server::memory_with(|setup| setup.scopes(&[Right::Editorial])).await;
+    let server = Setup::memory().scopes(&[Right::Editorial]).start().await;
     story(&server, "a").await;
     set_status(&server, status_request("a", pb::PublicationStatus::Withheld)).await;
     let updated = rewrite(&server, "a", &["نص آخر"]).await;
@@ -303,7 +303,11 @@ async fn appears(server: &Server, id: &str) -> pb::Article {
 async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
     const START: i64 = 1_652_000_000;
     let clock = ManualClock::at(micros(START));
-    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Right::Embargoed])).await;
+    let server = Setup::sled()
+        .clock(clock.clone())
+        .scopes(&[Right::Embargoed])
+        .start()
+        .await;
     let mut created = Vec::new();
     for (id, end) in [("a", 60), ("b", 120), ("c", 120)] {
         let embargoed = pb::Article {
@@ -357,7 +361,11 @@ async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
 async fn embargoes_are_moved_and_lifted_by_name_and_survive_an_import() {
     const START: i64 = 1_652_000_000;
     let clock = ManualClock::at(micros(START));
-    let server = Server::sled_with(|setup| setup.clock(clock.clone()).scopes(&[Right::Embargoed])).await;
+    let server = Setup::sled()
+        .clock(clock.clone())
+        .scopes(&[Right::Embargoed])
+        .start()
+        .await;
     let embargoed = pb::Article {
         embargo_time: Some(time(micros(START + 60))),
         ..article("a", &["نص"])

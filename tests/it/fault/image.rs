@@ -12,7 +12,7 @@ use super::recording::{Event, History, Past};
 use super::story::Known;
 use super::volume::{Loss, Volume};
 use super::{Kept, Random, agrees};
-use crate::harness::Server;
+use crate::harness::Setup;
 
 /// The store's directory in the volume; the one above it is made with it.
 pub(super) const STORE: &str = "articles/store";
@@ -153,7 +153,7 @@ impl Recording {
 
 /// Opens a store and compares it with what was acknowledged.
 async fn compare(store: &Path, stories: &[Past], acknowledgements: u64) -> Found {
-    let server = Server::over(store).await;
+    let server = Setup::sled_in(store).start().await;
     let mut client = Client::connect(format!("http://{}", server.address)).await;
     let mut found = BTreeMap::new();
     for past in stories {

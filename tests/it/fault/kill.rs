@@ -17,7 +17,7 @@ use super::process::{Process, program};
 use super::shim::Shim;
 use super::writer::{Settled, Writer};
 use super::{Kept, agrees, check, copy, random, times, within_limit};
-use crate::harness::Server;
+use crate::harness::Setup;
 
 /// How often to kill.
 const KILLS: &str = "ARTICLE_STORE_TEST_KILLS";
@@ -159,7 +159,7 @@ async fn a_store_survives_kills_at_every_step_of_its_opening() {
                 steps.push(records - 1);
                 break;
             };
-            let server = Server::over(&kept.path().join("volume/store")).await;
+            let server = Setup::sled_in(&kept.path().join("volume/store")).start().await;
             let mut client = Client::connect(format!("http://{}", server.address)).await;
             for story in writers.iter().flat_map(|writer| &writer.stories) {
                 let found = client.read(story).await.unwrap();

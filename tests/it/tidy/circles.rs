@@ -12,8 +12,8 @@ use super::{code, sources};
 const KNOWN: [&[&str]; 5] = [
     &["api/error.rs", "api/page_token.rs", "api/watch_token.rs"],
     &["api/quality.rs", "api/render.rs"],
-    &["store/kv/purge.rs", "store/kv/orphan_bodies.rs"],
     &["store/kv/log_reader.rs", "store/kv/trim.rs"],
+    &["store/kv/orphan_bodies.rs", "store/kv/purge.rs"],
     &["store/kv/sled/large_values.rs", "store/kv/sled/stats_record.rs"],
 ];
 

@@ -13,10 +13,10 @@ use super::peer::{
     PING, PREFACE, Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE, call, goaway, whole_call,
 };
 use super::{brief, ended, eventually};
-use crate::harness::Server;
+use crate::harness::{Server, Setup};
 
 async fn server(config: &Config) -> Server {
-    Server::memory_with(|setup| setup.transport(config.clone())).await
+    Setup::memory().transport(config.clone()).start().await
 }
 
 async fn healthy(server: &Server) {

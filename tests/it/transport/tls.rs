@@ -23,7 +23,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::peer::Peer;
 use super::{brief, ended, eventually};
-use crate::harness::{LIMIT, Server};
+use crate::harness::{LIMIT, Server, Setup};
 
 /// A CA of a test.
 pub(super) struct Authority {
@@ -120,7 +120,7 @@ async fn server(tls: Tls) -> (Server, Config) {
         tls: Some(tls),
         ..brief()
     };
-    let server = Server::memory_with(|setup| setup.transport(config.clone())).await;
+    let server = Setup::memory().transport(config.clone()).start().await;
     (server, config)
 }
 

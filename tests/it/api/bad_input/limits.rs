@@ -8,7 +8,7 @@ use super::super::jobs::{claim_one, open, request, result};
 use super::super::streams::{import, item};
 use super::super::{article, attach, create, small_form, target_of, update_request};
 use super::create_request;
-use crate::harness::{Failure, Server, blames, fails};
+use crate::harness::{Failure, Setup, blames, fails};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_as_little_as_it_is_told() {
@@ -19,7 +19,7 @@ async fn a_server_takes_as_little_as_it_is_told() {
         batch: 2,
         ..Limits::default()
     };
-    let server = Server::memory_with(|setup| setup.limits(limits)).await;
+    let server = Setup::memory().limits(limits).start().await;
     for id in ["a", "b"] {
         create(&server, article(id, &["1", "2", "3"])).await;
     }
@@ -83,7 +83,7 @@ async fn an_import_and_a_job_keep_to_the_limits_of_a_call() {
         segments: 3,
         ..Limits::default()
     };
-    let server = Server::memory_with(|setup| setup.limits(limits)).await;
+    let server = Setup::memory().limits(limits).start().await;
     create(&server, article("a", &["1", "2", "3"])).await;
     open(&server, request(&["a"])).await;
     let job = claim_one(&server).await;

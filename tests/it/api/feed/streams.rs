@@ -1,5 +1,6 @@
 //! The stream itself: where it goes on, how it ends, and what a slow reader costs.
 
+use crate::harness::Setup;
 use std::time::Instant;
 
 use article_store::clock::ManualClock;
@@ -60,7 +61,7 @@ async fn a_server_keeps_changes_for_as_long_as_it_is_told() {
         bytes,
         ..KeepChanges::default()
     };
-    let server = Server::sled_with(|setup| setup.clock(clock.clone())).await;
+    let server = Setup::sled().clock(clock.clone()).start().await;
     for (day, id) in [("10", "a"), ("11", "b"), ("12", "c")] {
         clock.set(at(&format!("2022-05-{day}T00:00:00Z")));
         create(&server, article(id, &["واحد"])).await;
@@ -109,11 +110,11 @@ async fn a_token_of_another_store_is_refused() {
     // A copy of the files that went on elsewhere knows more than the original.
     let other = tempfile::tempdir().unwrap();
     crate::fault::copy(&directory.path().join("data"), &other.path().join("data"));
-    let server = Server::again(other).await;
+    let server = Setup::again(other).start().await;
     create(&server, article("b", &["واحد"])).await;
     let beyond = Follower::now(&server).await.token;
     server.stop().await;
-    let server = Server::again(directory).await;
+    let server = Setup::again(directory).start().await;
     let refused = fails(
         server.changes().watch_changes(resume(&beyond)).await,
         Code::FailedPrecondition,
@@ -139,7 +140,7 @@ async fn a_token_of_another_store_is_refused() {
     article_store::server::store_factory::restore(&file, &data, options, true, clock, progress)
         .await
         .unwrap();
-    let server = Server::again(directory).await;
+    let server = Setup::again(directory).start().await;
     fails(
         server.changes().watch_changes(resume(&token)).await,
         Code::FailedPrecondition,
@@ -222,8 +223,7 @@ async fn a_slow_reader_costs_only_itself() {
         checkpoint_interval: seconds(300),
         ..watch(pb::WatchStart::Now)
     };
-    let stream = server
-        .narrow_changes(4 << 10)
+    let stream = pb::change_service_client::ChangeServiceClient::new(server.narrow_channel(4 << 10))
         .watch_changes(request)
         .await
         .unwrap();

@@ -18,7 +18,7 @@ use tower::{Service, ServiceExt};
 
 use super::{Desk, line, text, token_of};
 use crate::api::article;
-use crate::harness::{Failure, LIMIT, Server, fails, failure, frame};
+use crate::harness::{Failure, LIMIT, Server, Setup, fails, failure, frame};
 
 /// Which scopes open which calls, each by itself.
 const OPEN: [(&str, &str); 9] = [
@@ -299,13 +299,13 @@ async fn what_is_open_to_everybody_is_said_and_bad_credentials_are_not_nobody() 
         "MISSING_SCOPE",
     );
     // Without any credentials that could be had, a credential is not looked at, and a missing scope is what it is.
-    let server = Server::sled_with(|setup| {
-        setup.auth(Config {
+    let server = Setup::sled()
+        .auth(Config {
             anonymous: Some([Scope::parse("read").unwrap()].into_iter().collect()),
             ..Config::default()
         })
-    })
-    .await;
+        .start()
+        .await;
     fails(
         server.articles().create_article(create).await,
         Code::PermissionDenied,

@@ -19,7 +19,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use crate::harness::Server;
+use crate::harness::{Server, Setup};
 
 mod calls;
 mod exposure;
@@ -77,7 +77,7 @@ impl Desk {
             tokens_file: Some(directory.path().join("tokens")),
             ..Config::default()
         };
-        let server = Server::sled_with(|setup| setup.auth(other(config)).calls(calls)).await;
+        let server = Setup::sled().auth(other(config)).calls(calls).start().await;
         Self { server, directory }
     }
 

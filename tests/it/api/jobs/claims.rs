@@ -1,6 +1,7 @@
 //! Claims: their order, what they match, how they wait, and the fences of leases.
 
 use super::*;
+use crate::harness::Setup;
 
 fn prioritised(ids: &[&str], priority: u32) -> pb::RequestTranslationsRequest {
     pb::RequestTranslationsRequest {
@@ -15,7 +16,7 @@ fn prioritised(ids: &[&str], priority: u32) -> pb::RequestTranslationsRequest {
 #[tokio::test]
 async fn the_most_urgent_goes_first_and_a_low_priority_gets_its_turn() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone())).await;
+    let server = Setup::sled().clock(clock.clone()).start().await;
     for id in ["low", "normal", "due", "high", "urgent", "later"] {
         create(&server, article(id, &TEXTS)).await;
     }
@@ -70,7 +71,7 @@ async fn the_most_urgent_goes_first_and_a_low_priority_gets_its_turn() {
 
 #[tokio::test]
 async fn claims_match_pairs_kinds_ids_and_scopes() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Right::Embargoed])).await;
+    let server = Setup::sled().scopes(&[Right::Embargoed]).start().await;
     create(&server, article("a", &TEXTS)).await;
     let english = pb::Article {
         language: "en".into(),
@@ -203,7 +204,7 @@ async fn a_server_that_stops_ends_claims_that_wait() {
 #[tokio::test]
 async fn tokens_fence_leases() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone())).await;
+    let server = Setup::sled().clock(clock.clone()).start().await;
     create(&server, article("a", &TEXTS)).await;
     open(&server, request(&["a"])).await;
     let lost = |answer: Option<Status>, state: &str| {
@@ -274,7 +275,7 @@ async fn tokens_fence_leases() {
 #[tokio::test]
 async fn failures_back_off_and_end_and_releases_do_not_count() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone())).await;
+    let server = Setup::sled().clock(clock.clone()).start().await;
     create(&server, article("a", &TEXTS)).await;
     let few = pb::RequestTranslationsRequest {
         options: Some(pb::JobOptions {
@@ -345,7 +346,7 @@ async fn failures_back_off_and_end_and_releases_do_not_count() {
 #[tokio::test]
 async fn leases_that_end_for_the_last_time_leave_a_dead_job() {
     let clock = noon();
-    let server = Server::sled_with(|setup| setup.clock(clock.clone())).await;
+    let server = Setup::sled().clock(clock.clone()).start().await;
     create(&server, article("a", &TEXTS)).await;
     let once = pb::RequestTranslationsRequest {
         options: Some(pb::JobOptions {

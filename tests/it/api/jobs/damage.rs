@@ -6,7 +6,7 @@ use article_store::store::kv::sled::{SledConfig, SledEngine};
 use pb::JobState;
 
 use super::{article, claim, claim_all, claimed_ids, create, open, request};
-use crate::harness::Server;
+use crate::harness::{Server, Setup};
 
 /// Damages the revision that the first commit of a store wrote. Its server is stopped.
 fn damage_first_revision(directory: &std::path::Path) {
@@ -52,7 +52,7 @@ async fn an_unreadable_text_does_not_hold_up_the_other_jobs() {
     open(&server, request(&["a", "b", "c"])).await;
     let directory = server.leave().await;
     damage_first_revision(directory.path());
-    let server = Server::again(directory).await;
+    let server = Setup::again(directory).start().await;
     let claimed = claim(&server, claim_all()).await;
     assert_eq!(claimed_ids(&claimed), ["b/fr/mt/1", "c/fr/mt/1"]);
     // The attempt has failed, so that the job does not come first again at once.

@@ -1,6 +1,7 @@
 //! Policies: they open jobs by themselves, and do not ask for the same text twice.
 
 use super::*;
+use crate::harness::Setup;
 
 pub(super) fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
     pb::TranslationPolicy {
@@ -132,7 +133,10 @@ async fn policies_are_put_listed_and_removed() {
 
 #[tokio::test]
 async fn a_policy_opens_jobs_with_the_commit_that_gives_reason() {
-    let server = Server::sled_with(|setup| setup.scopes(&[Right::Editorial, Right::Embargoed])).await;
+    let server = Setup::sled()
+        .scopes(&[Right::Editorial, Right::Embargoed])
+        .start()
+        .await;
     put(&server, policy("news", &[JobKind::Mt])).await;
     let seq = server.seq().await;
     create(&server, article("a", &TEXTS)).await;

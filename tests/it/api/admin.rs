@@ -354,7 +354,8 @@ async fn a_backup_under_writes_is_the_store_after_one_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_ends_its_backup() {
     let server = Server::sled().await;
-    for number in 0..8 {
+    // More than all buffers between the store and the reader hold.
+    for number in 0..24 {
         create(
             &server,
             article(&format!("a{number}"), &[&noise(number, 1_400_000)]),
@@ -368,7 +369,7 @@ async fn a_reader_that_goes_away_ends_its_backup() {
         .unwrap()
         .into_inner();
     assert!(parts.message().await.unwrap().is_some());
-    let second = failure(&back_up(&server).await.unwrap_err());
+    let second = failure(&back_up(&server).await.map(drop).unwrap_err());
     assert_eq!((second.code, second.retry), (Code::Unavailable, true));
     assert!(
         second

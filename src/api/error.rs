@@ -10,6 +10,7 @@ use super::watch_token;
 use crate::domain::Violation;
 use crate::domain::access::Denied;
 use crate::domain::article::ArticleId;
+use crate::domain::capacity::{Exceeded, Resource};
 use crate::domain::feed::Filter;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::job::JobState;
@@ -79,6 +80,7 @@ impl Mapped {
                 ErrorReason::TooManyCandidates
                     | ErrorReason::MessageTooLarge
                     | ErrorReason::TooMuchEvidence
+                    | ErrorReason::ArticleFull
                     | ErrorReason::TooManyPolicies
             )
         {
@@ -298,7 +300,7 @@ pub(crate) fn reason_name(reason: ErrorReason) -> &'static str {
 
 fn map(error: Error) -> Mapped {
     use ErrorReason as Reason;
-    let message = error.to_string();
+    let mut message = error.to_string();
     let violations = match &error {
         Error::Invalid(violations) => violations.clone(),
         _ => Vec::new(),
@@ -461,6 +463,20 @@ fn map(error: Error) -> Mapped {
                 ("segment_limit", segment_limit.to_string()),
             ],
         ),
+        Error::ArticleFull { id, exceeded } => {
+            let flag = capacity_flag(exceeded.resource);
+            message.push_str(&format!(" (serve {flag})"));
+            (
+                Code::ResourceExhausted,
+                Reason::ArticleFull,
+                vec![
+                    ("article_id", id.to_string()),
+                    ("count", exceeded.count.to_string()),
+                    ("limit", exceeded.limit.to_string()),
+                    ("flag", flag.to_owned()),
+                ],
+            )
+        }
         Error::TooMuchEvidence {
             id,
             language,
@@ -559,6 +575,21 @@ fn map(error: Error) -> Mapped {
         message,
         metadata,
         violations,
+    }
+}
+
+/// That an article can hold no more, as an error would say it.
+pub(super) fn article_full(id: &ArticleId, exceeded: Exceeded) -> String {
+    let id = id.clone();
+    map(Error::ArticleFull { id, exceeded }).message
+}
+
+/// The option of `serve` that sets a limit of every article.
+fn capacity_flag(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Languages => "--max-languages-per-article",
+        Resource::OpenJobs => "--max-open-jobs-per-article",
+        Resource::StateBytes => "--max-article-state-bytes",
     }
 }
 

@@ -28,6 +28,7 @@ use tonic::Status;
 
 use crate::domain::access::{Principal, Shown};
 use crate::domain::article::MAX_SEGMENTS;
+use crate::domain::capacity::Capacity;
 use crate::domain::ids::RequestId;
 use crate::service::{Call, Request};
 
@@ -44,6 +45,8 @@ pub struct Limits {
     pub batch: usize,
     /// The shortest lease that a worker may ask for, in microseconds.
     pub shortest_lease_micros: i64,
+    /// What one article may hold.
+    pub capacity: Capacity,
 }
 
 /// The largest message that a server decodes, in bytes, if it is not told otherwise.
@@ -59,6 +62,7 @@ impl Default for Limits {
             segments: MAX_SEGMENTS,
             batch: MAX_BATCH,
             shortest_lease_micros: 10_000_000,
+            capacity: Capacity::default(),
         }
     }
 }

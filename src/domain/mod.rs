@@ -10,6 +10,7 @@ pub mod access;
 pub mod align;
 pub mod article;
 pub mod attach;
+pub mod capacity;
 pub mod change;
 pub mod coverage;
 pub mod date;

@@ -110,7 +110,9 @@ pub async fn run(
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter, telemetry.clone());
     health.set(Readiness::Serving).await;
-    let service = Service::new(store.clone(), clock.clone()).with_self_review(config.self_review);
+    let service = Service::new(store.clone(), clock.clone())
+        .with_self_review(config.self_review)
+        .with_capacity(config.limits.capacity);
     let keep = Keep {
         revisions: config.keep_revisions,
         changes: config.keep_changes,

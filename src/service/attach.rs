@@ -11,6 +11,7 @@ use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::attach::{self, Attach, Decision, Material, Refusal, Target, TargetTexts, Written};
+use crate::domain::capacity::Usage;
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::language::Language;
@@ -203,9 +204,30 @@ impl Service {
             provenance: &attachment.provenance,
             scores: &attachment.scores,
         };
-        self.plan_and_write(&attach)
-            .await?
-            .map_err(|refusal| refuse_attach(refusal, &attachment.article, &attachment.language))
+        let decision = self.plan_and_write(&attach).await?;
+        self.fitting(state, decision, &attachment.language)
+    }
+
+    /// A decision that leaves the article within its limits.
+    pub(super) fn fitting(
+        &self,
+        state: &ArticleState,
+        decision: std::result::Result<Decision, Refusal>,
+        language: &Language,
+    ) -> Result<Decision> {
+        let id = &state.head.id;
+        let decision = decision.map_err(|refusal| refuse_attach(refusal, id, language))?;
+        if let Decision::Write(written) = &decision {
+            let before = usage(state);
+            let slot = state.slots.get(language).map(Arc::as_ref);
+            let after = before.clone().with_slot(slot, &written.slot);
+            let checked = self.capacity.check(&before, &after);
+            checked.map_err(|exceeded| Error::ArticleFull {
+                id: id.clone(),
+                exceeded,
+            })?;
+        }
+        Ok(decision)
     }
 
     /// What a write makes of a slot. The inner error says why it may not be.
@@ -229,8 +251,13 @@ impl Service {
     }
 }
 
+/// What an article takes of its limits.
+pub(super) fn usage(state: &ArticleState) -> Usage<'_> {
+    Usage::of(state.head.manifest.0.len(), &state.slots, &state.jobs)
+}
+
 /// A refused write in the words of the service.
-pub(super) fn refuse_attach(refusal: Refusal, article: &ArticleId, language: &Language) -> Error {
+fn refuse_attach(refusal: Refusal, article: &ArticleId, language: &Language) -> Error {
     let (id, language) = (article.clone(), language.clone());
     match refusal {
         Refusal::Step(refusal) => refused(refusal, &id, &language, &[]),

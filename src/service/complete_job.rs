@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::answers;
-use super::attach::{attaching, refuse_attach};
+use super::attach::attaching;
 use super::jobs::JobSnapshot;
 use super::quality::{NewEvidence, scored_event};
 use super::snapshot::TranslationSnapshot;
@@ -231,10 +231,8 @@ impl Service {
             provenance,
             scores: &[],
         };
-        let decision = self
-            .plan_and_write(&attach)
-            .await?
-            .map_err(|refusal| refuse_attach(refusal, &head.id, &job.id.key.language))?;
+        let decision = self.plan_and_write(&attach).await?;
+        let decision = self.fitting(state, decision, &job.id.key.language)?;
         Ok(match decision {
             Decision::Unchanged(translation) => Taken {
                 result: Some(JobResult {

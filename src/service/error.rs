@@ -5,6 +5,7 @@ use super::view::Moment;
 use crate::domain::Violation;
 use crate::domain::access::Denied;
 use crate::domain::article::{ArticleId, Tombstone};
+use crate::domain::capacity::{Exceeded, Resource};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::job::{JobId, JobState};
@@ -159,6 +160,14 @@ pub enum Error {
         /// The most segments of all of them.
         segment_limit: usize,
     },
+    /// The article has no room for another language or job, or for more text in its translations.
+    #[error("article \"{id}\" would have {} {}; its limit is {}", .exceeded.count, resource(.exceeded.resource), .exceeded.limit)]
+    ArticleFull {
+        /// The article.
+        id: ArticleId,
+        /// What there would be too much of.
+        exceeded: Exceeded,
+    },
     /// A translation would carry more evidence than it can.
     #[error(
         "translation \"{translation}\" of article \"{id}\" into {language} would carry {size_bytes} bytes of scores and issues; it takes {limit_bytes}"
@@ -298,6 +307,15 @@ fn etag(current: Option<Etag>) -> String {
         || "another etag".to_owned(),
         |current| format!("the etag \"{current}\""),
     )
+}
+
+/// What an article has too much of, as a noun.
+fn resource(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Languages => "languages",
+        Resource::OpenJobs => "open jobs",
+        Resource::StateBytes => "bytes of translations and jobs",
+    }
 }
 
 /// Why a lease is lost.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::attach::usage;
 use super::view::PAGE_BYTES;
 use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::access::{Reach, Shown, Visibility};
 use crate::domain::article::ArticleId;
+use crate::domain::capacity::Exceeded;
 use crate::domain::job::{Article, Job, JobId, JobKey, JobKind, JobState, Order};
 use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
@@ -64,6 +66,8 @@ pub enum RequestOutcome {
     NoArticle,
     /// The article is withheld or cancelled.
     Withheld,
+    /// The article can have no more jobs.
+    Full(Exceeded),
 }
 
 /// Which jobs a list shows.
@@ -200,6 +204,7 @@ impl Service {
             ..Batch::new(id.clone())
         };
         let mut requested = Vec::with_capacity(request.keys.len());
+        let mut usage = usage(state);
         for key in &request.keys {
             let last = state.jobs.get(key);
             let outcome = match last
@@ -213,9 +218,13 @@ impl Service {
                 }
                 None => {
                     let wanted = article(state).wanted(key);
+                    let with_job = usage.clone().with_open_job(key, last.map(|last| &**last));
                     if wanted.is_empty() {
                         RequestOutcome::NothingWanted
+                    } else if let Err(exceeded) = self.capacity.check(&usage, &with_job) {
+                        RequestOutcome::Full(exceeded)
                     } else {
+                        usage = with_job;
                         // One whose last lease has ended is ended by this.
                         let expired = last
                             .filter(|last| last.state.is_open())
@@ -381,7 +390,16 @@ impl Service {
                 }
                 match article(state).wanted(&id.key) {
                     wanted if wanted.is_empty() => Err(Error::NothingWanted(id.clone())),
-                    wanted => Ok(Some(job.retried(state.head.revision(), wanted))),
+                    wanted => {
+                        let before = usage(state);
+                        let after = before.clone().with_open_job(&id.key, Some(job));
+                        let checked = self.capacity.check(&before, &after);
+                        checked.map_err(|exceeded| Error::ArticleFull {
+                            id: id.article.clone(),
+                            exceeded,
+                        })?;
+                        Ok(Some(job.retried(state.head.revision(), wanted)))
+                    }
                 }
             }
             state => Err(Error::JobNotOpen {

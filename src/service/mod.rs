@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::domain::access::Principal;
 use crate::domain::article::ArticleId;
+use crate::domain::capacity::Capacity;
 use crate::domain::ids::RequestId;
 use crate::domain::workflow::SelfReview;
 use crate::store::Store;
@@ -82,6 +83,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     self_review: SelfReview,
+    capacity: Capacity,
     slot_locks: Arc<FairLocks>,
     checks: Arc<admin::Checks>,
     policies: Arc<Policies>,
@@ -99,6 +101,7 @@ impl Service {
             store,
             clock,
             self_review: SelfReview::Refused,
+            capacity: Capacity::default(),
             slot_locks: Arc::default(),
             checks: Arc::default(),
             policies: Arc::default(),
@@ -112,6 +115,12 @@ impl Service {
     #[must_use]
     pub fn with_self_review(self, self_review: SelfReview) -> Self {
         Self { self_review, ..self }
+    }
+
+    /// The same with other limits of what an article may hold.
+    #[must_use]
+    pub fn with_capacity(self, capacity: Capacity) -> Self {
+        Self { capacity, ..self }
     }
 
     /// Ends claims that wait and all watches, and whoever begins one from now on: the server stops.

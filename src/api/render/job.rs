@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{article, time, written_summary};
+use crate::api::error;
 use crate::domain::job::{Job, JobId, JobKind, JobState};
 use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
@@ -94,6 +95,11 @@ pub(in crate::api) fn requested(requested: &Requested) -> pb::RequestedJob {
         RequestOutcome::NothingWanted => (Pb::NothingWanted, None),
         RequestOutcome::NoArticle => (Pb::ArticleNotFound, None),
         RequestOutcome::Withheld => (Pb::SourceWithheld, None),
+        RequestOutcome::Full(_) => (Pb::ArticleFull, None),
+    };
+    let refusal = match &requested.outcome {
+        RequestOutcome::Full(exceeded) => error::article_full(&requested.article, *exceeded),
+        _ => String::new(),
     };
     pb::RequestedJob {
         article_id: requested.article.to_string(),
@@ -101,6 +107,7 @@ pub(in crate::api) fn requested(requested: &Requested) -> pb::RequestedJob {
         kind: kind(requested.key.kind).into(),
         outcome: outcome.into(),
         job_id: id.map(JobId::to_string).unwrap_or_default(),
+        refusal,
     }
 }
 

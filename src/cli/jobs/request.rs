@@ -133,18 +133,22 @@ impl Request {
 struct Report {
     output: Output,
     printer: Printer,
-    counts: BTreeMap<(String, pb::JobKind), [u64; 5]>,
+    counts: BTreeMap<(String, pb::JobKind), [u64; 6]>,
     /// The articles that are not there.
     missing: BTreeSet<String>,
+    /// How many jobs a full article could not take, and the first refusal.
+    refused: u64,
+    refusal: String,
 }
 
 /// The outcomes in the order of [`Report::counts`].
-const OUTCOMES: [pb::RequestOutcome; 5] = [
+const OUTCOMES: [pb::RequestOutcome; 6] = [
     pb::RequestOutcome::Opened,
     pb::RequestOutcome::AlreadyOpen,
     pb::RequestOutcome::NothingWanted,
     pb::RequestOutcome::SourceWithheld,
     pb::RequestOutcome::ArticleNotFound,
+    pb::RequestOutcome::ArticleFull,
 ];
 
 impl Report {
@@ -154,6 +158,8 @@ impl Report {
             printer: Printer::new(),
             counts: BTreeMap::new(),
             missing: BTreeSet::new(),
+            refused: 0,
+            refusal: String::new(),
         }
     }
 
@@ -167,6 +173,12 @@ impl Report {
             if job.outcome() == pb::RequestOutcome::ArticleNotFound {
                 self.missing.insert(job.article_id.clone());
             }
+            if job.outcome() == pb::RequestOutcome::ArticleFull {
+                self.refused += 1;
+                if self.refusal.is_empty() {
+                    self.refusal.clone_from(&job.refusal);
+                }
+            }
             if self.output == Output::Json {
                 self.printer.message("RequestedJob", job)?;
             }
@@ -174,7 +186,7 @@ impl Report {
         self.printer.flush()
     }
 
-    /// Ends the report. Articles that were named and are not there make the command fail.
+    /// Ends the report. Articles that were named and are not there, or that are full, make the command fail.
     fn finish(mut self, named: bool) -> Result<(), Failure> {
         let mut table = Table::new(&[
             "INTO",
@@ -184,6 +196,7 @@ impl Report {
             "NOTHING WANTED",
             "WITHHELD",
             "NOT FOUND",
+            "FULL",
         ]);
         for ((language, kind), counts) in &self.counts {
             let cells = [language.clone(), super::kind(*kind)].into_iter();
@@ -196,6 +209,13 @@ impl Report {
         if named && !self.missing.is_empty() {
             let missing: Vec<_> = self.missing.into_iter().collect();
             warn(&format!("there is no article {}", missing.join(", ")));
+            return Err(Failure::Reported);
+        }
+        if self.refused > 0 {
+            warn(&format!(
+                "{} jobs were not opened: {}",
+                self.refused, self.refusal
+            ));
             return Err(Failure::Reported);
         }
         Ok(())

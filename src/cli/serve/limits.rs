@@ -8,6 +8,7 @@ use crate::api::{Limits, MAX_BATCH};
 use crate::cli::Failure;
 use crate::cli::duration::duration;
 use crate::domain::article::MAX_SEGMENTS;
+use crate::domain::capacity::Capacity;
 use crate::server::CallLimits;
 
 /// See the module's page.
@@ -26,6 +27,17 @@ pub(super) struct LimitArgs {
     /// default.
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_BATCH as u32, value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH as i64))]
     max_batch: u32,
+    /// The most languages of one article: those of its translations and of its jobs. More are refused with ARTICLE_FULL.
+    #[arg(long, value_name = "NUMBER", default_value_t = Capacity::default().languages as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    max_languages_per_article: u32,
+    /// The most open translation jobs of one article that callers request. What all policies together ask for of one article
+    /// is limited to the same number.
+    #[arg(long, value_name = "NUMBER", default_value_t = Capacity::default().open_jobs as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    max_open_jobs_per_article: u32,
+    /// The most bytes of the translations and jobs of one article without their texts: about 110 for each segment of a
+    /// translation, and 40 of a job. Every list reads all of them.
+    #[arg(long, value_name = "BYTES", default_value_t = Capacity::default().state_bytes as u64, value_parser = clap::value_parser!(u64).range(1 << 10..))]
+    max_article_state_bytes: u64,
     /// The shortest lease of a job in milliseconds. Shorter leases only cost disk writes.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = (Limits::default().shortest_lease_micros / 1_000) as u32, value_parser = clap::value_parser!(u32).range(1..=43_200_000))]
     shortest_lease_ms: u32,
@@ -90,6 +102,11 @@ impl LimitArgs {
             segments: self.max_segments as usize,
             batch: self.max_batch as usize,
             shortest_lease_micros: i64::from(self.shortest_lease_ms) * 1_000,
+            capacity: Capacity {
+                languages: self.max_languages_per_article as usize,
+                open_jobs: self.max_open_jobs_per_article as usize,
+                state_bytes: usize::try_from(self.max_article_state_bytes).unwrap_or(usize::MAX),
+            },
         })
     }
 }

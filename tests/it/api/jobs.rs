@@ -187,6 +187,7 @@ async fn a_job_goes_from_request_to_translation() {
             kind: JobKind::Mt.into(),
             outcome: RequestOutcome::Opened.into(),
             job_id: "a/fr/mt/1".into(),
+            refusal: String::new(),
         }]
     );
     let pending = job(&server, "a/fr/mt/1").await;

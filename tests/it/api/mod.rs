@@ -17,6 +17,7 @@ use crate::harness::Server;
 mod admin;
 mod articles;
 mod bad_input;
+mod capacity;
 mod coverage;
 mod diff;
 mod dropped;

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use article_store::api::Limits;
 use article_store::api::codec::ImportArticlesRequest;
 use article_store::clock::SystemClock;
 use article_store::domain::access::Right;
+use article_store::domain::capacity::Capacity;
 use article_store::pb;
 use article_store::server::CallLimits;
 use article_store::server::store_factory::{StoreLocation, StoreOptions};
@@ -194,6 +196,19 @@ async fn provoke(reason: Reason) -> Option<Failure> {
             let first = translations.add_quality_scores(issues(0..600)).await;
             let second = translations.add_quality_scores(issues(600..1_200)).await;
             refused(first.and(second))
+        }
+        Reason::ArticleFull => {
+            let limits = Limits {
+                capacity: Capacity {
+                    languages: 1,
+                    ..Capacity::default()
+                },
+                ..Limits::default()
+            };
+            let server = Setup::memory().limits(limits).start().await;
+            create(&server, article("a", &TEXTS)).await;
+            attach(&server, small_form("a", "en", 1, &ENGLISH)).await;
+            attaching(&server, small_form("a", "fr", 1, &ENGLISH)).await
         }
         Reason::TranslationWithoutText => {
             let server = Server::memory().await;

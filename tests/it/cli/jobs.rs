@@ -136,9 +136,9 @@ fn translations_are_asked_for_looked_at_given_up_and_asked_for_again() {
     let asked = request(&["harbour", "--into", "es,fr", "--kind", "mt", "--priority", "2"]).ok();
     assert_eq!(
         asked,
-        "INTO  KIND  OPENED  ALREADY OPEN  NOTHING WANTED  WITHHELD  NOT FOUND\n\
-         es    mt    1       0             0               0         0\n\
-         fr    mt    1       0             0               0         0\n"
+        "INTO  KIND  OPENED  ALREADY OPEN  NOTHING WANTED  WITHHELD  NOT FOUND  FULL\n\
+         es    mt    1       0             0               0         0          0\n\
+         fr    mt    1       0             0               0         0          0\n"
     );
     let times = [
         "--deadline",
@@ -254,7 +254,8 @@ fn a_request_goes_over_all_pages_of_its_query() {
         .collect();
     assert_eq!(rows.len(), 12);
     assert!(
-        rows.iter().all(|row| row[2..] == ["0", "0", "1000", "0", "0"]),
+        rows.iter()
+            .all(|row| row[2..] == ["0", "0", "1000", "0", "0", "0"]),
         "{nothing}"
     );
 }

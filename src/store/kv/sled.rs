@@ -21,6 +21,7 @@ mod stats_record;
 mod swap_directory;
 #[cfg(test)]
 mod tests;
+mod torn_tail;
 
 use std::fs::{self, File};
 use std::io;
@@ -275,6 +276,7 @@ impl Engine for SledEngine {
             self.read(&key, |db| staged.stage(db, &mut ledger, &key, value.as_deref()))?;
         }
         staged.put(&stats_record::KEY, ledger.encode());
+        self.finish("sync", Opened::sync_earlier_segments)?;
         *self.ledger.lock() = ledger;
         self.finish("apply", |opened| Ok(opened.db.apply_batch(staged.batch())?))?;
         self.mirror(&staged);

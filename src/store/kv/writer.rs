@@ -26,8 +26,8 @@ use crate::store::{Claim, Claimed, Counts, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
-/// Bytes in a group at most. Three groups may be on their way at once, and what is not synced should lie in two neighbouring
-/// segments of sled's log (8 MiB each): with a gap in between, sled 0.34 does not find its log again after a power loss.
+/// Bytes in a group at most. Well below a segment of sled's log (8 MiB): a group that reaches into the next segment is synced
+/// before another is applied.
 const MAX_GROUP_BYTES: usize = 1 << 20;
 /// What a job that is claimed takes of a group, about. Each claim of a group passes over what those before it took.
 const CLAIMED_BYTES: usize = 4 << 10;

@@ -33,25 +33,29 @@ impl End {
         fs::rename(draft, &self.path)
     }
 
-    /// Compares with where sled found the end of its log.
-    pub(super) fn check(&self, found: u64) -> Outcome<()> {
+    /// The position that was noted; 0 without a note.
+    pub(super) fn noted(&self) -> io::Result<u64> {
         let text = match fs::read(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             text => text?,
         };
-        match decode(&text) {
-            Some(noted) if found < noted => Err(Fault::Damaged(format!(
+        Ok(decode(&text).unwrap_or_else(|| {
+            tracing::warn!(file = %self.path.display(), "the note of where the log ends is damaged, and is not looked at");
+            0
+        }))
+    }
+
+    /// Compares the note with where sled found the end of its log.
+    pub(super) fn check(&self, noted: u64, found: u64) -> Outcome<()> {
+        if found < noted {
+            return Err(Fault::Damaged(format!(
                 "{} is damaged behind position {found} of {noted}, and what was written there is lost (delete {} to go on \
                  without it)",
                 self.path.with_file_name("db").display(),
                 self.path.display()
-            ))),
-            Some(_) => Ok(()),
-            None => {
-                tracing::warn!(file = %self.path.display(), "the note of where the log ends is damaged, and is not looked at");
-                Ok(())
-            }
+            )));
         }
+        Ok(())
     }
 }
 
@@ -70,10 +74,8 @@ mod tests {
     use super::*;
 
     fn damage(end: &End, found: u64) -> Option<String> {
-        match end.check(found) {
-            Ok(()) => None,
-            Err(fault) => Some(fault.to_string()),
-        }
+        let check = end.check(end.noted().unwrap(), found);
+        check.err().map(|fault| fault.to_string())
     }
 
     #[test]

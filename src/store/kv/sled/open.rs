@@ -17,6 +17,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,10 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::store::error::OpenError;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
-use crate::store::kv::sled::log_end_marker::End;
+pub(super) use crate::store::kv::sled::log_end_marker::End;
 use crate::store::kv::sled::lost_wakeup::Waker;
 use crate::store::kv::sled::stats_record::Ledger;
-
-/// A page may be a quarter of this before sled makes a file of its own of it; see `large_values`. It is fixed in the
-/// database when that is created.
-const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+use crate::store::kv::sled::torn_tail::{self, SEGMENT_BYTES};
 
 /// How long sled's I/O threads may take to let go of the files after the database was dropped.
 const RELEASE_LIMIT: Duration = Duration::from_secs(30);
@@ -48,6 +46,8 @@ pub(super) struct Opened {
     blobs: PathBuf,
     end: End,
     recovered_bytes: u64,
+    /// The position up to which the log was synced, at least.
+    synced_bytes: AtomicU64,
 }
 
 impl Opened {
@@ -56,13 +56,32 @@ impl Opened {
         written_bytes(&self.db).saturating_sub(self.recovered_bytes)
     }
 
+    /// The position up to which the log was synced, at least.
+    pub(super) fn synced_bytes(&self) -> u64 {
+        self.synced_bytes.load(Ordering::Acquire)
+    }
+
+    /// Syncs the log if what was flushed and not synced reaches into another segment. Called before each batch: a power loss
+    /// may take earlier pages and leave later ones, and recovery searches for such a gap only from the segment on in which
+    /// the log was flushed when the batch began.
+    pub(super) fn sync_earlier_segments(&self) -> Outcome<()> {
+        let segment = |position: u64| position / SEGMENT_BYTES as u64;
+        if segment(self.synced_bytes()) == segment(written_bytes(&self.db)) {
+            return Ok(());
+        }
+        self.sync()
+    }
+
     /// Makes everything flushed so far survive power loss.
     pub(super) fn sync(&self) -> Outcome<()> {
+        let written = written_bytes(&self.db);
         // Chunking keeps this directory empty. Should sled put a file there all the same, only `syncfs` reaches it.
         if fs::read_dir(&self.blobs)?.next().is_some() {
             rustix::fs::syncfs(&self.log).map_err(io::Error::from)?;
         }
-        Ok(self.log.sync_data()?)
+        self.log.sync_data()?;
+        self.synced_bytes.fetch_max(written, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Notes that what was synced is all there is; asked for before a database that is sound and synced is closed.
@@ -162,6 +181,13 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
     }
     let started = Instant::now();
     let snapshot_bytes = newest_snapshot(db_directory)?;
+    let end = End::of(db_directory);
+    let noted_end = end.noted()?;
+    torn_tail::repair(
+        &db_directory.join("db"),
+        snapshot_bytes,
+        noted_end.max(snapshot_bytes),
+    )?;
     let db = contain(|| {
         let db = config(db_directory, cache_bytes).open()?;
         // Both ends of the tree come from disk here, where damage is still an error of opening.
@@ -190,8 +216,7 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
         seconds = started.elapsed().as_secs_f64(),
         "sled has read the end of its log"
     );
-    let end = End::of(db_directory);
-    end.check(recovered_bytes)?;
+    end.check(noted_end, recovered_bytes)?;
     // Opening replaces the snapshot file, by a rename that sled does not sync. The database itself may be new, or made by
     // a process that was killed before it could do this.
     sync_upwards(db_directory)?;
@@ -204,6 +229,7 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
         blobs: db_directory.join("blobs"),
         end,
         recovered_bytes,
+        synced_bytes: AtomicU64::new(snapshot_bytes),
     })
 }
 

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
 use crate::harness::{Server, Setup, within};
-use crate::store::failure::Disk;
+use crate::store::disk::Disk;
 
 /// Asks for something over HTTP; answers status and body.
 async fn ask(address: SocketAddr, what: &str) -> (u16, String) {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{article, create, get, jobs};
 use crate::harness::{BareCall, Server, Setup, eventually, fails, failure, within};
-use crate::store::failure::Disk;
+use crate::store::disk::Disk;
 
 const GET: &str = "/articlestore.v1.ArticleService/GetArticle";
 pub(super) const CREATE: &str = "/articlestore.v1.ArticleService/CreateArticle";

@@ -31,7 +31,7 @@ use super::{
 };
 use super::{update_request, workflow};
 use crate::harness::{BareCall, Failure, Server, Setup, eventually, failure, frame, refused, within};
-use crate::store::failure::Disk;
+use crate::store::disk::Disk;
 
 const TEXTS: [&str; 2] = ["الفقرة الأولى", "الفقرة الثانية"];
 const ENGLISH: [&str; 2] = ["one", "two"];

@@ -10,8 +10,8 @@ use article_store::store::Store;
 use article_store::store::kv::engine::{Engine, Write};
 
 use super::bench::at;
+use super::disk::Disk;
 use super::embargoes::embargoed;
-use super::failure::Disk;
 use super::fixtures::*;
 
 /// The page of due embargoes is 1,000; the damaged ones before it must not keep the one behind it waiting.

@@ -47,9 +47,10 @@ mod compaction;
 )]
 mod crash;
 mod damage;
+pub(crate) mod disk;
 mod embargoes;
 mod embargoes_damaged;
-pub(crate) mod failure;
+mod failure;
 mod fixtures;
 mod formats;
 mod hand_over;

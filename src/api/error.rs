@@ -566,6 +566,24 @@ fn map(error: Error) -> Mapped {
             Reason::TooManyPolicies,
             vec![("limit", limit.to_string())],
         ),
+        Error::PolicyDemand(exceeded) => {
+            let flag = capacity_flag(exceeded.resource);
+            message.push_str(&format!(" (serve {flag})"));
+            (
+                Code::ResourceExhausted,
+                Reason::TooManyPolicies,
+                vec![
+                    ("count", exceeded.count.to_string()),
+                    ("limit", exceeded.limit.to_string()),
+                    ("flag", flag.to_owned()),
+                ],
+            )
+        }
+        Error::TooManyPolicyPairs { count, limit } => (
+            Code::ResourceExhausted,
+            Reason::TooManyPolicies,
+            vec![("count", count.to_string()), ("limit", limit.to_string())],
+        ),
         Error::Draining => (Code::Unavailable, Reason::StoreUnavailable, vec![]),
         Error::Store(error) => return map_store(error),
     };

@@ -66,7 +66,7 @@ pub enum JobStep {
     Opened,
     /// A worker claimed it.
     Claimed,
-    /// It is to be done from another revision, or wants something else.
+    /// It is pending, and to be done from a new revision. The job itself does not change.
     Retargeted,
     /// It is pending again: it was released, an attempt failed, or it is retried.
     Returned,
@@ -163,11 +163,7 @@ impl JobStep {
         match (before.state, after.state) {
             (JobState::Leased, JobState::Leased) if before.claim() == after.claim() => None,
             (_, JobState::Leased) => Some(Self::Claimed),
-            (JobState::Pending, JobState::Pending) => {
-                let is_same =
-                    before.wanted == after.wanted && before.source_revision == after.source_revision;
-                (!is_same).then_some(Self::Retargeted)
-            }
+            (JobState::Pending, JobState::Pending) => None,
             (_, JobState::Pending) => Some(Self::Returned),
             (_, JobState::Done) => Some(Self::Done),
             (_, JobState::Dead) => Some(Self::Dead),

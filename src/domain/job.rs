@@ -1,7 +1,8 @@
 //! Translation jobs: work that is wanted, and the leases under which tools do it.
 //!
 //! A [`Job`] asks for the work of one kind on the translation of one article into one language, at one source revision.
-//! It names what it wants by segment and hash and holds no text. At most one job of an article, language and kind is
+//! It names what it wants by segment and hash and holds no text; while it is pending that is derived from the article, so that
+//! a change of the article writes no job. At most one job of an article, language and kind is
 //! open. Every call of a worker is fenced: it names the job and the token of its lease, and the job decides whether that
 //! token still counts. [`wanted`] says what work there is, [`Article::follow`] what a change of the article does to its
 //! jobs.
@@ -193,9 +194,10 @@ pub struct Job {
     pub version: u32,
     /// How far it is.
     pub state: JobState,
-    /// The source revision that it is to be done from.
+    /// The source revision that it was given out at. A pending job is done from the newest one: see [`Article::assigned`].
     pub source_revision: u32,
-    /// The texts that it wants, in reading order.
+    /// The texts that it was given out for, in reading order. A pending job wants what is wanted of the article: see
+    /// [`Article::assigned`].
     pub wanted: Vec<Wanted>,
     /// How urgent it is.
     pub priority: Priority,
@@ -275,14 +277,7 @@ pub enum JobRefusal {
 
 impl Job {
     /// A job that is about to be opened, the next of its key after `last`.
-    pub fn open(
-        article: &ArticleId,
-        key: JobKey,
-        last: Option<&Self>,
-        revision: u32,
-        wanted: Vec<Wanted>,
-        order: Order,
-    ) -> Self {
+    pub fn open(article: &ArticleId, key: JobKey, last: Option<&Self>, revision: u32, order: Order) -> Self {
         Self {
             id: JobId {
                 article: article.clone(),
@@ -292,7 +287,7 @@ impl Job {
             version: last.map_or(1, |last| last.version + 1),
             state: JobState::Pending,
             source_revision: revision,
-            wanted,
+            wanted: Vec::new(),
             priority: order.priority,
             not_before: order.not_before,
             deadline: order.deadline,

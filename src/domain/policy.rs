@@ -3,15 +3,19 @@
 //! A policy opens jobs by itself when an article that it selects arrives, becomes visible or changes, or when its
 //! translation is found wanting. The rules are in [`super::job::Article::follow`].
 
+use std::collections::HashSet;
+
 use super::article::Metadata;
 use super::etag::Etag;
 pub use super::ids::{MAX_POLICY_ID, PolicyId};
-use super::job::{JobKey, JobKind, Order, Priority};
+use super::job::{JobKind, Order, Priority};
 use super::language::{Language, MAX_TAG};
 use super::time::Timestamp;
 
 /// The most policies of a store. They are held in memory and looked at by every write.
 pub const MAX_POLICIES: usize = 1_000;
+/// The most pairs of target language and kind of all policies, counted in each. Every write looks at them.
+pub const MAX_POLICY_PAIRS: usize = 20_000;
 /// The most entries of each list of a policy.
 pub const MAX_POLICY_LIST: usize = 100;
 
@@ -65,16 +69,38 @@ impl TranslationPolicy {
     }
 }
 
+/// What policies may ask for together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Target languages.
+    pub languages: usize,
+    /// Pairs of target language and kind: the most jobs of one article.
+    pub jobs: usize,
+    /// Such pairs, counted in each policy.
+    pub pairs: usize,
+}
+
+impl Demand {
+    /// That of these rules, whatever articles they select.
+    pub fn of<'a>(rules: impl Iterator<Item = &'a PolicyRule>) -> Self {
+        let (mut languages, mut jobs, mut pairs) = (HashSet::new(), HashSet::new(), 0);
+        for rule in rules {
+            languages.extend(&rule.target_languages);
+            jobs.extend(rule.pairs());
+            pairs += rule.target_languages.len() * rule.kinds.len();
+        }
+        Self {
+            languages: languages.len(),
+            jobs: jobs.len(),
+            pairs,
+        }
+    }
+}
+
 impl PolicyRule {
     /// The languages and kinds of its jobs.
-    pub fn keys(&self) -> impl Iterator<Item = JobKey> {
-        let of = |language: &Language| {
-            let language = language.clone();
-            self.kinds.iter().map(move |kind| JobKey {
-                language: language.clone(),
-                kind: *kind,
-            })
-        };
+    pub fn pairs(&self) -> impl Iterator<Item = (&Language, JobKind)> {
+        let of = |language| self.kinds.iter().map(move |kind| (language, *kind));
         self.target_languages.iter().flat_map(of)
     }
 

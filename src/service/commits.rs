@@ -1,8 +1,9 @@
 //! Commits about an article, together with what follows from them for its jobs.
 //!
-//! Every change of an article or of its translations goes through [`Service::commit`], so that jobs are opened,
-//! retargeted and ended in the very commit that gives reason to.
+//! Every change of an article or of its translations goes through [`Service::commit`], so that jobs are opened
+//! and ended in the very commit that gives reason to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tracing::Instrument;
@@ -10,7 +11,7 @@ use tracing::Instrument;
 use super::{Call, Service, TRACES};
 use crate::domain::article::Head;
 use crate::domain::change::{Event, JobStep};
-use crate::domain::job::{Article, Job, Jobs};
+use crate::domain::job::{Article, Job, JobState, Jobs};
 use crate::domain::time::Stamp;
 use crate::store::{ArticleState, Batch, Expect, StoreError};
 
@@ -70,6 +71,14 @@ impl Service {
         let touched = batch.head.is_none().then_some(languages.as_slice());
         let changed = after.follow(touched, &policies, self.clock.now());
         let head = head.clone();
+        if state.is_some_and(|state| state.head.revision() != head.revision()) {
+            let keys: HashSet<_> = changed.iter().map(|job| &job.id.key).collect();
+            let moved = jobs
+                .iter()
+                .filter(|(key, job)| job.state == JobState::Pending && !keys.contains(key))
+                .map(|(_, job)| Event::about_job(&head, job, JobStep::Retargeted));
+            batch.events.extend(moved);
+        }
         for job in changed {
             let language = &job.id.key.language;
             if !languages.contains(language) {

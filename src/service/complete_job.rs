@@ -115,7 +115,7 @@ impl Service {
                         _ => None,
                     };
                     return Ok(Completed {
-                        job: self.job_snapshot(Arc::new(done)),
+                        job: self.job_snapshot(&state, Arc::new(done)),
                         translation,
                         outcome: taken.result.map_or(Outcome::Unchanged, |result| result.outcome),
                         next: next.map(|next| next.id),
@@ -153,7 +153,7 @@ impl Service {
             .get(&job.id.key)
             .filter(|newest| newest.id.number == job.id.number + 1);
         Ok(Completed {
-            job: self.job_snapshot(job),
+            job: self.job_snapshot(state, job),
             translation,
             outcome: result.map_or(Outcome::Unchanged, |result| result.outcome),
             next: next.map(|next| next.id.clone()),

@@ -232,6 +232,19 @@ pub enum Error {
     /// The store holds as many policies as it can.
     #[error("the store holds {0} policies, and takes no more")]
     TooManyPolicies(usize),
+    /// All policies together would ask for too much of one article.
+    #[error("the policies together would ask for {} {} of one article; the limit is {}", .0.count, resource(.0.resource), .0.limit)]
+    PolicyDemand(Exceeded),
+    /// All policies together would list too many languages and kinds.
+    #[error(
+        "the policies together would list {count} pairs of target language and kind; the limit is {limit}"
+    )]
+    TooManyPolicyPairs {
+        /// What they would list.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The server stops.
     #[error("the server is being stopped")]
     Draining,

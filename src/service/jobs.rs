@@ -1,6 +1,6 @@
 //! Translation jobs for those who order them: requested, read, listed, canceled, retried.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -97,7 +97,7 @@ impl JobFilter {
 /// A job with how far it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSnapshot {
-    /// The job as it is stored.
+    /// The job with what it wants.
     pub job: Arc<Job>,
     /// How far it is.
     pub state: JobState,
@@ -109,6 +109,9 @@ impl JobSnapshot {
         JOB_BYTES + SEGMENT_BYTES * self.job.wanted.len()
     }
 }
+
+/// A job with its article.
+type VisibleJob = (Arc<ArticleState>, Arc<Job>);
 
 /// The jobs of an article as the domain sees them.
 pub(super) fn article(state: &ArticleState) -> Article<'_> {
@@ -207,42 +210,41 @@ impl Service {
         let mut usage = usage(state);
         for key in &request.keys {
             let last = state.jobs.get(key);
-            let outcome = match last
-                .filter(|last| last.state.is_open() && last.state_at(now) != JobState::Dead)
-            {
-                Some(open) => {
-                    if let Some(hastened) = open.hastened(&request.order) {
-                        batch.add_job(&state.head, Some(state), hastened);
+            let outcome =
+                match last.filter(|last| last.state.is_open() && last.state_at(now) != JobState::Dead) {
+                    Some(open) => {
+                        if let Some(hastened) = open.hastened(&request.order) {
+                            batch.add_job(&state.head, Some(state), hastened);
+                        }
+                        RequestOutcome::AlreadyOpen(open.id.clone())
                     }
-                    RequestOutcome::AlreadyOpen(open.id.clone())
-                }
-                None => {
-                    let wanted = article(state).wanted(key);
-                    let with_job = usage.clone().with_open_job(key, last.map(|last| &**last));
-                    if wanted.is_empty() {
-                        RequestOutcome::NothingWanted
-                    } else if let Err(exceeded) = self.capacity.check(&usage, &with_job) {
-                        RequestOutcome::Full(exceeded)
-                    } else {
-                        usage = with_job;
-                        // One whose last lease has ended is ended by this.
-                        let expired = last
-                            .filter(|last| last.state.is_open())
-                            .map(|last| last.expired());
-                        let last = expired.as_ref().or(last.map(|last| &**last));
-                        let revision = state.head.revision();
-                        let job = Job::open(id, key.clone(), last, revision, wanted, request.order.clone());
-                        let opened = RequestOutcome::Opened(job.id.clone());
-                        expired
-                            .into_iter()
-                            .chain([job])
-                            .for_each(|job| batch.add_job(&state.head, Some(state), job));
-                        let slot = state.slots.get(&key.language).map(|slot| slot.version);
-                        batch.expect.push(Expect::Slot(key.language.clone(), slot));
-                        opened
+                    None => {
+                        let is_wanted = article(state).has_work(key);
+                        let with_job = usage.clone().with_open_job(key, last.map(|last| &**last));
+                        if !is_wanted {
+                            RequestOutcome::NothingWanted
+                        } else if let Err(exceeded) = self.capacity.check(&usage, &with_job) {
+                            RequestOutcome::Full(exceeded)
+                        } else {
+                            usage = with_job;
+                            // One whose last lease has ended is ended by this.
+                            let expired = last
+                                .filter(|last| last.state.is_open())
+                                .map(|last| last.expired());
+                            let last = expired.as_ref().or(last.map(|last| &**last));
+                            let revision = state.head.revision();
+                            let job = Job::open(id, key.clone(), last, revision, request.order.clone());
+                            let opened = RequestOutcome::Opened(job.id.clone());
+                            expired
+                                .into_iter()
+                                .chain([job])
+                                .for_each(|job| batch.add_job(&state.head, Some(state), job));
+                            let slot = state.slots.get(&key.language).map(|slot| slot.version);
+                            batch.expect.push(Expect::Slot(key.language.clone(), slot));
+                            opened
+                        }
                     }
-                }
-            };
+                };
             requested.push(Requested {
                 article: id.clone(),
                 key: key.clone(),
@@ -256,7 +258,7 @@ impl Service {
     pub async fn get_job(&self, reach: Reach, id: &JobId) -> Result<JobSnapshot> {
         let state = self.with_job(reach, id).await?;
         let job = self.find_job(&state, id).await?;
-        Ok(self.job_snapshot(job))
+        Ok(self.job_snapshot(&state, job))
     }
 
     /// Lists the newest jobs of all keys, after a place; of one article those that were replaced too. So many at most.
@@ -277,6 +279,7 @@ impl Service {
             let is_end = jobs.len() < STEP;
             for job in self.of_visible(reach, jobs, filter).await? {
                 let (id, found) = job;
+                let found = found.map(|(state, job)| self.job_snapshot(&state, job));
                 rows += 1;
                 last = Some((id.article.clone(), id.key.clone()));
                 bytes += found.as_ref().map_or(0, JobSnapshot::max_bytes);
@@ -291,38 +294,33 @@ impl Service {
         }
     }
 
-    /// The jobs with what a filter leaves of them, if their articles may be seen.
+    /// The jobs that a filter leaves and whose articles may be seen, each with its article; `None` for the others.
     async fn of_visible(
         &self,
         reach: Reach,
         jobs: Vec<Arc<Job>>,
         filter: &JobFilter,
-    ) -> Result<Vec<(JobId, Option<JobSnapshot>)>> {
-        let snapshots = jobs.into_iter().map(|job| {
-            let snapshot = self.job_snapshot(job);
-            let matches = filter.matches(&snapshot.job, snapshot.state);
-            (snapshot.job.id.clone(), matches.then_some(snapshot))
-        });
-        let mut snapshots: Vec<_> = snapshots.collect();
-        let mut articles: Vec<_> = snapshots
+    ) -> Result<Vec<(JobId, Option<VisibleJob>)>> {
+        let now = self.clock.now();
+        let matches = |job: &&Arc<Job>| filter.matches(job, job.state_at(now));
+        let mut articles: Vec<_> = jobs
             .iter()
-            .filter(|(_, snapshot)| snapshot.is_some())
-            .map(|(id, _)| id.article.clone())
+            .filter(matches)
+            .map(|job| job.id.article.clone())
             .collect();
         articles.dedup();
         let states = self.store.articles(&articles).await?;
-        let visible: HashSet<_> = states
+        let visible: HashMap<_, _> = states
             .into_iter()
             .flatten()
             .filter(|state| reach.covers(state.head.current.visibility))
-            .map(|state| state.head.id.clone())
+            .map(|state| (state.head.id.clone(), state))
             .collect();
-        for (id, snapshot) in &mut snapshots {
-            if !visible.contains(&id.article) {
-                *snapshot = None;
-            }
-        }
-        Ok(snapshots)
+        let found = |job: Arc<Job>| {
+            let state = visible.get(&job.id.article).filter(|_| matches(&&job));
+            (job.id.clone(), state.map(|state| (state.clone(), job)))
+        };
+        Ok(jobs.into_iter().map(found).collect())
     }
 
     async fn list_jobs_of(
@@ -342,11 +340,12 @@ impl Service {
         jobs.extend(state.jobs.values().cloned());
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
         jobs.dedup_by(|a, b| a.id == b.id);
+        let now = self.clock.now();
         let listed = jobs
             .into_iter()
             .filter(|job| after.is_none_or(|after| job.id > *after))
-            .map(|job| self.job_snapshot(job))
-            .filter(|snapshot| filter.matches(&snapshot.job, snapshot.state));
+            .filter(|job| filter.matches(job, job.state_at(now)))
+            .map(|job| self.job_snapshot(&state, job));
         let mut listed = listed.peekable();
         let (mut page, mut bytes): (Vec<JobSnapshot>, _) = (Vec::new(), 0);
         while page.len() < page_size
@@ -362,9 +361,9 @@ impl Service {
 
     /// Gives a job up.
     pub async fn cancel_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
-        self.change_job(call, id, |job, _| match job.state {
+        self.change_job(call, id, |job, state| match job.state {
             JobState::Canceled => Ok(None),
-            state if state.is_open() => Ok(Some(job.canceled(false))),
+            open if open.is_open() => Ok(Some(article(state).assigned(job.clone()).canceled(false))),
             state => Err(Error::JobNotOpen {
                 id: id.clone(),
                 state,
@@ -388,19 +387,17 @@ impl Service {
                     }
                     Visibility::Public | Visibility::Embargoed => {}
                 }
-                match article(state).wanted(&id.key) {
-                    wanted if wanted.is_empty() => Err(Error::NothingWanted(id.clone())),
-                    wanted => {
-                        let before = usage(state);
-                        let after = before.clone().with_open_job(&id.key, Some(job));
-                        let checked = self.capacity.check(&before, &after);
-                        checked.map_err(|exceeded| Error::ArticleFull {
-                            id: id.article.clone(),
-                            exceeded,
-                        })?;
-                        Ok(Some(job.retried(state.head.revision(), wanted)))
-                    }
+                if !article(state).has_work(&id.key) {
+                    return Err(Error::NothingWanted(id.clone()));
                 }
+                let before = usage(state);
+                let after = before.clone().with_open_job(&id.key, Some(job));
+                let full = |exceeded| Error::ArticleFull {
+                    id: id.article.clone(),
+                    exceeded,
+                };
+                self.capacity.check(&before, &after).map_err(full)?;
+                Ok(Some(job.retried()))
             }
             state => Err(Error::JobNotOpen {
                 id: id.clone(),
@@ -414,7 +411,7 @@ impl Service {
         &self,
         call: &Call,
         id: &JobId,
-        decide: impl Fn(&Job, &ArticleState) -> Result<Option<Job>>,
+        decide: impl Fn(&Arc<Job>, &ArticleState) -> Result<Option<Job>>,
     ) -> Result<JobSnapshot> {
         call.may_work_on(&id.key)?;
         for _ in 0..ATTEMPTS {
@@ -422,7 +419,7 @@ impl Service {
             let job = self.find_job(&state, id).await?;
             let is_newest = state.jobs.get(&id.key).is_some_and(|newest| newest.id == *id);
             let Some(changed) = decide(&job, &state)? else {
-                return Ok(self.job_snapshot(job));
+                return Ok(self.job_snapshot(&state, job));
             };
             if !is_newest {
                 return Err(Error::JobNotOpen {
@@ -443,7 +440,7 @@ impl Service {
                 Ok(stamp) => {
                     let mut changed = changed;
                     changed.resolve(stamp);
-                    return Ok(self.job_snapshot(Arc::new(changed)));
+                    return Ok(self.job_snapshot(&state, Arc::new(changed)));
                 }
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -473,10 +470,11 @@ impl Service {
         }
     }
 
-    pub(super) fn job_snapshot(&self, job: Arc<Job>) -> JobSnapshot {
+    /// A job as callers see it.
+    pub(super) fn job_snapshot(&self, state: &ArticleState, job: Arc<Job>) -> JobSnapshot {
         JobSnapshot {
             state: job.state_at(self.clock.now()),
-            job,
+            job: article(state).assigned(job),
         }
     }
 }

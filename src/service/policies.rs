@@ -7,8 +7,11 @@ use tokio::sync::Mutex;
 
 use super::view::PAGE_BYTES;
 use super::{Error, Result, Service};
+use crate::domain::capacity::{Exceeded, Resource};
 use crate::domain::etag::{Etag, ExpectedEtag};
-use crate::domain::policy::{MAX_POLICIES, PolicyId, PolicyRule, TranslationPolicy};
+use crate::domain::policy::{
+    Demand, MAX_POLICIES, MAX_POLICY_PAIRS, PolicyId, PolicyRule, TranslationPolicy,
+};
 use crate::store::{self, Store};
 
 /// The policies of a store. Only this process changes them.
@@ -64,6 +67,14 @@ impl Service {
         if old.is_none() && all.len() >= MAX_POLICIES {
             return Err(Error::TooManyPolicies(MAX_POLICIES));
         }
+        let others = || {
+            all.iter()
+                .filter(|policy| policy.id != *id)
+                .map(|policy| &policy.rule)
+        };
+        let before = Demand::of(all.iter().map(|policy| &policy.rule));
+        let after = Demand::of(others().chain([&rule]));
+        self.check_demand(&before, &after)?;
         let now = self.clock.now();
         let policy = TranslationPolicy {
             id: id.clone(),
@@ -79,6 +90,40 @@ impl Service {
         new.sort_by(|a, b| a.id.cmp(&b.id));
         *self.policies.known.write() = Some(new.into());
         Ok(policy)
+    }
+
+    /// Whether a policy may change what all of them ask for: of one article no more than callers may request.
+    fn check_demand(&self, before: &Demand, after: &Demand) -> Result<()> {
+        let limits = [
+            (
+                Resource::Languages,
+                before.languages,
+                after.languages,
+                self.capacity.languages,
+            ),
+            (
+                Resource::OpenJobs,
+                before.jobs,
+                after.jobs,
+                self.capacity.open_jobs,
+            ),
+        ];
+        for (resource, before, count, limit) in limits {
+            if count > limit && count > before {
+                return Err(Error::PolicyDemand(Exceeded {
+                    resource,
+                    count,
+                    limit,
+                }));
+            }
+        }
+        if after.pairs > MAX_POLICY_PAIRS && after.pairs > before.pairs {
+            return Err(Error::TooManyPolicyPairs {
+                count: after.pairs,
+                limit: MAX_POLICY_PAIRS,
+            });
+        }
+        Ok(())
     }
 
     /// The policies by id, after one of them, and the last one if more follow. So many at most.

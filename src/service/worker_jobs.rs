@@ -341,10 +341,10 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let (state, job) = self.leased(call, id, token).await?;
             let Some(settled) = decide(&job, job.fenced(token).ok())? else {
-                return Ok(self.job_snapshot(job));
+                return Ok(self.job_snapshot(&state, job));
             };
             match self.commit_job(call, &state, settled).await {
-                Ok(job) => return Ok(self.job_snapshot(job)),
+                Ok(job) => return Ok(self.job_snapshot(&state, job)),
                 Err(Error::Store(StoreError::Conflict(_))) => {}
                 Err(error) => return Err(error),
             }

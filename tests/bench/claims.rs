@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use article_store::domain::change::{Event, JobStep};
 use article_store::domain::job::{
-    Article, ClaimQuery, Grant, Job, JobKey, JobKind, LeaseToken, Order, Pair, Priority, Settled,
+    ClaimQuery, Grant, Job, JobKey, JobKind, LeaseToken, Order, Pair, Priority, Settled,
 };
 use article_store::domain::language::Language;
 use article_store::store::{Batch, Claim, Expect, Store};
@@ -28,11 +28,6 @@ async fn open(store: &Arc<dyn Store>, articles: usize, tags: usize) -> Times {
         let store = store.clone();
         async move {
             let state = store.articles(&[id(number)]).await.unwrap().remove(0).unwrap();
-            let article = Article {
-                head: &state.head,
-                slots: &state.slots,
-                jobs: &state.jobs,
-            };
             let mut batch = Batch::new(id(number));
             let language = match tags {
                 1 => french(),
@@ -51,9 +46,8 @@ async fn open(store: &Arc<dyn Store>, articles: usize, tags: usize) -> Times {
                 principal: String::new(),
             };
             let last = state.jobs.get(&key).map(|job| &**job);
-            let wanted = article.wanted(&key);
             let revision = state.head.revision();
-            let job = Job::open(&state.head.id, key.clone(), last, revision, wanted, order);
+            let job = Job::open(&state.head.id, key.clone(), last, revision, order);
             batch.expect = vec![Expect::Job(key, last.map(|job| job.version))];
             batch.events = vec![Event::about_job(&state.head, &job, JobStep::Opened)];
             batch.jobs = vec![job];

@@ -1,10 +1,10 @@
-//! What a change of an article does to its jobs: they are opened by policies, retargeted, superseded or canceled in the
+//! What a change of an article does to its jobs: they are opened by policies, superseded or canceled in the
 //! very commit that changes the article.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Found, Grant, Job, JobKey, JobState, Order, Wanted, wanted};
+use super::{Found, Grant, Job, JobKey, JobKind, JobState, Order, Wanted, wanted};
 use crate::domain::access::Visibility;
 use crate::domain::article::Head;
 use crate::domain::language::Language;
@@ -36,11 +36,19 @@ impl Article<'_> {
 
     /// The work that is wanted on it.
     pub fn wanted(&self, key: &JobKey) -> Vec<Wanted> {
-        if key.language == self.head.current.metadata.language {
-            return Vec::new();
-        }
+        self.each_wanted(key).collect()
+    }
+
+    /// Whether any is.
+    pub fn has_work(&self, key: &JobKey) -> bool {
+        self.each_wanted(key).next().is_some()
+    }
+
+    fn each_wanted(&self, key: &JobKey) -> impl Iterator<Item = Wanted> {
+        let is_source = key.language == self.head.current.metadata.language;
         let slot = self.slots.get(&key.language).map(|slot| &**slot);
-        wanted(key.kind, &self.head.manifest, slot)
+        let all = (!is_source).then(|| wanted(key.kind, &self.head.manifest, slot));
+        all.into_iter().flatten()
     }
 
     /// The jobs that a change of this article changes, of these languages or, with `None`, of all; one that ends may be
@@ -63,13 +71,21 @@ impl Article<'_> {
         let mut policies: Vec<_> = policies.iter().filter(selects).collect();
         // Of two that ask for the same the more urgent one has its way.
         policies.sort_by_key(|policy| (policy.rule.priority, policy.id.clone()));
+        let mut asked: HashMap<(&Language, JobKind), &TranslationPolicy> = HashMap::new();
         for policy in policies {
-            for key in policy.rule.keys().filter(|key| touched(&key.language)) {
-                let stored = self.jobs.get(&key).map(|job| &**job);
-                let last = changed.get(&key).and_then(|jobs| jobs.last()).or(stored);
-                if let Some(next) = self.next_job(&key, last, policy.order()) {
-                    changed.entry(key).or_default().push(next);
-                }
+            for pair in policy.rule.pairs().filter(|(language, _)| touched(language)) {
+                asked.entry(pair).or_insert(policy);
+            }
+        }
+        for ((language, kind), policy) in asked {
+            let key = JobKey {
+                language: language.clone(),
+                kind,
+            };
+            let stored = self.jobs.get(&key).map(|job| &**job);
+            let last = changed.get(&key).and_then(|jobs| jobs.last()).or(stored);
+            if let Some(next) = self.next_job(&key, last, policy.order()) {
+                changed.entry(key).or_default().push(next);
             }
         }
         changed.into_values().flatten().collect()
@@ -87,12 +103,19 @@ impl Article<'_> {
         if job.state == JobState::Leased {
             return (job.state_at(now) == JobState::Dead).then(|| job.expired());
         }
-        let wanted = self.wanted(key);
-        if wanted.is_empty() {
-            return Some(job.superseded());
+        (!self.has_work(key)).then(|| job.superseded())
+    }
+
+    /// The job with its source revision and what it wants: of a pending one, those that a claim would give out now.
+    pub fn assigned(&self, job: Arc<Job>) -> Arc<Job> {
+        if job.state != JobState::Pending {
+            return job;
         }
-        let revision = self.head.revision();
-        (wanted != job.wanted || revision != job.source_revision).then(|| job.retargeted(revision, wanted))
+        Arc::new(Job {
+            source_revision: self.head.revision(),
+            wanted: self.wanted(&job.id.key),
+            ..(*job).clone()
+        })
     }
 
     /// The job that is to be opened for what is wanted, unless there is nothing, there is an open one, or all of it was
@@ -101,20 +124,13 @@ impl Article<'_> {
         if last.is_some_and(|last| last.state.is_open()) || !self.is_workable() {
             return None;
         }
-        let wanted = self.wanted(key);
         let slot = self.slots.get(&key.language).map(|slot| &**slot);
-        if wanted.is_empty() || last.is_some_and(|last| last.has_asked_for(&wanted, slot)) {
+        let was_asked_for = |last: &Job| last.has_asked_for(&self.wanted(key), slot);
+        if !self.has_work(key) || last.is_some_and(was_asked_for) {
             return None;
         }
         let revision = self.head.revision();
-        Some(Job::open(
-            &self.head.id,
-            key.clone(),
-            last,
-            revision,
-            wanted,
-            order,
-        ))
+        Some(Job::open(&self.head.id, key.clone(), last, revision, order))
     }
 
     /// What a claim makes of one of its jobs: it is done from the newest revision, and only if there is work left.

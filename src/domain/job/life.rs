@@ -1,8 +1,6 @@
 //! The steps of a job's life: each makes the next version of the job.
 
-use super::{
-    Failure, Grant, HOUR, Job, JobRefusal, JobState, Lease, LeaseToken, Order, SECOND, Settled, Wanted,
-};
+use super::{Failure, Grant, HOUR, Job, JobRefusal, JobState, Lease, LeaseToken, Order, SECOND, Settled};
 use crate::domain::time::{Stamp, Timestamp};
 
 /// The wait after the first failure; it doubles with every further one.
@@ -78,6 +76,7 @@ impl Job {
         jitter: f64,
     ) -> Self {
         let is_dead = is_permanent || self.attempts >= self.max_attempts;
+        let wanted = if is_dead { self.wanted.clone() } else { Vec::new() };
         let wait = wait_micros.unwrap_or_else(|| back_off(self.attempts, jitter));
         Self {
             state: if is_dead {
@@ -86,6 +85,7 @@ impl Job {
                 JobState::Pending
             },
             not_before: (!is_dead).then(|| failure.time.saturating_add_micros(wait)),
+            wanted,
             lease: None,
             settled: Some(settled),
             last_failure: Some(failure),
@@ -114,6 +114,7 @@ impl Job {
     pub fn released(&self, settled: Option<Settled>) -> Self {
         Self {
             state: JobState::Pending,
+            wanted: Vec::new(),
             attempts: self.attempts.saturating_sub(1),
             lease: None,
             settled,
@@ -142,16 +143,6 @@ impl Job {
         }
     }
 
-    /// It is to be done from another revision, or wants something else.
-    #[must_use]
-    pub fn retargeted(&self, revision: u32, wanted: Vec<Wanted>) -> Self {
-        Self {
-            source_revision: revision,
-            wanted,
-            ..self.next()
-        }
-    }
-
     /// It is as urgent as this order at least; `None` where it is already.
     pub fn hastened(&self, order: &Order) -> Option<Self> {
         let sooner = |new: Timestamp| self.deadline.is_none_or(|old| new < old);
@@ -166,11 +157,10 @@ impl Job {
 
     /// It may be tried again from now on, though it was given up.
     #[must_use]
-    pub fn retried(&self, revision: u32, wanted: Vec<Wanted>) -> Self {
+    pub fn retried(&self) -> Self {
         Self {
             state: JobState::Pending,
-            source_revision: revision,
-            wanted,
+            wanted: Vec::new(),
             not_before: None,
             attempts: 0,
             lease: None,

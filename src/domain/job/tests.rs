@@ -160,23 +160,13 @@ fn slot(translations: Vec<TranslationHead>) -> Slot {
     }
 }
 
-fn ids(wanted: &[Wanted]) -> Vec<String> {
-    wanted.iter().map(|wanted| wanted.segment.to_string()).collect()
+fn ids(wanted: impl Iterator<Item = Wanted>) -> Vec<String> {
+    wanted.map(|wanted| wanted.segment.to_string()).collect()
 }
 
 fn job(priority: u32, opened: i64) -> Job {
-    let wanted = vec![Wanted {
-        segment: SegmentId::Body(1),
-        hash: hash("one"),
-    }];
-    let mut job = Job::open(
-        &ArticleId::parse("a").unwrap(),
-        key(JobKind::Mt),
-        None,
-        1,
-        wanted,
-        order(priority),
-    );
+    let article = ArticleId::parse("a").unwrap();
+    let mut job = Job::open(&article, key(JobKind::Mt), None, 1, order(priority));
     job.resolve(Stamp {
         seq: 1,
         time: at(opened),
@@ -333,21 +323,21 @@ fn what_is_wanted_is_what_is_missing_or_stale_and_no_candidate_has() {
     use AgentKind::{Human, Llm, Mt};
     use Disposition::{Active, Candidate, Rejected};
     let source = manifest(&["one", "two", "***", "four"]);
-    assert_eq!(ids(&wanted(JobKind::Mt, &source, None)), ["s1", "s2", "s4"]);
+    assert_eq!(ids(wanted(JobKind::Mt, &source, None)), ["s1", "s2", "s4"]);
     let t = State::Translated;
     let active = translation(1, Active, &[(1, "one", Human, t), (2, "old", Human, t)]);
     let only = slot(vec![active.clone()]);
     for kind in [JobKind::Mt, JobKind::Llm, JobKind::Human] {
-        assert_eq!(ids(&wanted(kind, &source, Some(&only))), ["s2", "s4"]);
+        assert_eq!(ids(wanted(kind, &source, Some(&only))), ["s2", "s4"]);
     }
     // A machine's candidate beside a stale human paragraph: that kind of machine is not asked again.
     let candidate = translation(2, Candidate, &[(1, "one", Human, t), (2, "two", Mt, t)]);
     let both = slot(vec![active.clone(), candidate]);
-    assert_eq!(ids(&wanted(JobKind::Mt, &source, Some(&both))), ["s4"]);
-    assert_eq!(ids(&wanted(JobKind::Llm, &source, Some(&both))), ["s2", "s4"]);
-    assert_eq!(ids(&wanted(JobKind::Human, &source, Some(&both))), ["s2", "s4"]);
+    assert_eq!(ids(wanted(JobKind::Mt, &source, Some(&both))), ["s4"]);
+    assert_eq!(ids(wanted(JobKind::Llm, &source, Some(&both))), ["s2", "s4"]);
+    assert_eq!(ids(wanted(JobKind::Human, &source, Some(&both))), ["s2", "s4"]);
     let rejected = slot(vec![active, translation(2, Rejected, &[(2, "two", Llm, t)])]);
-    assert_eq!(ids(&wanted(JobKind::Llm, &source, Some(&rejected))), ["s2", "s4"]);
+    assert_eq!(ids(wanted(JobKind::Llm, &source, Some(&rejected))), ["s2", "s4"]);
     // Orphans are nobody's work.
     let orphan = translation(
         1,
@@ -359,17 +349,15 @@ fn what_is_wanted_is_what_is_missing_or_stale_and_no_candidate_has() {
             (9, "gone", Mt, t),
         ],
     );
-    assert_eq!(
-        ids(&wanted(JobKind::Mt, &source, Some(&slot(vec![orphan])))),
-        [""; 0]
-    );
+    let orphaned = slot(vec![orphan]);
+    assert_eq!(ids(wanted(JobKind::Mt, &source, Some(&orphaned))), [""; 0]);
 }
 
 #[test]
 fn reviews_want_current_unreviewed_targets_and_scores_all_current_ones() {
     use AgentKind::Mt;
     let source = manifest(&["one", "two", "three", "***"]);
-    assert_eq!(ids(&wanted(JobKind::Review, &source, None)), [""; 0]);
+    assert_eq!(ids(wanted(JobKind::Review, &source, None)), [""; 0]);
     let targets = [
         (1, "one", Mt, State::Translated),
         (2, "old", Mt, State::Translated),
@@ -377,10 +365,10 @@ fn reviews_want_current_unreviewed_targets_and_scores_all_current_ones() {
         (4, "***", Mt, State::Translated),
     ];
     let slot = slot(vec![translation(1, Disposition::Active, &targets)]);
-    let review = wanted(JobKind::Review, &source, Some(&slot));
-    assert_eq!(ids(&review), ["s1"]);
+    let review: Vec<_> = wanted(JobKind::Review, &source, Some(&slot)).collect();
     assert_eq!(review[0].hash, hash("target of one"));
-    assert_eq!(ids(&wanted(JobKind::Score, &source, Some(&slot))), ["s1", "s3"]);
+    assert_eq!(ids(review.into_iter()), ["s1"]);
+    assert_eq!(ids(wanted(JobKind::Score, &source, Some(&slot))), ["s1", "s3"]);
 }
 
 #[test]

@@ -13,30 +13,30 @@ use crate::domain::translation::{Disposition, Slot, State, TranslationHead};
 /// Of translating work these are the segments that the active translation lacks or has from another text, but for those
 /// that a candidate of the same kind has already. Of a review they are the current targets that nobody has reviewed, of
 /// scoring all current targets; what is kept elsewhere is neither reviewed nor scored by segments.
-pub fn wanted(kind: JobKind, source: &Manifest, slot: Option<&Slot>) -> Vec<Wanted> {
+pub fn wanted<'a>(
+    kind: JobKind,
+    source: &'a Manifest,
+    slot: Option<&'a Slot>,
+) -> Box<dyn Iterator<Item = Wanted> + 'a> {
     let active = slot.and_then(Slot::active);
     match kind {
-        JobKind::Mt | JobKind::Llm | JobKind::Human => untranslated(kind, source, slot, active),
-        JobKind::Review => targets(source, active, |state| state == State::Translated),
-        JobKind::Score => targets(source, active, |state| state >= State::Translated),
+        JobKind::Mt | JobKind::Llm | JobKind::Human => Box::new(untranslated(kind, source, slot, active)),
+        JobKind::Review => Box::new(targets(source, active, |state| state == State::Translated)),
+        JobKind::Score => Box::new(targets(source, active, |state| state >= State::Translated)),
     }
 }
 
-fn untranslated(
+fn untranslated<'a>(
     kind: JobKind,
-    source: &Manifest,
-    slot: Option<&Slot>,
-    active: Option<&TranslationHead>,
-) -> Vec<Wanted> {
-    let translatable = source.0.iter().filter(|entry| entry.translate);
+    source: &'a Manifest,
+    slot: Option<&'a Slot>,
+    active: Option<&'a TranslationHead>,
+) -> impl Iterator<Item = Wanted> + 'a {
     let is_current = active.filter(|active| active.is_address()).is_some_and(|active| {
         Freshness::of_translation(active, source).stale.is_empty() && {
             active.source_content_hash == source.content_hash()
         }
     });
-    if is_current {
-        return Vec::new();
-    }
     let mut there: HashMap<&SegmentId, Vec<_>> = HashMap::new();
     for binding in active.into_iter().flat_map(|active| &active.bindings) {
         there.entry(&binding.id).or_default().push(binding.source_hash);
@@ -50,39 +50,38 @@ fn untranslated(
             there.entry(&binding.id).or_default().push(binding.source_hash);
         }
     }
-    translatable
-        .filter(|entry| {
-            there
-                .get(&entry.id)
-                .is_none_or(|hashes| !hashes.contains(&entry.hash))
+    source
+        .0
+        .iter()
+        .filter(move |entry| {
+            let hashes = there.get(&entry.id);
+            !is_current && entry.translate && hashes.is_none_or(|hashes| !hashes.contains(&entry.hash))
         })
         .map(|entry| Wanted {
             segment: entry.id.clone(),
             hash: entry.hash,
         })
-        .collect()
 }
 
 /// The current targets of the active translation in a state.
-fn targets(
-    source: &Manifest,
-    active: Option<&TranslationHead>,
-    is_meant: impl Fn(State) -> bool,
-) -> Vec<Wanted> {
+fn targets<'a>(
+    source: &'a Manifest,
+    active: Option<&'a TranslationHead>,
+    is_meant: impl Fn(State) -> bool + 'a,
+) -> impl Iterator<Item = Wanted> + 'a {
     let bindings = active
         .map(|active| active.bindings.as_slice())
         .unwrap_or_default();
     let bindings: HashMap<_, _> = bindings.iter().map(|binding| (&binding.id, binding)).collect();
-    let meant = source
+    source
         .0
         .iter()
         .filter(|entry| entry.translate)
-        .filter_map(|entry| {
+        .filter_map(move |entry| {
             let binding = bindings.get(&entry.id)?;
             (binding.source_hash == entry.hash && is_meant(binding.state)).then(|| Wanted {
                 segment: entry.id.clone(),
                 hash: binding.target_hash,
             })
-        });
-    meant.collect()
+        })
 }

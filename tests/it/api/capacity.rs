@@ -2,12 +2,14 @@
 
 use article_store::api::Limits;
 use article_store::domain::capacity::Capacity;
+use article_store::domain::change::{Event, JobStep, Kind};
+use article_store::domain::job::Job;
 use article_store::pb;
 use pb::{JobKind, RequestOutcome};
 use tonic::Code;
 
 use super::jobs::{claim_all, claim_one, complete, open, request, result};
-use super::{article, attach, create, small_form};
+use super::{article, attach, create, rewrite, small_form};
 use crate::harness::{Failure, Server, Setup, fails};
 
 const TEXTS: [&str; 3] = ["1", "2", "3"];
@@ -171,4 +173,124 @@ async fn the_state_of_an_article_has_a_limit() {
     // What is there can be written again.
     attach(&server, small_form("a", "de", 1, &["eins", "zwei", "drei"])).await;
     server.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_ask_for_no_more_of_an_article_than_callers_may() {
+    let capacity = Capacity {
+        languages: 3,
+        open_jobs: 4,
+        ..Capacity::default()
+    };
+    let server = Setup::memory().limits(limits(capacity)).start().await;
+    let put = async |id: &str, languages: &[&str], kinds: &[JobKind]| {
+        let policy = pb::TranslationPolicy {
+            policy_id: id.into(),
+            target_languages: languages.iter().map(|tag| (*tag).to_owned()).collect(),
+            kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
+            ..Default::default()
+        };
+        let request = pb::PutTranslationPolicyRequest {
+            policy: Some(policy),
+            ..Default::default()
+        };
+        server.jobs().put_translation_policy(request).await
+    };
+    let refused = |answer| fails(answer, Code::ResourceExhausted, "TOO_MANY_POLICIES");
+    put("one", &["de", "fr"], &[JobKind::Mt, JobKind::Llm])
+        .await
+        .unwrap();
+    // The same once more costs nothing.
+    put("two", &["fr"], &[JobKind::Mt]).await.unwrap();
+    let full = refused(put("two", &["fr"], &[JobKind::Mt, JobKind::Review]).await);
+    assert_eq!(
+        full.message,
+        "the policies together would ask for 5 open jobs of one article; the limit is 4 (serve --max-open-jobs-per-article)"
+    );
+    assert_eq!(
+        (full.metadata["count"].as_str(), full.metadata["limit"].as_str()),
+        ("5", "4")
+    );
+    put("one", &["de"], &[JobKind::Mt]).await.unwrap();
+    let full = refused(put("two", &["es", "fr", "it"], &[JobKind::Mt]).await);
+    assert_eq!(full.metadata["flag"], "--max-languages-per-article");
+    put("two", &["fr", "it"], &[JobKind::Mt]).await.unwrap();
+    create(&server, article("a", &TEXTS)).await;
+    let request = pb::ListJobsRequest {
+        article_id: "a".into(),
+        ..Default::default()
+    };
+    let listed = server.jobs().list_jobs(request).await.unwrap().into_inner();
+    assert_eq!(listed.jobs.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_policies_together_list_so_many_pairs() {
+    let server = Server::memory().await;
+    let tags: Vec<String> = (0..100).map(|number| format!("fr-x-{number:03}")).collect();
+    let put = async |number: usize| {
+        let policy = pb::TranslationPolicy {
+            policy_id: format!("p{number}"),
+            target_languages: tags.clone(),
+            kinds: (1..=5).map(|kind| kind * 10).collect(),
+            ..Default::default()
+        };
+        let request = pb::PutTranslationPolicyRequest {
+            policy: Some(policy),
+            ..Default::default()
+        };
+        server.jobs().put_translation_policy(request).await
+    };
+    for number in 0..40 {
+        put(number).await.unwrap();
+    }
+    let full = fails(put(40).await, Code::ResourceExhausted, "TOO_MANY_POLICIES");
+    assert_eq!(
+        (full.metadata["count"].as_str(), full.metadata["limit"].as_str()),
+        ("20500", "20000")
+    );
+}
+
+/// A change of the article writes none of its pending jobs: what they want is derived when it is read or claimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_writes_no_pending_job() {
+    let server = Server::sled().await;
+    create(&server, article("a", &TEXTS)).await;
+    let kinds = [JobKind::Mt, JobKind::Llm, JobKind::Human];
+    open(&server, requests(&["de", "en", "fr"], &kinds)).await;
+    let before = jobs_of(&server).await;
+    rewrite(&server, "a", &["1", "2", "3", "4"]).await;
+    assert_eq!(jobs_of(&server).await, before);
+    let seq = server.seq().await;
+    let events = server.events_after(seq - 1).await;
+    let moved = |event: &&Event| {
+        matches!(
+            event.kind,
+            Kind::Job {
+                step: JobStep::Retargeted,
+                ..
+            }
+        )
+    };
+    assert_eq!(events.iter().filter(moved).count(), 9);
+    let job = claim_one_of(&server, "a/en/llm/1").await;
+    let given = job.job.as_ref().unwrap();
+    assert_eq!((given.source_revision, given.segment_ids.len()), (2, 5));
+    server.check().await;
+}
+
+/// The jobs of the article as they are stored.
+async fn jobs_of(server: &Server) -> Vec<Job> {
+    let jobs = server.store.jobs(None, 100).await.unwrap();
+    assert!(jobs.iter().all(|job| job.wanted.is_empty()));
+    jobs.iter().map(|job| (**job).clone()).collect()
+}
+
+async fn claim_one_of(server: &Server, id: &str) -> pb::ClaimedJob {
+    let claim = pb::ClaimJobsRequest {
+        job_ids: vec![id.into()],
+        ..claim_all()
+    };
+    let claimed = server.jobs().claim_jobs(claim).await.unwrap().into_inner();
+    claimed.jobs.into_iter().next().unwrap()
 }

@@ -91,14 +91,7 @@ async fn open_next(bench: &Bench, article: &ArticleId, tag: &str) {
     let state = bench.article(article).await.unwrap();
     let key = key(tag, JobKind::Mt);
     let last = state.jobs.get(&key).map(|last| last.canceled(false));
-    let next = Job::open(
-        article,
-        key.clone(),
-        last.as_ref(),
-        1,
-        work(&state).wanted(&key),
-        order(),
-    );
+    let next = Job::open(article, key.clone(), last.as_ref(), 1, order());
     let steps = last.map(|last| (last, JobStep::Canceled));
     let steps = steps.into_iter().chain([(next, JobStep::Opened)]);
     let mut batch = put_jobs(&state, steps.collect());

@@ -58,7 +58,7 @@ async fn filled(kind: Kind) -> Bench {
         let state = bench.article(&id("c")).await.unwrap();
         let key = key("fr", JobKind::Mt);
         let last = state.jobs.get(&key).map(|last| last.canceled(false));
-        let next = Job::open(&id("c"), key, last.as_ref(), 1, Vec::new(), order());
+        let next = Job::open(&id("c"), key, last.as_ref(), 1, order());
         let jobs = last.map(|last| (last, JobStep::Canceled));
         let jobs = jobs.into_iter().chain([(next, JobStep::Opened)]).collect();
         let mut batch = put_jobs(&state, jobs);

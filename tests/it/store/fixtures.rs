@@ -399,18 +399,10 @@ pub(crate) fn order() -> Order {
     }
 }
 
-/// The next job of a key, which wants what there is to do.
+/// The next job of a key.
 pub(crate) fn opened(state: &ArticleState, key: &JobKey, order: Order) -> Job {
     let last = state.jobs.get(key).map(|job| &**job);
-    let wanted = work(state).wanted(key);
-    Job::open(
-        &state.head.id,
-        key.clone(),
-        last,
-        state.head.revision(),
-        wanted,
-        order,
-    )
+    Job::open(&state.head.id, key.clone(), last, state.head.revision(), order)
 }
 
 /// A lease of some seconds whose token is a number.

@@ -85,9 +85,12 @@ async fn full_job(bench: &Bench) -> Arc<Job> {
     };
     let job = opened(&state, &key, dead.clone());
     put(bench, "a", job, JobStep::Opened).await;
-    let job = newest(bench, "a", &key)
-        .await
-        .leased(grant(1, 60), at("2022-05-10T23:00:00Z"));
+    let job = Job {
+        wanted: work(&state).wanted(&key),
+        ..newest(bench, "a", &key)
+            .await
+            .leased(grant(1, 60), at("2022-05-10T23:00:00Z"))
+    };
     put(bench, "a", job, JobStep::Claimed).await;
     let job = newest(bench, "a", &key).await;
     let failed = job.failed(settled(1), failure("2022-05-10T23:00:30Z"), false, None, 0.5);
@@ -136,14 +139,7 @@ async fn a_job_that_ends_may_be_followed_by_the_next_in_one_commit(bench: &mut B
     put(bench, "a", opened(&state, &key, order()), JobStep::Opened).await;
     let state = bench.article(&id("a")).await.unwrap();
     let done = state.jobs[&key].done(settled(1));
-    let next = Job::open(
-        &id("a"),
-        key.clone(),
-        Some(&done),
-        1,
-        done.wanted.clone(),
-        order(),
-    );
+    let next = Job::open(&id("a"), key.clone(), Some(&done), 1, order());
     let other = opened(&state, &self::key("de", JobKind::Mt), order());
     let batch = put_jobs(
         &state,

@@ -31,7 +31,7 @@ async fn a_record_that_could_not_be_read_back_is_refused(bench: &mut Bench) {
         change(&mut head);
         Some(head)
     };
-    let open = Job::open(&article, key("fr", JobKind::Mt), None, 1, Vec::new(), order());
+    let open = Job::open(&article, key("fr", JobKind::Mt), None, 1, order());
     let batches = [
         (
             "metadata",

@@ -1,7 +1,9 @@
 //! Jobs and policies.
 
 use super::*;
-use crate::domain::job::{Failure, Job, JobKey, JobResult, Lease, LeaseToken, Priority, Settled, Wanted};
+use crate::domain::job::{
+    Failure, Job, JobKey, JobResult, JobState, Lease, LeaseToken, Priority, Settled, Wanted,
+};
 use crate::domain::policy::{PolicyId, PolicyRule, TranslationPolicy};
 
 fn wanted_record(wanted: &Wanted) -> rec::Wanted {
@@ -122,7 +124,11 @@ pub(in crate::store) fn encode_job(job: &Job) -> Vec<u8> {
 }
 
 pub(in crate::store) fn decode_job(payload: &[u8], own: Stamp) -> Result<Job> {
-    let record: rec::Job = message(payload)?;
+    let mut record: rec::Job = message(payload)?;
+    if job_state(record.state)? == JobState::Pending {
+        // Older records hold what the job wanted when it was written; it is derived now.
+        record.wanted.clear();
+    }
     let all_wanted = |records: &[rec::Wanted]| records.iter().map(wanted).collect::<Result<_>>();
     Ok(Job {
         id: JobId {

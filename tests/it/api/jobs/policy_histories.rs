@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use article_store::domain::article::ArticleId;
-use article_store::domain::job::{Job, JobId, JobKey, JobState as State, Wanted};
+use article_store::domain::job::{Article, Job, JobId, JobKey, JobState as State, Wanted};
 use article_store::domain::translation::Disposition;
 use article_store::store::ArticleState;
 use futures::StreamExt;
@@ -229,7 +229,13 @@ impl History<'_> {
             assert!(!job.state.is_open(), "{} is open and was replaced", job.id);
             self.note(job, &state);
         }
+        let article = Article {
+            head: &state.head,
+            slots: &state.slots,
+            jobs: &state.jobs,
+        };
         for (key, job) in &state.jobs {
+            let job = &article.assigned(job.clone());
             let newest = self.newest.insert(key.clone(), job.id.number);
             let expected = newest.unwrap_or(0)..=newest.unwrap_or(0) + 1;
             assert!(expected.contains(&job.id.number), "{}", job.id);

@@ -10,7 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
-use super::{Caller, error, page_token, render};
+use super::page_token::Page;
+use super::{Caller, error, render};
 use crate::clock::Clock;
 use crate::domain::query::Position;
 use crate::pb;
@@ -50,15 +51,13 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::GetCoverageRequest>,
     ) -> Result<Response<pb::GetCoverageResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
+        let (caller, request) = Caller::of(request);
         let mut fields = Fields::default();
         let shown = caller.shown(false, request.show_hidden)?;
-        let token = std::mem::take(&mut request.page_token);
+        let page = Page::of(&request);
         let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
-        let zone = query.zone.iana_name();
-        let counted = (&query.articles, &query.languages, query.period, zone);
-        let after: Option<Position> = page_token::decode("page_token", &token, &counted)?;
+        let after: Option<Position> = page.place()?;
         let (coverage, next) = self
             .service
             .get_coverage(&query, after.as_ref())
@@ -66,7 +65,7 @@ impl AdminService for Admin {
             .map_err(error::status)?;
         Ok(Response::new(pb::GetCoverageResponse {
             buckets: coverage.tallies.iter().map(render::coverage_bucket).collect(),
-            next_page_token: next.map_or_else(String::new, |next| page_token::encode(&counted, &next)),
+            next_page_token: page.next(next.as_ref()),
         }))
     }
 

@@ -10,11 +10,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::codec::ImportArticlesRequest;
 use super::convert::{self, Fields};
 use super::import::Import;
-use super::page_token::DiffPlace;
-use super::{Caller, Limits, error, page_token, render, watch_token};
+use super::page_token::{BoundQuery, DiffPlace, Page};
+use super::{Caller, Limits, error, render, watch_token};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
-use crate::domain::query::{Query, Range};
 use crate::pb;
 use crate::pb::article_service_server::ArticleService;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
@@ -272,27 +271,17 @@ impl ArticleService for Articles {
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let query = convert::query(&request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
-        // Where the future begins moves from page to page; that it is asked for does not.
-        let range = match request.dating() {
-            pb::Dating::Future => Range::All,
-            pb::Dating::Undated | pb::Dating::Unspecified => query.range.clone(),
-        };
-        let rest = Query {
-            range,
-            ..query.clone()
-        };
-        let bound = (request.dating, view, &rest);
-        let after = page_token::decode("page_token", &request.page_token, &bound)?;
+        let page = Page::of(&request);
+        let after = page.place()?;
         let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
             .list_articles(&query, after.as_ref(), page_size, view)
             .await
             .map_err(error::status)?;
-        let next = listed.next.map(|next| page_token::encode(&bound, &next));
         Ok(Response::new(pb::ListArticlesResponse {
             articles: listed.articles.iter().map(render::article).collect(),
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: page.next(listed.next.as_ref()),
             watch_token,
         }))
     }
@@ -307,17 +296,17 @@ impl ArticleService for Articles {
         let id = fields.article_id("article_id", &request.article_id);
         let id = fields.status(id)?;
         let shown = caller.shown(false, request.show_hidden)?;
-        let before = page_token::decode("page_token", &request.page_token, &request.article_id)?;
+        let page = Page::of(&request);
+        let before = page.place()?;
         let watch_token = watch_token::now(&self.service);
         let (revisions, next) = self
             .service
             .list_revisions(&id, shown, before, page_size)
             .await
             .map_err(error::status)?;
-        let next = next.map(|next| page_token::encode(&request.article_id, &next));
         Ok(Response::new(pb::ListRevisionsResponse {
             revisions: revisions.iter().map(render::revision).collect(),
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
             watch_token,
         }))
     }
@@ -334,8 +323,8 @@ impl ArticleService for Articles {
             fields.wrong("from_revision", "is required");
         }
         let id = fields.status(id)?;
-        let query = (&request.article_id, request.from_revision, request.to_revision);
-        let after: Option<DiffPlace> = page_token::decode("page_token", &request.page_token, &query)?;
+        let page = Page::of(&request);
+        let after: Option<DiffPlace> = page.place()?;
         let wanted = (request.to_revision > 0).then_some(request.to_revision);
         let to = after.map_or(wanted, |place| Some(place.to));
         let comparison = self
@@ -344,7 +333,7 @@ impl ArticleService for Articles {
             .await
             .map_err(error::status)?;
         let start = after.map_or(0, |place| place.segment);
-        Ok(Response::new(render::comparison(&comparison, start, &query)))
+        Ok(Response::new(render::comparison(&comparison, start, &page)))
     }
 
     type ImportArticlesStream = Answers<pb::ImportArticlesResponse>;
@@ -369,8 +358,8 @@ impl ArticleService for Articles {
             translations: request.include_translations,
             shown: caller.shown(request.show_deleted, request.show_hidden)?,
         };
-        let start: Option<ExportPosition> =
-            page_token::decode("resume_token", &request.resume_token, &options)?;
+        let page = Page::of(&request);
+        let start: Option<ExportPosition> = page.place()?;
         let service = self.service.clone();
         let steps = stream::try_unfold(start, move |after| {
             let service = service.clone();
@@ -387,7 +376,7 @@ impl ArticleService for Articles {
             Ok(items) => {
                 let answers = items
                     .into_iter()
-                    .map(move |(item, position)| Ok(export_item(&item, &position, options)));
+                    .map(move |(item, position)| Ok(export_item(&item, &position, page.query)));
                 stream::iter(answers).left_stream()
             }
             Err(status) => stream::iter([Err(status)]).right_stream(),
@@ -399,7 +388,7 @@ impl ArticleService for Articles {
 fn export_item(
     item: &ExportItem,
     position: &ExportPosition,
-    options: ExportOptions,
+    query: BoundQuery,
 ) -> pb::ExportArticlesResponse {
     use pb::export_articles_response::Item;
     let item = match item {
@@ -408,6 +397,6 @@ fn export_item(
     };
     pb::ExportArticlesResponse {
         item: Some(item),
-        resume_token: page_token::encode(&options, position),
+        resume_token: query.token(position),
     }
 }

@@ -37,7 +37,8 @@ impl ChangeService for Changes {
         let start = convert::watch_start(request.start, &mut fields);
         let interval = convert::checkpoint_interval(request.checkpoint_interval.as_ref(), &mut fields);
         let (filter, (start, interval)) = fields.status(filter.zip(start.zip(interval)))?;
-        let resumed = watch_token::decode(&request.resume_token, &filter)?;
+        let digest = render::filter_digest(&filter);
+        let resumed = watch_token::decode(&request.resume_token, digest)?;
         let options = WatchOptions {
             start: resumed.map_or(start, Start::After),
             filter,
@@ -46,14 +47,14 @@ impl ChangeService for Changes {
         };
         let watch = self.service.watch_changes(options).await.map_err(error::status)?;
         // One message after the other is made as it is asked for.
-        let messages = stream::try_unfold(watch, |mut watch| async {
+        let messages = stream::try_unfold(watch, move |mut watch| async move {
             let (message, place) = watch.next().await.map_err(error::status)?;
             let token = FeedToken {
                 epoch: watch.epoch(),
                 place,
             };
             let answer = pb::WatchChangesResponse {
-                resume_token: watch_token::encode(&token, watch.filter()),
+                resume_token: watch_token::encode(&token, digest),
                 message: Some(render::feed_message(&message, watch.filter())),
             };
             Ok(Some((answer, watch)))

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::page_token::BadToken;
 use super::watch_token;
 use crate::domain::Violation;
 use crate::domain::access::Denied;
 use crate::domain::article::ArticleId;
 use crate::domain::capacity::{Exceeded, Resource};
-use crate::domain::feed::Filter;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::job::JobState;
 use crate::domain::language::Language;
@@ -248,12 +248,13 @@ pub(super) fn malformed(detail: &str) -> Status {
     )
 }
 
-/// The status of a token that is damaged or belongs to another query.
-pub(super) fn bad_token(field: &str, description: &str) -> Status {
-    let mut details = ErrorDetails::new();
-    details.set_error_info(reason_name(ErrorReason::BadToken), DOMAIN, HashMap::new());
-    details.add_bad_request_violation(field, description);
-    Status::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+impl From<BadToken> for Status {
+    fn from(BadToken { field, description }: BadToken) -> Self {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason_name(ErrorReason::BadToken), DOMAIN, HashMap::new());
+        details.add_bad_request_violation(field, description);
+        Self::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+    }
 }
 
 /// Gives what tonic itself answers about a broken request the code and reason that it deserves: tonic says `INTERNAL`
@@ -521,7 +522,7 @@ fn map(error: Error) -> Mapped {
             vec![
                 ("seq", seq.to_string()),
                 ("floor_seq", oldest.place.seq().to_string()),
-                ("oldest_token", watch_token::encode(&oldest, &Filter::default())),
+                ("oldest_token", watch_token::encode(&oldest, 0)),
             ],
         ),
         Error::ForeignToken { seq, head } => (

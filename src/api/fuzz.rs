@@ -18,11 +18,10 @@ use tonic_types::StatusExt;
 use tower::ServiceExt;
 
 use super::convert;
-use super::page_token::{self, DiffPlace, Place, TranslationPlace};
+use super::page_token::{BoundQuery, DiffPlace, Place, TranslationPlace};
 use super::{Caller, Limits, admin, articles, changes, jobs, translations, watch_token};
 use crate::clock::SystemClock;
 use crate::domain::access::{Principal, Scope};
-use crate::domain::feed::Filter;
 use crate::domain::job::JobId;
 use crate::domain::query::Position;
 use crate::domain::time::Timestamp;
@@ -32,7 +31,6 @@ use crate::service::export::ExportPosition;
 use crate::store::kv::KvStore;
 use crate::store::kv::memory::MemoryEngine;
 
-const QUERY: &str = "the same query";
 /// Calls after which the store of [`requests`] begins anew, so that it does not grow for ever.
 const CALLS: u32 = 2_000;
 /// A call that waits for work or for changes is left at that.
@@ -41,9 +39,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Page and resume tokens: the text as it is, and as the place within a token that is otherwise right.
 pub(crate) fn page_token(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let filter = Filter::default();
-    if let Ok(Some(place)) = watch_token::decode(&text, &filter) {
-        let again = watch_token::decode(&watch_token::encode(&place, &filter), &filter);
+    if let Ok(Some(place)) = watch_token::decode(&text, 0) {
+        let again = watch_token::decode(&watch_token::encode(&place, 0), 0);
         assert_eq!(again.ok().flatten(), Some(place));
     }
     leads_back::<Position>(&text);
@@ -70,10 +67,10 @@ impl Place for Forged<'_> {
 
 /// Whatever place a token leads to, its own token leads there too.
 fn leads_back<P: Place + Debug + PartialEq>(text: &str) {
-    for token in [text.to_owned(), page_token::encode(&QUERY, &Forged(text))] {
-        if let Ok(Some(place)) = page_token::decode::<P>("page_token", &token, &QUERY) {
-            let own = page_token::encode(&QUERY, &place);
-            let again = page_token::decode("page_token", &own, &QUERY);
+    let query = BoundQuery::of([]);
+    for token in [text.to_owned(), query.token(&Forged(text))] {
+        if let Ok(Some(place)) = query.place::<P>("page_token", &token) {
+            let again = query.place("page_token", &query.token(&place));
             assert_eq!(again.ok().flatten(), Some(place));
         }
     }

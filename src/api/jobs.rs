@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
+use super::page_token::Page;
 use super::render::job as render;
-use super::{Caller, Limits, error, page_token, watch_token};
+use super::{Caller, Limits, error, watch_token};
 use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
@@ -16,9 +17,6 @@ use crate::service::Service;
 use crate::service::complete_job::Completion;
 use crate::service::jobs::JobFilter;
 use crate::service::worker_jobs::{FailedAttempt, Fence};
-
-/// The query that tokens of the list of policies belong to; it has no fields.
-const POLICIES: &str = "policies";
 
 /// The handlers.
 pub struct Jobs {
@@ -54,9 +52,8 @@ impl TranslationJobService for Jobs {
         request: Request<pb::RequestTranslationsRequest>,
     ) -> Result<Response<pb::RequestTranslationsResponse>, Status> {
         use pb::request_translations_request::Selection;
-        let (caller, mut request) = Caller::of(request);
-        let token = std::mem::take(&mut request.page_token);
-        let bound = request.encode_to_vec();
+        let (caller, request) = Caller::of(request);
+        let page = Page::of(&request);
         let call = caller.call();
         let mut fields = Fields::default();
         let wanted = convert::job_request(
@@ -72,7 +69,7 @@ impl TranslationJobService for Jobs {
                 return fields.status(None);
             }
             Some(Selection::Articles(selection)) => {
-                if !token.is_empty() {
+                if !page.is_first() {
                     fields.wrong("page_token", "goes together with a query only");
                 }
                 let keys = wanted.as_ref().map_or(0, |wanted| wanted.keys.len());
@@ -86,7 +83,7 @@ impl TranslationJobService for Jobs {
                 let shown = caller.shown(query.show_deleted, query.show_hidden)?;
                 let query = convert::query(&query, shown, self.clock.now(), &mut fields);
                 let (query, wanted) = fields.status(query.zip(wanted))?;
-                let after = page_token::decode("page_token", &token, &bound)?;
+                let after = page.place()?;
                 let requested = self
                     .service
                     .request_translations_of(&call, &query, after.as_ref(), &wanted)
@@ -96,9 +93,7 @@ impl TranslationJobService for Jobs {
         };
         Ok(Response::new(pb::RequestTranslationsResponse {
             jobs: requested.iter().map(render::requested).collect(),
-            next_page_token: next
-                .map(|next| page_token::encode(&bound, &next))
-                .unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
         }))
     }
 
@@ -267,7 +262,8 @@ impl TranslationJobService for Jobs {
             states,
         });
         let filter = fields.status(filter)?;
-        let after = page_token::decode("page_token", &request.page_token, &filter)?;
+        let page = Page::of(&request);
+        let after = page.place()?;
         let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
@@ -276,9 +272,7 @@ impl TranslationJobService for Jobs {
         let (jobs, next) = listed.map_err(error::status)?;
         Ok(Response::new(pb::ListJobsResponse {
             jobs: jobs.iter().map(render::job).collect(),
-            next_page_token: next
-                .map(|next| page_token::encode(&filter, &next))
-                .unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
             watch_token,
         }))
     }
@@ -343,14 +337,13 @@ impl TranslationJobService for Jobs {
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let page_size = fields.status(Some(page_size))?;
-        let after = page_token::decode("page_token", &request.page_token, &POLICIES)?;
+        let page = Page::of(&request);
+        let after = page.place()?;
         let listed = self.service.list_policies(after.as_ref(), page_size).await;
         let (policies, next) = listed.map_err(error::status)?;
         Ok(Response::new(pb::ListTranslationPoliciesResponse {
             policies: policies.iter().map(render::policy).collect(),
-            next_page_token: next
-                .map(|next| page_token::encode(&POLICIES, &next))
-                .unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
         }))
     }
 

@@ -1,28 +1,38 @@
 //! Page and resume tokens: opaque to callers, bound to the query that they came from.
 //!
 //! A token is the URL-safe base64 of a version byte, eight bytes of a digest of the query, the place, and a checksum: a
-//! token that was cut could lead to another place of the same list.
+//! token that was cut could lead to another place of the same list. Tokens outlive the process that made them, so the bytes
+//! below are a format: the tests pin them.
 
-use std::hash::Hash;
+use std::mem;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tonic::Status;
+use prost::Message;
+use sha2::{Digest, Sha256};
 
-use super::error::bad_token;
 use crate::domain::article::ArticleId;
-use crate::domain::etag;
 use crate::domain::ids::TranslationId;
 use crate::domain::job::JobId;
 use crate::domain::language::Language;
 use crate::domain::policy::PolicyId;
 use crate::domain::query::Position;
 use crate::domain::time::Timestamp;
+use crate::pb;
 use crate::service::export::ExportPosition;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// No token that was issued is longer.
 const MAX_TOKEN: usize = 1_024;
+
+/// A token that leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadToken {
+    /// The field of the request.
+    pub(super) field: &'static str,
+    /// Why.
+    pub(super) description: &'static str,
+}
 
 /// What a token leads to.
 pub(super) trait Place: Sized {
@@ -32,53 +42,142 @@ pub(super) trait Place: Sized {
     fn read(text: &str) -> Option<Self>;
 }
 
-/// A token for a place in the answer to a query.
-pub(super) fn encode(query: &impl Hash, place: &impl Place) -> String {
-    let mut bytes = vec![VERSION];
-    bytes.extend(digest(query));
-    bytes.extend(place.write().into_bytes());
-    bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+/// The query that tokens belong to: eight bytes of SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BoundQuery([u8; 8]);
+
+impl BoundQuery {
+    /// The query of these parts. Each is hashed behind its length, so that what is moved from one to the next is another query.
+    pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        Self([a, b, c, d, e, f, g, h])
+    }
+
+    /// The first eight bytes as a number.
+    pub(super) fn number(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+
+    /// A token for a place in the answer.
+    pub(super) fn token(self, place: &impl Place) -> String {
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.0);
+        bytes.extend(place.write().into_bytes());
+        bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The place that a token leads to; `None` for the empty token.
+    pub(super) fn place<P: Place>(self, field: &'static str, token: &str) -> Result<Option<P>, BadToken> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let bad = |description| BadToken { field, description };
+        let damaged = || bad("is not a token of this server");
+        if token.len() > MAX_TOKEN {
+            return Err(damaged());
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
+        let (bytes, checksum) = bytes.split_last_chunk().ok_or_else(damaged)?;
+        if u32::from_be_bytes(*checksum) != crc32c::crc32c(bytes) {
+            return Err(damaged());
+        }
+        let (version, rest) = bytes.split_first().ok_or_else(damaged)?;
+        let (of, place) = rest.split_at_checked(8).ok_or_else(damaged)?;
+        if *version != VERSION {
+            return Err(bad(
+                "was made by another version of the server; start again without it",
+            ));
+        }
+        if of != self.0 {
+            return Err(bad(
+                "belongs to another query; all fields but the page size must stay the same",
+            ));
+        }
+        let place = std::str::from_utf8(place).ok().and_then(P::read);
+        place.map(Some).ok_or_else(damaged)
+    }
 }
 
-/// The place that a token leads to; `None` for the empty token.
-pub(super) fn decode<P: Place>(field: &str, token: &str, query: &impl Hash) -> Result<Option<P>, Status> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let damaged = || bad_token(field, "is not a token of this server");
-    if token.len() > MAX_TOKEN {
-        return Err(damaged());
-    }
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| damaged())?;
-    let (bytes, checksum) = bytes.split_last_chunk().ok_or_else(damaged)?;
-    if u32::from_be_bytes(*checksum) != crc32c::crc32c(bytes) {
-        return Err(damaged());
-    }
-    let (version, rest) = bytes.split_first().ok_or_else(damaged)?;
-    let (of, place) = rest.split_at_checked(8).ok_or_else(damaged)?;
-    if *version != VERSION {
-        return Err(bad_token(
-            field,
-            "was made by another version of the server; start again without it",
-        ));
-    }
-    if of != digest(query) {
-        return Err(bad_token(
-            field,
-            "belongs to another query; all fields but the page size must stay the same",
-        ));
-    }
-    let place = std::str::from_utf8(place)
-        .ok()
-        .and_then(P::read)
-        .ok_or_else(damaged)?;
-    Ok(Some(place))
+/// The page that a request asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    field: &'static str,
+    token: String,
+    /// The query of the request.
+    pub(super) query: BoundQuery,
 }
 
-/// Eight bytes that tell one query from another.
-fn digest(query: &impl Hash) -> [u8; 8] {
-    etag::digest(query).to_be_bytes()
+impl Page {
+    /// Takes the token out of a request. The request's protobuf encoding without token and page size is the query; it is the
+    /// same for every build, because prost writes fields in the order of their numbers and no request has a map.
+    pub(super) fn of<R: Paged>(request: &R) -> Self {
+        let mut rest = request.clone();
+        let token = rest.take_token();
+        Self {
+            field: R::FIELD,
+            token,
+            query: BoundQuery::of([R::NAME.as_bytes(), &rest.encode_to_vec()]),
+        }
+    }
+
+    /// Whether this is the first page.
+    pub(super) fn is_first(&self) -> bool {
+        self.token.is_empty()
+    }
+
+    /// The place after which the page begins; `None` for the first.
+    pub(super) fn place<P: Place>(&self) -> Result<Option<P>, BadToken> {
+        self.query.place(self.field, &self.token)
+    }
+
+    /// The token of the next page; empty if there is none.
+    pub(super) fn next(&self, place: Option<&impl Place>) -> String {
+        place.map(|place| self.query.token(place)).unwrap_or_default()
+    }
+}
+
+/// A request whose answer goes on behind a token.
+pub(super) trait Paged: Message + Clone {
+    /// The name of the message.
+    const NAME: &'static str;
+    /// The field that holds the token.
+    const FIELD: &'static str;
+    /// Clears the token, which is answered, and what may change from page to page.
+    fn take_token(&mut self) -> String;
+}
+
+macro_rules! paged {
+    ($($request:ident: $token:ident $(, $other:ident)*;)*) => {
+        $(impl Paged for pb::$request {
+            const NAME: &'static str = stringify!($request);
+            const FIELD: &'static str = stringify!($token);
+
+            fn take_token(&mut self) -> String {
+                $(mem::take(&mut self.$other);)*
+                mem::take(&mut self.$token)
+            }
+        })*
+    };
+}
+
+paged! {
+    DiffRevisionsRequest: page_token;
+    ExportArticlesRequest: resume_token;
+    GetCoverageRequest: page_token;
+    ListArticlesRequest: page_token, page_size;
+    ListJobsRequest: page_token, page_size;
+    ListProvenanceRequest: page_token, page_size;
+    ListRevisionsRequest: page_token, page_size;
+    ListTranslationPoliciesRequest: page_token, page_size;
+    ListTranslationsRequest: page_token, page_size;
+    RequestTranslationsRequest: page_token;
 }
 
 impl Place for Position {
@@ -209,24 +308,60 @@ impl Place for ExportPosition {
 mod tests {
     use super::*;
 
-    #[test]
-    fn tokens_lead_back_to_their_place_and_fit_one_query_only() {
-        let place = Position {
+    fn list(section: &str) -> pb::ListArticlesRequest {
+        pb::ListArticlesRequest {
+            section: section.to_owned(),
+            ..pb::ListArticlesRequest::default()
+        }
+    }
+
+    fn position() -> Position {
+        Position {
             instant: Some(Timestamp::from_micros(-7).unwrap()),
             id: ArticleId::parse("a.1~x").unwrap(),
+        }
+    }
+
+    #[test]
+    fn tokens_lead_back_to_their_place_and_fit_one_query_only() {
+        let mut request = list("sport");
+        request.page_token = Page::of(&request).next(Some(&position()));
+        request.page_size = 7;
+        assert_eq!(Page::of(&request).place(), Ok(Some(position())));
+        request.section.push('s');
+        let error = Page::of(&request).place::<Position>().unwrap_err();
+        assert_eq!(error.field, "page_token");
+        assert!(error.description.contains("another query"), "{error:?}");
+        let other_list = pb::ListTranslationPoliciesRequest {
+            page_token: Page::of(&pb::ListJobsRequest::default()).next(Some(&7_u32)),
+            ..pb::ListTranslationPoliciesRequest::default()
         };
-        let token = encode(&("query", 1), &place);
-        assert_eq!(decode("page_token", &token, &("query", 1)).unwrap(), Some(place));
-        let error = decode::<Position>("page_token", &token, &("query", 2)).unwrap_err();
-        assert_eq!(error.code(), tonic::Code::InvalidArgument);
-        assert!(error.message().contains("another query"), "{}", error.message());
+        assert!(Page::of(&other_list).place::<u32>().is_err());
+    }
+
+    #[test]
+    fn tokens_are_the_same_in_every_build() {
+        let tokens = [
+            Page::of(&list("sport")).next(Some(&position())),
+            Page::of(&pb::ExportArticlesRequest {
+                include_translations: true,
+                ..pb::ExportArticlesRequest::default()
+            })
+            .next(Some(&ExportPosition::read("a1/fr/t3").unwrap())),
+        ];
+        assert_eq!(
+            tokens,
+            ["ApdIPnH6DhPiLTcvYS4xfni49zIN", "AnHivUj0yWEUYTEvZnIvdDO1ABWr"]
+        );
     }
 
     #[test]
     fn what_is_no_token_is_refused() {
-        assert_eq!(decode::<u32>("page_token", "", &1).unwrap(), None);
-        for token in ["x", "%%%", "AQ", &"A".repeat(4_000), &encode(&1, &7u32)[1..]] {
-            assert!(decode::<u32>("page_token", token, &1).is_err(), "{token:.20}");
+        let query = BoundQuery::of([]);
+        let place = |token: &str| query.place::<u32>("page_token", token);
+        assert_eq!(place(""), Ok(None));
+        for token in ["x", "%%%", "AQ", &"A".repeat(4_000), &query.token(&7_u32)[1..]] {
+            assert!(place(token).is_err(), "{token:.20}");
         }
     }
 

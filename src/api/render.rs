@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
-use super::page_token::{self, DiffPlace};
+use super::page_token::{DiffPlace, Page};
 use super::quality;
 use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
@@ -30,7 +30,7 @@ pub(super) mod job;
 mod provenance;
 
 pub(super) use admin::{backup_part, check_step, compact_step, coverage_bucket, status};
-pub(super) use changes::{TOPICS, feed_message};
+pub(super) use changes::{TOPICS, feed_message, filter_digest};
 pub(super) use provenance::provenance;
 
 /// An instant.
@@ -216,22 +216,18 @@ fn significance(significance: Option<Significance>) -> pb::Significance {
 }
 
 /// A page of the comparison of two revisions.
-pub(super) fn comparison(
-    comparison: &Comparison,
-    start: usize,
-    query: &impl std::hash::Hash,
-) -> pb::DiffRevisionsResponse {
+pub(super) fn comparison(comparison: &Comparison, start: usize, page: &Page) -> pb::DiffRevisionsResponse {
     let number = |revision: Option<&Revision>| revision.map_or(0, |r| r.history.newest.number);
     let (from, to) = (number(comparison.from()), number(comparison.to()));
     let (segments, next) = comparison.page(start);
-    let next = next.map(|segment| page_token::encode(query, &DiffPlace { to, segment }));
+    let next = next.map(|segment| DiffPlace { to, segment });
     pb::DiffRevisionsResponse {
         from_revision: from,
         to_revision: to,
         significance: significance(comparison.significance.map(|(significance, _)| significance)).into(),
         significance_proposed: comparison.significance.is_some_and(|(_, proposed)| proposed),
         segments: segments.iter().map(segment_diff).collect(),
-        next_page_token: next.unwrap_or_default(),
+        next_page_token: page.next(next.as_ref()),
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
-use super::page_token::{self, TranslationPlace};
+use super::page_token::{Page, TranslationPlace};
 use super::{Caller, Limits, error, quality, render, watch_token};
 use crate::domain::attach::{self, Target};
 use crate::domain::time::Timestamp;
@@ -84,11 +84,11 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ListTranslationsRequest>,
     ) -> Result<Response<pb::ListTranslationsResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
+        let (caller, request) = Caller::of(request);
+        let page = Page::of(&request);
         let mut fields = Fields::default();
         let shown = caller.shown(false, request.show_hidden)?;
-        let page_size = fields.page_size(std::mem::take(&mut request.page_size));
-        let token = std::mem::take(&mut request.page_token);
+        let page_size = fields.page_size(request.page_size);
         let article = fields.article_id("article_id", &request.article_id);
         let language = (!request.language.is_empty())
             .then(|| fields.language("language", &request.language))
@@ -98,14 +98,7 @@ impl TranslationService for Translations {
             .as_ref()
             .and_then(|time| fields.time("as_of_time", time));
         let article = fields.status(article)?;
-        let query = (
-            &request.article_id,
-            &language,
-            request.show_withdrawn,
-            as_of,
-            shown,
-        );
-        let after: Option<TranslationPlace> = page_token::decode("page_token", &token, &query)?;
+        let after: Option<TranslationPlace> = page.place()?;
         let watch_token = watch_token::now(&self.service);
         let mut listed = self
             .service
@@ -118,13 +111,10 @@ impl TranslationService for Translations {
         listed.retain(|translation| after.as_ref().is_none_or(|after| place(translation) > *after));
         let more = listed.len() > page_size;
         listed.truncate(page_size);
-        let next = listed
-            .last()
-            .filter(|_| more)
-            .map(|last| page_token::encode(&query, &place(last)));
+        let next = listed.last().filter(|_| more).map(place);
         Ok(Response::new(pb::ListTranslationsResponse {
             translations: listed.iter().map(render::summary).collect(),
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
             watch_token,
         }))
     }
@@ -239,20 +229,17 @@ impl TranslationService for Translations {
             &mut fields,
         );
         let name = fields.status(name)?;
-        let query = (&name.article, &name.language, name.id, shown);
-        let after: Option<Timestamp> = page_token::decode("page_token", &request.page_token, &query)?;
+        let page = Page::of(&request);
+        let after: Option<Timestamp> = page.place()?;
         let (listed, more) = self
             .service
             .list_provenance(&name, after, page_size, shown)
             .await
             .map_err(error::status)?;
-        let next = listed
-            .last()
-            .filter(|_| more)
-            .map(|last| page_token::encode(&query, &last.stamp().time));
+        let next = listed.last().filter(|_| more).map(|last| last.stamp().time);
         Ok(Response::new(pb::ListProvenanceResponse {
             records: listed.iter().map(render::provenance).collect(),
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: page.next(next.as_ref()),
         }))
     }
 

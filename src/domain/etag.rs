@@ -65,9 +65,9 @@ impl ExpectedEtag {
     }
 }
 
-/// 64 bits of SHA-256 over a value, as its `Hash` feeds it. It need not be stable between builds: it is stored, or
-/// compared within one, never computed again.
-pub fn digest(value: &impl Hash) -> u64 {
+/// 64 bits of SHA-256 over a value, as its `Hash` feeds it. It need not be stable between builds: it is stored, and never
+/// computed again.
+fn digest(value: &impl Hash) -> u64 {
     let mut hasher = Sha256Hasher(Sha256::new());
     value.hash(&mut hasher);
     hasher.finish()

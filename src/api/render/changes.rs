@@ -1,11 +1,15 @@
 //! Messages of the change feed.
 
+use std::iter;
+
 use super::{disposition, overall, time};
+use crate::api::page_token::BoundQuery;
 use crate::domain::change::{Event, JobStep, Kind, Scope};
 use crate::domain::feed::{Filter, Topic};
 use crate::domain::freshness::Freshness;
 use crate::domain::ids::TranslationId;
 use crate::domain::job::{JobId, JobKey, JobKind};
+use crate::domain::language::Language;
 use crate::domain::translation::{Disposition, Slot, TranslationHead};
 use crate::pb;
 use crate::pb::watch_changes_response::Message as Pb;
@@ -56,6 +60,33 @@ fn kind(kind: &Kind) -> pb::ChangeKind {
     let topic = Topic::from(kind);
     let known = TOPICS.into_iter().find(|(known, _)| *known == topic);
     known.map_or(pb::ChangeKind::Unspecified, |(_, kind)| kind)
+}
+
+/// The digest of a filter, for tokens: the values of each set behind its name, in their order.
+pub(in crate::api) fn filter_digest(filter: &Filter) -> u64 {
+    let Filter {
+        topics,
+        source_languages,
+        target_languages,
+        sections,
+    } = filter;
+    let kinds = TOPICS.iter().filter(|(topic, _)| topics.contains(topic));
+    let sets: [(&str, Vec<&str>); 4] = [
+        ("kinds", kinds.map(|(_, kind)| kind.as_str_name()).collect()),
+        (
+            "source_languages",
+            source_languages.iter().map(Language::as_str).collect(),
+        ),
+        (
+            "target_languages",
+            target_languages.iter().map(Language::as_str).collect(),
+        ),
+        ("sections", sections.iter().map(String::as_str).collect()),
+    ];
+    let parts = sets
+        .iter()
+        .flat_map(|(name, values)| iter::once(name).chain(values));
+    BoundQuery::of(parts.map(|part| part.as_bytes())).number()
 }
 
 /// What a follower is told.
@@ -203,5 +234,18 @@ mod tests {
     fn every_kind_of_change_has_a_name() {
         let numbers = (1..1_000).filter_map(|number| pb::ChangeKind::try_from(number).ok());
         assert!(TOPICS.into_iter().map(|(_, kind)| kind).eq(numbers));
+    }
+
+    #[test]
+    fn the_digest_of_a_filter_is_the_same_in_every_build() {
+        let filter = Filter {
+            topics: [Topic::Job(JobStep::Done), Topic::ArticleCreated].into(),
+            sections: ["sport".to_owned()].into(),
+            ..Filter::default()
+        };
+        assert_eq!(
+            [filter_digest(&filter), filter_digest(&Filter::default())],
+            [4_511_443_524_475_135_579, 15_844_066_000_620_292_380]
+        );
     }
 }

@@ -13,9 +13,9 @@ use super::convert::{self, Fields};
 use super::page_token::Page;
 use super::{Caller, error, render};
 use crate::clock::Clock;
-use crate::domain::query::Position;
 use crate::pb;
 use crate::pb::admin_service_server::AdminService;
+use crate::service::coverage::CoveragePlace;
 use crate::service::{Error, Service};
 
 /// Messages that are made ahead of a reader: a few chunks of a backup.
@@ -57,7 +57,7 @@ impl AdminService for Admin {
         let page = Page::of(&request);
         let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
         let query = fields.status(query)?;
-        let after: Option<Position> = page.place()?;
+        let after: Option<CoveragePlace> = page.place()?;
         let (coverage, next) = self
             .service
             .get_coverage(&query, after.as_ref())

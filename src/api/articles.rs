@@ -99,6 +99,7 @@ impl ArticleService for Articles {
             article: Some(render::article(&read.article)),
             served: Some(render::served(&read)),
             translation,
+            body_omitted: read.is_body_omitted,
         }))
     }
 

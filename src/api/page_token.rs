@@ -19,6 +19,7 @@ use crate::domain::policy::PolicyId;
 use crate::domain::query::Position;
 use crate::domain::time::Timestamp;
 use crate::pb;
+use crate::service::coverage::CoveragePlace;
 use crate::service::export::ExportPosition;
 
 const VERSION: u8 = 2;
@@ -202,6 +203,24 @@ impl Place for Position {
     }
 }
 
+impl Place for CoveragePlace {
+    fn write(&self) -> String {
+        let first = self.first.as_ref().map_or("", Language::as_str);
+        let position = self.position.as_ref().map(Place::write).unwrap_or_default();
+        format!("{first}:{position}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (first, position) = text.split_once(':')?;
+        let first = (!first.is_empty()).then(|| Language::parse(first).ok());
+        let position = (!position.is_empty()).then(|| Position::read(position));
+        Some(Self {
+            first: first.map_or(Some(None), |first| first.map(Some))?,
+            position: position.map_or(Some(None), |position| position.map(Some))?,
+        })
+    }
+}
+
 impl Place for PolicyId {
     fn write(&self) -> String {
         self.to_string()
@@ -362,6 +381,16 @@ mod tests {
         assert_eq!(place(""), Ok(None));
         for token in ["x", "%%%", "AQ", &"A".repeat(4_000), &query.token(&7_u32)[1..]] {
             assert!(place(token).is_err(), "{token:.20}");
+        }
+    }
+
+    #[test]
+    fn places_of_coverage_round_trip() {
+        for text in [":", "fr:", ":-7/a1", "zh-Hant:12/a~1", "fr:/a1"] {
+            assert_eq!(CoveragePlace::read(text).unwrap().write(), text);
+        }
+        for text in ["", "fr", "f r:", "fr:x"] {
+            assert_eq!(CoveragePlace::read(text), None, "{text}");
         }
     }
 

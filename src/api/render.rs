@@ -23,6 +23,7 @@ use crate::service::answers::Written;
 use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
+use crate::service::view::SUMMARY_IDS;
 
 mod admin;
 mod changes;
@@ -58,6 +59,7 @@ pub(super) fn article(snapshot: &Snapshot) -> pb::Article {
     let head = &snapshot.state.head;
     let current = &head.current;
     let metadata = &current.metadata;
+    let (summaries, count) = snapshot.summaries();
     pb::Article {
         article_id: head.id.to_string(),
         language: metadata.language.to_string(),
@@ -93,7 +95,11 @@ pub(super) fn article(snapshot: &Snapshot) -> pb::Article {
         update_time: time(current.stamp.time),
         revise_time: time(current.revision.stamp.time),
         delete_time: current.deleted.and_then(|deleted| time(deleted.time)),
-        translations: translations(snapshot),
+        translations: summaries
+            .into_iter()
+            .map(|(slot, head, freshness)| summary_of(slot, head, &freshness, SUMMARY_IDS))
+            .collect(),
+        translation_count: u32::try_from(count).unwrap_or(u32::MAX),
         publication_status: match metadata.publication_status {
             PublicationStatus::Usable => pb::PublicationStatus::Usable,
             PublicationStatus::Withheld => pb::PublicationStatus::Withheld,
@@ -103,22 +109,6 @@ pub(super) fn article(snapshot: &Snapshot) -> pb::Article {
         embargo_time: metadata.embargo_time.and_then(time),
         status_reason: metadata.status_reason.clone(),
     }
-}
-
-fn translations(snapshot: &Snapshot) -> Vec<pb::TranslationSummary> {
-    let source = &snapshot.state.head.manifest;
-    let slots = snapshot.state.slots.values();
-    slots
-        .flat_map(|slot| {
-            slot.translations
-                .iter()
-                .map(move |translation| (slot, translation))
-        })
-        .filter(|(_, translation)| translation.disposition != Disposition::Withdrawn)
-        .map(|(slot, translation)| {
-            summary_of(slot, translation, &Freshness::of_translation(translation, source))
-        })
-        .collect()
 }
 
 fn heading(segment: &Segment) -> Option<pb::Segment> {
@@ -305,12 +295,19 @@ pub(super) fn summary(snapshot: &TranslationSnapshot) -> pb::TranslationSummary 
     pb::TranslationSummary {
         stale_since_revision: since.map(|since| since.revision).unwrap_or_default(),
         stale_significance: significance(since.and_then(|since| since.significance)).into(),
-        ..summary_of(&snapshot.slot, &snapshot.head, &snapshot.freshness)
+        ..summary_of(&snapshot.slot, &snapshot.head, &snapshot.freshness, usize::MAX)
     }
 }
 
-fn summary_of(slot: &Slot, head: &TranslationHead, freshness: &Freshness) -> pb::TranslationSummary {
-    let ids = |ids: &[SegmentId]| ids.iter().map(ToString::to_string).collect();
+/// A summary that names so many segments of each kind.
+fn summary_of(
+    slot: &Slot,
+    head: &TranslationHead,
+    freshness: &Freshness,
+    max_ids: usize,
+) -> pb::TranslationSummary {
+    let ids = |ids: &[SegmentId]| ids.iter().take(max_ids).map(ToString::to_string).collect();
+    let count = |ids: &[SegmentId]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
     pb::TranslationSummary {
         language: slot.language.to_string(),
         translation_id: head.id.to_string(),
@@ -322,6 +319,10 @@ fn summary_of(slot: &Slot, head: &TranslationHead, freshness: &Freshness) -> pb:
         missing_segment_ids: ids(&freshness.missing),
         orphaned_segment_ids: ids(&freshness.orphaned),
         moved_segment_ids: ids(&freshness.moved),
+        stale_segments: count(&freshness.stale),
+        missing_segments: count(&freshness.missing),
+        orphaned_segments: count(&freshness.orphaned),
+        moved_segments: count(&freshness.moved),
         stale_since_revision: 0,
         stale_significance: pb::Significance::Unspecified.into(),
         disposition: disposition(head.disposition).into(),

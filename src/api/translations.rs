@@ -11,6 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::pb::translation_service_server::TranslationService;
 use crate::service::attach::{Attachment, Sent};
+use crate::service::translations::ListFilter;
 use crate::service::view::Moment;
 use crate::service::{Call, Service};
 
@@ -90,28 +91,28 @@ impl TranslationService for Translations {
         let shown = caller.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(request.page_size);
         let article = fields.article_id("article_id", &request.article_id);
-        let language = (!request.language.is_empty())
-            .then(|| fields.language("language", &request.language))
-            .flatten();
-        let as_of: Option<Timestamp> = request
-            .as_of_time
-            .as_ref()
-            .and_then(|time| fields.time("as_of_time", time));
+        let filter = ListFilter {
+            language: (!request.language.is_empty())
+                .then(|| fields.language("language", &request.language))
+                .flatten(),
+            show_withdrawn: request.show_withdrawn,
+            as_of: request
+                .as_of_time
+                .as_ref()
+                .and_then(|time| fields.time("as_of_time", time)),
+            shown,
+        };
         let article = fields.status(article)?;
         let after: Option<TranslationPlace> = page.place()?;
+        let after = after.map(|TranslationPlace(language, id)| (language, id));
         let watch_token = watch_token::now(&self.service);
-        let mut listed = self
+        let (listed, more) = self
             .service
-            .list_translations(&article, language.as_ref(), request.show_withdrawn, as_of, shown)
+            .list_translations(&article, &filter, after.as_ref(), page_size)
             .await
             .map_err(error::status)?;
-        let place = |t: &crate::service::snapshot::TranslationSnapshot| {
-            TranslationPlace(t.slot.language.clone(), t.head.id)
-        };
-        listed.retain(|translation| after.as_ref().is_none_or(|after| place(translation) > *after));
-        let more = listed.len() > page_size;
-        listed.truncate(page_size);
-        let next = listed.last().filter(|_| more).map(place);
+        let last = listed.last().filter(|_| more);
+        let next = last.map(|last| TranslationPlace(last.slot.language.clone(), last.head.id));
         Ok(Response::new(pb::ListTranslationsResponse {
             translations: listed.iter().map(render::summary).collect(),
             next_page_token: page.next(next.as_ref()),

@@ -155,8 +155,10 @@ pub(crate) fn agent(agent: &pb::Agent) -> String {
     names.join(", ")
 }
 
-/// The translations of an article at a glance: the active ones with their freshness, and how many others can be selected.
-pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
+/// The translations of an article at a glance: the active ones with their freshness, and how many others can be selected or
+/// were left out of the answer.
+pub(crate) fn glance(article: &pb::Article) -> String {
+    let translations = article.translations.as_slice();
     let is_active = |summary: &&pb::TranslationSummary| summary.disposition() == pb::Disposition::Active;
     let mut words: Vec<_> = translations
         .iter()
@@ -169,7 +171,8 @@ pub(crate) fn glance(translations: &[pb::TranslationSummary]) -> String {
             pb::Disposition::Candidate | pb::Disposition::Superseded
         )
     };
-    let others = translations.iter().filter(may_be_selected).count();
+    let unlisted = (article.translation_count as usize).saturating_sub(translations.len());
+    let others = translations.iter().filter(may_be_selected).count() + unlisted;
     if others > 0 {
         words.push(format!("+{others}"));
     }
@@ -202,6 +205,14 @@ mod tests {
             utc_offset_minutes: minutes,
             precision: precision.into(),
             zone_assumed: false,
+        }
+    }
+
+    fn listed(summary: &pb::TranslationSummary, count: u32) -> pb::Article {
+        pb::Article {
+            translations: vec![summary.clone()],
+            translation_count: count,
+            ..Default::default()
         }
     }
 
@@ -238,11 +249,13 @@ mod tests {
             translation(&summary),
             "fr/t1 stale: s3 s5 since revision 2 (correction), moved s1; made from revision 1; active, machine unreviewed"
         );
-        assert_eq!(glance(&[summary.clone()]), "fr stale");
+        assert_eq!(glance(&listed(&summary, 1)), "fr stale");
         summary.disposition = pb::Disposition::Candidate.into();
-        assert_eq!(glance(&[summary.clone()]), "+1");
+        assert_eq!(glance(&listed(&summary, 1)), "+1");
         summary.disposition = pb::Disposition::Rejected.into();
-        assert_eq!(glance(&[summary]), "");
+        assert_eq!(glance(&listed(&summary, 1)), "");
+        // The answer left some out.
+        assert_eq!(glance(&listed(&summary, 4)), "+3");
     }
 
     #[test]

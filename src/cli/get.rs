@@ -60,7 +60,10 @@ impl Get {
                 .output
                 .page("Translation", &translation, || translation_page(&translation));
         }
-        let answer = self.article().await?;
+        let mut answer = self.article().await?;
+        if let Some(article) = answer.article.as_mut().filter(|_| self.revision.is_none()) {
+            self.list_translations(article).await?;
+        }
         let article = answer.article.as_ref().ok_or_else(without_content)?;
         let text = || match &answer.translation {
             Some(translation) => translation_page(translation),
@@ -99,6 +102,30 @@ impl Get {
             .get_article(request)
             .await?
             .into_inner())
+    }
+
+    /// Puts all summaries of translations into an article that came with some of them.
+    async fn list_translations(&self, article: &mut pb::Article) -> Result<(), Failure> {
+        if article.translations.len() >= article.translation_count as usize {
+            return Ok(());
+        }
+        let mut client = self.server.translations().await?;
+        let mut request = pb::ListTranslationsRequest {
+            article_id: self.id.clone(),
+            as_of_time: self.as_of,
+            show_hidden: self.hidden,
+            page_size: 500,
+            ..pb::ListTranslationsRequest::default()
+        };
+        article.translations.clear();
+        loop {
+            let page = client.list_translations(request.clone()).await?.into_inner();
+            article.translations.extend(page.translations);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     async fn translation(&self, name: &str) -> Result<pb::Translation, Failure> {
@@ -188,6 +215,10 @@ pub(crate) fn article_page(article: &pb::Article) -> String {
         page.text.push_str("translations\n");
         for summary in &article.translations {
             page.labelled("", &format::translation(summary));
+        }
+        let more = (article.translation_count as usize).saturating_sub(article.translations.len());
+        if more > 0 {
+            page.labelled("", &format!("and {more} more"));
         }
     }
     page.text

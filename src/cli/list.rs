@@ -206,7 +206,7 @@ fn row(axis: DateAxis, article: &pb::Article, zone: &TimeZone) -> [String; 6] {
         date,
         article.language.clone(),
         article.revision.to_string(),
-        format::glance(&article.translations),
+        format::glance(article),
         format!("{deleted}{status}{}", title.map_or("", |segment| &segment.text)),
     ]
 }

@@ -40,6 +40,8 @@ pub struct ReadArticle {
     pub translation: Option<TranslationSnapshot>,
     /// Whether that is neither in the first language that was asked for nor in a variety of it.
     pub is_fallback: bool,
+    /// Whether the article's own body is left out because both do not fit into an answer.
+    pub is_body_omitted: bool,
 }
 
 /// The answer to a batch of reads.
@@ -100,10 +102,17 @@ impl Service {
             }
         };
         let is_fallback = choice.is_fallback;
+        let mut article = self.snapshot(state, view).await?;
+        let bytes = translation.as_ref().map_or(0, |served| served.text_bytes());
+        let is_body_omitted = bytes > 0 && bytes + article.max_bytes() > PAGE_BYTES;
+        if is_body_omitted {
+            article.revision = None;
+        }
         Ok(ReadArticle {
-            article: self.snapshot(state, view).await?,
+            article,
             translation,
             is_fallback,
+            is_body_omitted,
         })
     }
 
@@ -243,7 +252,8 @@ impl Service {
         for step in page.articles.chunks(STEP) {
             let states = step.iter().map(|(_, state)| state.clone()).collect();
             let snapshots = self.snapshots(states, view).await?;
-            for (position, snapshot) in in_places(step, snapshots) {
+            for (position, mut snapshot) in in_places(step, snapshots) {
+                snapshot.asked = query.translation.as_ref().map(|filter| filter.language.clone());
                 bytes += snapshot.max_bytes();
                 if bytes > PAGE_BYTES && !listed.articles.is_empty() {
                     listed.next = last;
@@ -278,7 +288,7 @@ impl Service {
         let newest = before.map_or(state.head.revision(), |before| {
             before.saturating_sub(1).min(state.head.revision())
         });
-        let mut revisions = Vec::new();
+        let (mut revisions, mut bytes) = (Vec::new(), 0);
         let mut next = self.find(&state.head.revisions, At::Number(newest)).await?;
         while let Some(version) = next {
             if revisions.len() == page_size {
@@ -286,6 +296,10 @@ impl Service {
             }
             let facts;
             (facts, next) = self.revision_facts(&version).await?;
+            bytes += facts.max_bytes();
+            if bytes > PAGE_BYTES && !revisions.is_empty() {
+                return Ok((revisions, Some(version.number + 1)));
+            }
             revisions.push(facts);
         }
         Ok((revisions, None))

@@ -5,12 +5,26 @@ use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
 use jiff::tz::TimeZone;
 
+use super::view::PAGE_BYTES;
 use super::{Result, Service};
 
 /// Index entries that a call looks at, at most: some tenths of a second.
 const LOOKUPS: usize = 100_000;
 /// Articles that are looked at together.
 const STEP: usize = 2_000;
+/// Languages that a call counts for, at most; the others follow on later pages.
+const LANGUAGES_A_CALL: usize = 50;
+/// Buckets of an answer, at most: each takes up to 250 bytes.
+const BUCKETS_A_CALL: usize = PAGE_BYTES / 250;
+
+/// Where a count goes on: the languages some at a time, and all articles for each of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoveragePlace {
+    /// The first language that is still to be counted; `None`: the first of all.
+    pub first: Option<Language>,
+    /// The article after which to go on; `None`: from the first one.
+    pub position: Option<Position>,
+}
 
 /// What to count.
 #[derive(Debug, Clone)]
@@ -26,13 +40,14 @@ pub struct CoverageQuery {
 }
 
 impl Service {
-    /// Counts articles from a position on, and says where the next call goes on. A bucket on the border is in both.
+    /// Counts a part of the articles and languages from a place on, and says where the next call goes on. A bucket on the
+    /// border is in both.
     pub async fn get_coverage(
         &self,
         query: &CoverageQuery,
-        after: Option<&Position>,
-    ) -> Result<(Coverage, Option<Position>)> {
-        let languages = match query.languages.as_slice() {
+        after: Option<&CoveragePlace>,
+    ) -> Result<(Coverage, Option<CoveragePlace>)> {
+        let mut languages = match query.languages.as_slice() {
             [] => {
                 let counts = self.store.status().await?.counts;
                 let translated = counts.into_iter().filter(|(_, counts)| counts.translations > 0);
@@ -40,11 +55,26 @@ impl Service {
             }
             languages => languages.to_vec(),
         };
-        let mut rows = (LOOKUPS / (languages.len() + 1)).max(STEP);
+        languages.sort();
+        languages.dedup();
+        let first = after.and_then(|after| after.first.as_ref());
+        let start = first.map_or(0, |first| languages.partition_point(|language| language < first));
+        let mut languages = languages.split_off(start);
+        let following = languages.get(LANGUAGES_A_CALL).cloned();
+        languages.truncate(LANGUAGES_A_CALL);
         let mut coverage = Coverage::new(query.period, query.zone.clone(), languages.clone());
-        let mut next = after.cloned();
+        let (Some(first), width) = (languages.first().cloned(), languages.len()) else {
+            return Ok((coverage, None));
+        };
+        let mut rows = (LOOKUPS / (width + 1)).max(STEP);
+        let mut next = after.and_then(|after| after.position.clone());
         while rows > 0 {
-            let step = rows.min(STEP);
+            // Each article makes a bucket for each language at most.
+            let fitting = BUCKETS_A_CALL.saturating_sub(coverage.tallies.len()) / width;
+            let step = rows.min(STEP).min(fitting);
+            if step == 0 {
+                break;
+            }
             let page = self
                 .store
                 .standings(&query.articles, &languages, next.as_ref(), step)
@@ -54,10 +84,18 @@ impl Service {
             }
             next = page.next;
             if next.is_none() {
-                break;
+                let place = following.map(|language| CoveragePlace {
+                    first: Some(language),
+                    position: None,
+                });
+                return Ok((coverage, place));
             }
             rows -= step;
         }
-        Ok((coverage, next))
+        let place = CoveragePlace {
+            first: Some(first),
+            position: next,
+        };
+        Ok((coverage, Some(place)))
     }
 }

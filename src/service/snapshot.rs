@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::view::{Moment, View};
+use super::view::{Moment, SUMMARIES_BYTES, SUMMARY_IDS, View};
 use super::{Error, Result, Service};
 use crate::domain::access::Visibility;
 use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision, Significance};
 use crate::domain::freshness::{Freshness, Overall, StaleSince};
 use crate::domain::history::{At, History, Step, VersionRef};
+use crate::domain::language::Language;
 use crate::domain::provenance::Actor;
+use crate::domain::segment::MarkedText;
 use crate::domain::time::{Stamp, Timestamp};
-use crate::domain::translation::{Selection, Slot, TranslationHead, TranslationVersion};
+use crate::domain::translation::{Disposition, Selection, Slot, TranslationHead, TranslationVersion};
 use crate::store::{ArticleState, Body, StoreError};
 
 /// An article with as much as was asked for.
@@ -26,9 +28,36 @@ pub struct Snapshot {
     pub revision: Option<Arc<Body>>,
     /// Who may see the article now, also where the state is an earlier one.
     pub visibility: Visibility,
+    /// The language whose summaries come first, where the article was asked for by one.
+    pub asked: Option<Language>,
 }
 
+/// A translation of an article without its texts, in its slot.
+pub type Summary<'a> = (&'a Arc<Slot>, &'a TranslationHead, Freshness);
+
 impl Snapshot {
+    /// The summaries of its translations that an answer with the article holds, by language, and how many there are
+    /// altogether. Withdrawn translations do not count.
+    pub fn summaries(&self) -> (Vec<Summary<'_>>, usize) {
+        let slots = self.state.slots.values();
+        let all = slots.flat_map(|slot| slot.translations.iter().map(move |head| (slot, head)));
+        let all = all.filter(|(_, head)| head.disposition != Disposition::Withdrawn);
+        let is_asked = |slot: &Slot| self.asked.as_ref() == Some(&slot.language);
+        let (asked, others): (Vec<_>, Vec<_>) = all.partition(|(slot, _)| is_asked(slot));
+        let count = asked.len() + others.len();
+        let (mut listed, mut bytes) = (Vec::new(), 0);
+        for (slot, head) in asked.into_iter().chain(others) {
+            let freshness = Freshness::of_translation(head, &self.state.head.manifest);
+            bytes += summary_bytes(head, &freshness, SUMMARY_IDS);
+            if bytes > SUMMARIES_BYTES {
+                break;
+            }
+            listed.push((slot, head, freshness));
+        }
+        listed.sort_by_key(|(slot, head, _)| (&slot.language, head.id));
+        (listed, count)
+    }
+
     /// The content's revision.
     pub fn revision(&self) -> Option<&Revision> {
         match self.revision.as_deref() {
@@ -69,8 +98,13 @@ impl Snapshot {
         let ids = self.state.head.manifest.0.len();
         let summaries = self.state.slots.values().flat_map(|slot| &slot.translations);
         let translations: usize = summaries
-            .map(|t| 512 + t.external_uri.len() + 14 * (ids + t.bindings.len()))
+            .map(|t| {
+                SUMMARY_BYTES
+                    + t.external_uri.len()
+                    + ID_BYTES * (ids + t.bindings.len()).min(4 * SUMMARY_IDS)
+            })
             .sum();
+        let translations = translations.min(SUMMARIES_BYTES);
         // Single fields of metadata: eight texts of at most a kilobyte and a URL are usually a few dozen bytes.
         let fields = [
             &metadata.section,
@@ -83,6 +117,23 @@ impl Snapshot {
         let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
         2_048 + fields + words + labels + texts + body + translations
     }
+}
+
+/// The most that a summary takes in an answer in bytes, without its address and segment ids, and each of the latter.
+const SUMMARY_BYTES: usize = 512;
+const ID_BYTES: usize = 14;
+
+/// The most that a summary takes in an answer, in bytes, with so many segment ids of each kind.
+fn summary_bytes(head: &TranslationHead, freshness: &Freshness, max_ids: usize) -> usize {
+    let Freshness {
+        stale,
+        missing,
+        orphaned,
+        moved,
+        ..
+    } = freshness;
+    let ids = [stale, missing, orphaned, moved].map(|ids| ids.len().min(max_ids));
+    SUMMARY_BYTES + head.external_uri.len() + ID_BYTES * ids.iter().sum::<usize>()
 }
 
 /// A translation with how it stands to its source.
@@ -105,6 +156,18 @@ pub struct TranslationSnapshot {
 }
 
 impl TranslationSnapshot {
+    /// The most that its summary takes in an answer, in bytes.
+    pub(super) fn summary_bytes(&self) -> usize {
+        summary_bytes(&self.head, &self.freshness, usize::MAX)
+    }
+
+    /// The most that its texts take in an answer, in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        let texts = self.version().map(|version| version.texts.as_slice());
+        let bytes = |text: &MarkedText| text.text().len() + 64 + 64 * text.spans().len();
+        texts.unwrap_or_default().iter().map(bytes).sum()
+    }
+
     /// The texts.
     pub fn version(&self) -> Option<&TranslationVersion> {
         match self.version.as_deref() {
@@ -129,6 +192,14 @@ pub struct RevisionFacts {
     pub actor: Actor,
     /// Its headline and how many segments its body has; `None` if its content is no longer kept.
     pub outline: Option<(String, usize)>,
+}
+
+impl RevisionFacts {
+    /// The most that it takes in an answer, in bytes.
+    pub(super) fn max_bytes(&self) -> usize {
+        const FIXED_BYTES: usize = 1_024;
+        FIXED_BYTES + self.outline.as_ref().map_or(0, |(title, _)| title.len())
+    }
 }
 
 /// What a body should have been.
@@ -291,6 +362,7 @@ impl Service {
             visibility: state.head.current.visibility,
             state,
             revision,
+            asked: None,
         })
     }
 
@@ -319,6 +391,7 @@ impl Service {
                     visibility: state.head.current.visibility,
                     state,
                     revision: None,
+                    asked: None,
                 })
                 .collect());
         }
@@ -333,6 +406,7 @@ impl Service {
                 visibility: state.head.current.visibility,
                 state,
                 revision: Some(body),
+                asked: None,
             })
         };
         states.into_iter().zip(bodies).map(snapshot).collect()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::snapshot::TranslationSnapshot;
-use super::view::Moment;
+use super::view::{Moment, PAGE_BYTES};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::{Shown, Visibility, visibility_again};
 use crate::domain::article::ArticleId;
@@ -11,7 +11,7 @@ use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
 use crate::domain::request::RequestRecord;
 use crate::domain::time::Timestamp;
-use crate::domain::translation::{Disposition, Slot};
+use crate::domain::translation::{Disposition, Slot, TranslationHead};
 use crate::store::ArticleState;
 
 /// Names a translation.
@@ -23,6 +23,28 @@ pub struct TranslationName {
     pub language: Language,
     /// The translation; `None`: the active one.
     pub id: Option<TranslationId>,
+}
+
+/// Which translations of an article are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFilter {
+    /// Those into this language; `None`: all.
+    pub language: Option<Language>,
+    /// Withdrawn ones too.
+    pub show_withdrawn: bool,
+    /// As they were at this time; `None`: as they are.
+    pub as_of: Option<Timestamp>,
+    /// Those of hidden articles too.
+    pub shown: Shown,
+}
+
+impl ListFilter {
+    fn of<'a>(&self, state: &'a ArticleState) -> impl Iterator<Item = (&'a Arc<Slot>, &'a TranslationHead)> {
+        let language = |slot: &&Arc<Slot>| self.language.as_ref().is_none_or(|tag| slot.language == *tag);
+        let slots = state.slots.values().filter(language);
+        let all = slots.flat_map(|slot| slot.translations.iter().map(move |head| (slot, head)));
+        all.filter(|(_, head)| self.show_withdrawn || head.disposition != Disposition::Withdrawn)
+    }
 }
 
 impl TranslationName {
@@ -80,31 +102,32 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Lists the translations of an article without texts, by language and id.
+    /// Lists the translations of an article without texts, by language and id, after a place, and says whether more follow.
     pub async fn list_translations(
         &self,
         article: &ArticleId,
-        language: Option<&Language>,
-        show_withdrawn: bool,
-        as_of: Option<Timestamp>,
-        shown: Shown,
-    ) -> Result<Vec<TranslationSnapshot>> {
-        let state = self.visible(article, shown).await?;
-        let state = self.at(&state, as_of.map_or(Moment::Now, Moment::Time)).await;
+        filter: &ListFilter,
+        after: Option<&(Language, TranslationId)>,
+        page_size: usize,
+    ) -> Result<(Vec<TranslationSnapshot>, bool)> {
+        let state = self.visible(article, filter.shown).await?;
+        let state = self
+            .at(&state, filter.as_of.map_or(Moment::Now, Moment::Time))
+            .await;
         let state = self.unless_purged(article, state).await?;
-        let mut listed = Vec::new();
-        for slot in state
-            .slots
-            .values()
-            .filter(|slot| language.is_none_or(|language| slot.language == *language))
-        {
-            for head in &slot.translations {
-                if show_withdrawn || head.disposition != Disposition::Withdrawn {
-                    listed.push(self.translation_snapshot(&state, slot, head).await?);
-                }
+        let (mut listed, mut bytes) = (Vec::new(), 0);
+        for (slot, head) in filter.of(&state) {
+            if after.is_some_and(|(language, id)| (&slot.language, head.id) <= (language, *id)) {
+                continue;
             }
+            let snapshot = self.translation_snapshot(&state, slot, head).await?;
+            bytes += snapshot.summary_bytes();
+            if listed.len() == page_size || bytes > PAGE_BYTES && !listed.is_empty() {
+                return Ok((listed, true));
+            }
+            listed.push(snapshot);
         }
-        Ok(listed)
+        Ok((listed, false))
     }
 
     /// An article whose translations the caller may change, deleted or not.

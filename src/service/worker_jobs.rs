@@ -420,14 +420,9 @@ fn between(now: Timestamp, later: Timestamp) -> Duration {
 impl ClaimedWork {
     /// The most that the targets take in an answer, in bytes.
     fn target_bytes(&self) -> usize {
-        let version = self.translation.as_ref().and_then(TranslationSnapshot::version);
-        let texts = version
-            .map(|version| version.texts.as_slice())
-            .unwrap_or_default();
-        texts
-            .iter()
-            .map(|text| text.text().len() + 64 + 64 * text.spans().len())
-            .sum()
+        self.translation
+            .as_ref()
+            .map_or(0, TranslationSnapshot::text_bytes)
     }
 
     fn omit_targets(&mut self) {

@@ -15,6 +15,7 @@ use prost_types::Timestamp as PbTimestamp;
 use crate::harness::Server;
 
 mod admin;
+mod answers;
 mod articles;
 mod bad_input;
 mod capacity;
@@ -143,6 +144,7 @@ fn settable(article: &pb::Article) -> pb::Article {
         revise_time: None,
         delete_time: None,
         translations: vec![],
+        translation_count: 0,
         publication_status: 0,
         status_reason: String::new(),
         ..article.clone()

@@ -207,7 +207,7 @@ fn significance(significance: Option<Significance>) -> pb::Significance {
 
 /// A page of the comparison of two revisions.
 pub(super) fn comparison(comparison: &Comparison, start: usize, page: &Page) -> pb::DiffRevisionsResponse {
-    let number = |revision: Option<&Revision>| revision.map_or(0, |r| r.history.newest.number);
+    let number = |revision: Option<&Revision>| revision.map_or(0, |r| r.number);
     let (from, to) = (number(comparison.from()), number(comparison.to()));
     let (segments, next) = comparison.page(start);
     let next = next.map(|segment| DiffPlace { to, segment });

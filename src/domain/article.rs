@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use super::date::ArticleDate;
 use super::etag::Etag;
-use super::history::{History, VersionRef};
 pub use super::ids::ArticleId;
 use super::ids::SegmentId;
 use super::language::Language;
@@ -19,6 +18,7 @@ use super::segment::{DraftSegment, Segment, TextHash};
 use super::time::{Stamp, Timestamp};
 use super::url::CanonicalUrl;
 pub use super::url::MAX_URL;
+use super::version::{Series, Version, VersionKey};
 
 /// The most body segments of an article.
 pub const MAX_SEGMENTS: usize = 10_000;
@@ -232,7 +232,7 @@ pub struct ArticleVersion {
     /// The metadata.
     pub metadata: Metadata,
     /// The content.
-    pub revision: VersionRef,
+    pub revision: Version,
     /// When the article was created.
     pub created: Stamp,
     /// When it was deleted, if it is.
@@ -241,8 +241,8 @@ pub struct ArticleVersion {
     pub visibility: Visibility,
     /// Who made this version.
     pub actor: Actor,
-    /// This version and the way to earlier ones.
-    pub history: History,
+    /// 1, 2, 3…
+    pub number: u32,
 }
 
 /// An immutable revision of an article's content.
@@ -258,8 +258,8 @@ pub struct Revision {
     pub is_proposed: bool,
     /// Who made it.
     pub actor: Actor,
-    /// This revision and the way to earlier ones.
-    pub history: History,
+    /// 1, 2, 3…
+    pub number: u32,
 }
 
 /// A revision whose content is no longer kept.
@@ -267,28 +267,25 @@ pub struct Revision {
 pub struct DroppedRevision {
     /// The commit that wrote the revision.
     pub stamp: Stamp,
-    /// The article.
-    pub article: ArticleId,
     /// How much it changed, where somebody said so.
     pub significance: Option<Significance>,
     /// Whether that was proposed.
     pub is_proposed: bool,
     /// Who made it.
     pub actor: Actor,
-    /// The revision and the way to earlier ones.
-    pub history: History,
+    /// The number of the revision.
+    pub number: u32,
 }
 
 impl DroppedRevision {
-    /// What is left of a revision of an article.
-    pub fn of(revision: &Revision, article: ArticleId) -> Self {
+    /// What is left of a revision.
+    pub fn of(revision: &Revision) -> Self {
         Self {
             stamp: revision.stamp,
-            article,
             significance: revision.significance,
             is_proposed: revision.is_proposed,
             actor: revision.actor.clone(),
-            history: revision.history.clone(),
+            number: revision.number,
         }
     }
 }
@@ -310,14 +307,12 @@ pub struct Head {
     pub next_segment: u32,
     /// Every alias that this article holds, former ones among them.
     pub aliases: Vec<Alias>,
-    /// The newest revision of the content and the way to earlier ones.
-    pub revisions: History,
 }
 
 impl Head {
     /// The version: 1, 2, 3…, moved by every change of content or metadata, by delete and undelete.
     pub fn version(&self) -> u32 {
-        self.current.history.newest.number
+        self.current.number
     }
 
     /// The number of the newest revision.
@@ -325,10 +320,27 @@ impl Head {
         self.current.revision.number
     }
 
+    /// Names the newest version of metadata and visibility.
+    pub fn version_key(&self) -> VersionKey {
+        VersionKey {
+            article: self.id.clone(),
+            series: Series::Metadata,
+            number: self.version(),
+        }
+    }
+
+    /// Names a revision.
+    pub fn revision_key(&self, number: u32) -> VersionKey {
+        VersionKey {
+            article: self.id.clone(),
+            series: Series::Content,
+            number,
+        }
+    }
+
     /// Puts the stamp of the commit that writes this head where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.current.resolve(stamp);
-        self.revisions.resolve(stamp);
     }
 }
 
@@ -336,7 +348,6 @@ impl ArticleVersion {
     /// Puts the stamp of the commit that writes this version where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.stamp.resolve(stamp);
-        self.history.resolve(stamp);
         self.created.resolve(stamp);
         self.revision.stamp.resolve(stamp);
         if let Some(deleted) = &mut self.deleted {
@@ -349,7 +360,6 @@ impl Revision {
     /// Puts the stamp of the commit that writes this revision where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.stamp.resolve(stamp);
-        self.history.resolve(stamp);
     }
 }
 

@@ -144,9 +144,9 @@ pub struct Written {
     pub id: TranslationId,
     /// The slot.
     pub slot: Slot,
-    /// The translation's new version, the commit's first body.
+    /// The translation's new version.
     pub version: TranslationVersion,
-    /// The slot's new selection, the commit's second body, if a translation was added.
+    /// The slot's new selection, if a translation was added.
     pub selection: Option<Selection>,
     /// What became of the call.
     pub outcome: Outcome,

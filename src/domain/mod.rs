@@ -19,7 +19,6 @@ pub mod draft;
 pub mod etag;
 pub mod feed;
 pub mod freshness;
-pub mod history;
 pub mod ids;
 pub mod job;
 pub mod language;
@@ -38,6 +37,7 @@ pub mod state;
 pub mod time;
 pub mod translation;
 pub mod url;
+pub mod version;
 pub mod workflow;
 
 #[cfg(test)]

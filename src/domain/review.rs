@@ -161,15 +161,15 @@ impl Revised {
         &self.before
     }
 
-    /// The slot and the translation's new version, which is the commit's first body.
+    /// The slot and the translation's new version.
     pub fn write(self, slot: &Slot, newest: &TranslationVersion) -> (Slot, TranslationVersion) {
         let Self {
             before,
             mut after,
             provenance,
         } = self;
-        after.history = before.history.next(0);
-        after.etag = after.etag_of(after.history.newest.number);
+        after.version = before.version.next();
+        after.etag = after.etag_of(after.version.number);
         after.updated = Stamp::PENDING;
         let ids = newest.head.bindings.iter().map(|binding| &binding.id);
         let texts: BTreeMap<_, _> = ids.zip(&newest.texts).collect();

@@ -2,11 +2,11 @@
 //! writes a text or a state.
 
 use super::etag::Etag;
-use super::history::History;
 use super::ids::{RequestId, TranslationId};
 use super::provenance::{Actor, Agent, Choice, Step};
 use super::time::Stamp;
 use super::translation::{Disposition, Selection, Slot, TranslationHead};
+use super::version::Version;
 use super::workflow::Refusal;
 
 /// Who decides on a selection, and why.
@@ -24,7 +24,7 @@ pub struct Decided {
 
 impl Slot {
     /// The slot with this translation served; the one that was served until then is superseded, and can be selected
-    /// again. The selection is the commit's first body. `None` if it is served already.
+    /// again. `None` if it is served already.
     pub fn select(&self, id: TranslationId, decided: Decided) -> Result<Option<(Slot, Selection)>, Refusal> {
         let translation = self.translation(id).ok_or(Refusal::NoSuchTranslation(id))?;
         if translation.is_closed() {
@@ -33,8 +33,8 @@ impl Slot {
         Ok(self.dispose(id, Disposition::Active, Step::Selected, decided))
     }
 
-    /// The slot with this translation turned down for good; if it was served, none is. The selection is the commit's
-    /// first body. `None` if it is rejected already.
+    /// The slot with this translation turned down for good; if it was served, none is. `None` if it is rejected
+    /// already.
     pub fn reject(&self, id: TranslationId, decided: Decided) -> Result<Option<(Slot, Selection)>, Refusal> {
         let translation = self.translation(id).ok_or(Refusal::NoSuchTranslation(id))?;
         if translation.disposition == Disposition::Withdrawn {
@@ -43,8 +43,7 @@ impl Slot {
         Ok(self.dispose(id, Disposition::Rejected, Step::Rejected, decided))
     }
 
-    /// The slot with this translation neither served nor listed, for good. The selection is the commit's first body.
-    /// `None` if it is withdrawn already.
+    /// The slot with this translation neither served nor listed, for good. `None` if it is withdrawn already.
     pub fn detach(&self, id: TranslationId, decided: Decided) -> Result<Option<(Slot, Selection)>, Refusal> {
         self.translation(id).ok_or(Refusal::NoSuchTranslation(id))?;
         Ok(self.dispose(id, Disposition::Withdrawn, Step::Detached, decided))
@@ -82,15 +81,15 @@ impl Slot {
             reason: decided.reason,
             request_id: decided.request_id,
         };
-        let selection = slot.record(self.selections.next(0), was_served, choice, decided.actor);
+        let selection = slot.record(self.selection.next(), was_served, choice, decided.actor);
         Some((slot, selection))
     }
 
-    /// The selection with a translation that joins, by its write; it is the commit's second body.
+    /// The selection with a translation that joins, by its write.
     pub(super) fn join(
         &mut self,
         translation: TranslationHead,
-        selections: History,
+        next: Version,
         agent: &Agent,
         actor: &Actor,
     ) -> Selection {
@@ -104,30 +103,30 @@ impl Slot {
             request_id: None,
         };
         self.translations.push(translation);
-        self.record(selections, was_served, choice, actor.clone())
+        self.record(next, was_served, choice, actor.clone())
     }
 
     /// Records the dispositions of all translations as the slot's newest selection. The etag moves when another
     /// translation is served, or none, and not when a candidate joins or leaves.
     fn record(
         &mut self,
-        history: History,
+        next: Version,
         was_served: Option<TranslationId>,
         choice: Choice,
         actor: Actor,
     ) -> Selection {
         let active = self.active().map(|active| active.id);
         if active != was_served {
-            self.etag = Etag::of(history.newest.number, &active);
+            self.etag = Etag::of(next.number, &active);
         }
-        self.selections = history.clone();
+        self.selection = next;
         Selection {
             stamp: Stamp::PENDING,
             etag: self.etag,
             dispositions: self.translations.iter().map(|t| (t.id, t.disposition)).collect(),
             choice,
             actor,
-            history,
+            number: next.number,
         }
     }
 }

@@ -9,12 +9,12 @@ use super::align::{Refusal, align};
 use super::article::{Content, DraftContent, Manifest, SegmentHistory, Significance};
 use super::etag::Etag;
 use super::freshness::{Freshness, Overall, StaleSince};
-use super::history::History;
 use super::ids::{SegmentId, TranslationId};
 use super::provenance::{Agent, AgentKind};
 use super::segment::{DraftSegment, MarkedText, Segment, TextHash};
 use super::time::Stamp;
 use super::translation::{Binding, Disposition, SegmentOrigin, State, TranslationHead};
+use super::version::Version;
 
 pub(super) mod naive;
 mod workflow;
@@ -255,7 +255,7 @@ fn address(source_revision: u32, source_content_hash: TextHash, uri: &str) -> Tr
         scored: false,
         created: Stamp::PENDING,
         updated: Stamp::PENDING,
-        history: History::first(0),
+        version: Version::FIRST,
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::etag::Etag;
-use super::history::History;
 use super::ids::{ArticleId, SegmentId, TranslationId};
 use super::language::Language;
 use super::provenance::{Actor, Agent, AgentIdentity, AgentKind, Choice, OriginClass, Provenance};
@@ -14,6 +13,7 @@ use super::quality::issue::QualityIssue;
 use super::segment::{MarkedText, TextHash};
 pub use super::state::State;
 use super::time::Stamp;
+use super::version::{Series, Version, VersionKey};
 
 /// The most translations in a slot.
 pub const MAX_CANDIDATES: usize = 64;
@@ -107,8 +107,8 @@ pub struct TranslationHead {
     pub created: Stamp,
     /// When it last changed.
     pub updated: Stamp,
-    /// The way to its versions.
-    pub history: History,
+    /// Its newest version.
+    pub version: Version,
 }
 
 impl TranslationHead {
@@ -188,7 +188,7 @@ impl TranslationHead {
     pub fn resolve(&mut self, stamp: Stamp) {
         self.created.resolve(stamp);
         self.updated.resolve(stamp);
-        self.history.resolve(stamp);
+        self.version.stamp.resolve(stamp);
     }
 }
 
@@ -268,15 +268,14 @@ pub struct Selection {
     pub choice: Choice,
     /// Who made the call.
     pub actor: Actor,
-    /// This selection and the way to earlier ones.
-    pub history: History,
+    /// 1, 2, 3…
+    pub number: u32,
 }
 
 impl Selection {
     /// Puts the stamp of the commit that writes this selection where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.stamp.resolve(stamp);
-        self.history.resolve(stamp);
     }
 }
 
@@ -295,8 +294,8 @@ pub struct Slot {
     pub etag: Etag,
     /// The translations in the order of their creation.
     pub translations: Vec<TranslationHead>,
-    /// The way to earlier selections.
-    pub selections: History,
+    /// The newest selection.
+    pub selection: Version,
 }
 
 impl Slot {
@@ -307,6 +306,24 @@ impl Slot {
             .find(|translation| translation.disposition == Disposition::Active)
     }
 
+    /// Names the newest version of one of its translations.
+    pub fn version_key(&self, translation: &TranslationHead) -> VersionKey {
+        VersionKey {
+            article: self.article.clone(),
+            series: Series::Translation(self.language.clone(), translation.id),
+            number: translation.version.number,
+        }
+    }
+
+    /// Names the newest selection.
+    pub fn selection_key(&self) -> VersionKey {
+        VersionKey {
+            article: self.article.clone(),
+            series: Series::Selection(self.language.clone()),
+            number: self.selection.number,
+        }
+    }
+
     /// A translation by id.
     pub fn translation(&self, id: TranslationId) -> Option<&TranslationHead> {
         self.translations.iter().find(|translation| translation.id == id)
@@ -315,7 +332,7 @@ impl Slot {
     /// Puts the stamp of the commit that writes this slot where it is pending.
     pub fn resolve(&mut self, stamp: Stamp) {
         self.stamp.resolve(stamp);
-        self.selections.resolve(stamp);
+        self.selection.stamp.resolve(stamp);
         self.translations
             .iter_mut()
             .for_each(|translation| translation.resolve(stamp));

@@ -8,10 +8,10 @@ use crate::domain::change::{Event, Kind};
 use crate::domain::draft::Assigned;
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Freshness;
-use crate::domain::history::History;
 use crate::domain::provenance::Actor;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::Slot;
+use crate::domain::version::{Series, Version};
 use crate::store::{ArticleState, Batch, Body, Expect};
 
 /// A batch that only records a request, on the state that it found.
@@ -30,20 +30,18 @@ pub(super) fn new_article(
     actor: &Actor,
     now: Timestamp,
 ) -> Batch {
-    let history = History::first(0);
-    let revisions = History::first(1);
     let current = ArticleVersion {
         stamp: Stamp::PENDING,
         etag: Etag::of(1, &(&metadata, &assigned.content, false)),
-        revision: revisions.newest,
+        revision: Version::FIRST,
         created: Stamp::PENDING,
         deleted: None,
         visibility: Visibility::at(&metadata, now),
         actor: actor.clone(),
-        history,
+        number: 1,
         metadata,
     };
-    let head = head_of(id.clone(), current, &assigned, revisions, Vec::new());
+    let head = head_of(id.clone(), current, &assigned, Vec::new());
     let head = Head {
         aliases: all_aliases(&head, &head.current.metadata),
         ..head
@@ -54,24 +52,26 @@ pub(super) fn new_article(
         significance: None,
         is_proposed: false,
         actor: actor.clone(),
-        history: head.revisions.clone(),
+        number: head.revision(),
     };
     Batch {
         expect: vec![Expect::Head(None)],
         events: vec![Event::about(&head, Kind::ArticleCreated, None)],
-        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        bodies: vec![
+            metadata_version(&head),
+            (Series::Content, Body::Revision(revision)),
+        ],
         head: Some(head),
         ..Batch::new(id.clone())
     }
 }
 
-fn head_of(
-    id: ArticleId,
-    current: ArticleVersion,
-    assigned: &Assigned,
-    revisions: History,
-    aliases: Vec<Alias>,
-) -> Head {
+/// The version of metadata and visibility that a head shows.
+fn metadata_version(head: &Head) -> (Series, Body) {
+    (Series::Metadata, Body::Article(head.current.clone()))
+}
+
+fn head_of(id: ArticleId, current: ArticleVersion, assigned: &Assigned, aliases: Vec<Alias>) -> Head {
     Head {
         id,
         current,
@@ -80,7 +80,6 @@ fn head_of(
         manifest: assigned.content.manifest(),
         next_segment: assigned.next_segment,
         aliases,
-        revisions,
     }
 }
 
@@ -98,14 +97,14 @@ fn all_aliases(head: &Head, metadata: &Metadata) -> Vec<Alias> {
 
 /// The version after a head's, with the same content.
 fn next_version(head: &Head, metadata: &Metadata, deleted: bool, now: Timestamp) -> ArticleVersion {
-    let history = head.current.history.next(0);
+    let number = head.version() + 1;
     let digest = (metadata, head.current.etag.digest, deleted);
     ArticleVersion {
         stamp: Stamp::PENDING,
-        etag: Etag::of(history.newest.number, &digest),
+        etag: Etag::of(number, &digest),
         visibility: Visibility::at(metadata, now),
         metadata: metadata.clone(),
-        history,
+        number,
         ..head.current.clone()
     }
 }
@@ -174,7 +173,7 @@ fn rewrite(state: &ArticleState, head: Head, kind: Kind) -> Batch {
     Batch {
         expect: vec![Expect::Head(Some(state.head.version()))],
         events: events(&head, kind, &state.head),
-        bodies: vec![Body::Article(head.current.clone())],
+        bodies: vec![metadata_version(&head)],
         head: Some(head),
         ..Batch::new(state.head.id.clone())
     }
@@ -201,20 +200,16 @@ pub(super) fn revised(
     is_proposed: bool,
 ) -> Batch {
     let old = &state.head;
-    let versions = old.current.history.next(0);
-    let revisions = old.revisions.next(1);
+    let number = old.version() + 1;
     let current = ArticleVersion {
         stamp: Stamp::PENDING,
-        etag: Etag::of(
-            versions.newest.number,
-            &(&current.metadata, &assigned.content, false),
-        ),
-        revision: revisions.newest,
-        history: versions,
+        etag: Etag::of(number, &(&current.metadata, &assigned.content, false)),
+        revision: old.current.revision.next(),
+        number,
         ..current
     };
     let aliases = all_aliases(old, &current.metadata);
-    let head = head_of(old.id.clone(), current, &assigned, revisions, aliases);
+    let head = head_of(old.id.clone(), current, &assigned, aliases);
     history.advance(&old.manifest, old.revision(), &head.manifest, Some(significance));
     let revision = Revision {
         stamp: Stamp::PENDING,
@@ -222,7 +217,7 @@ pub(super) fn revised(
         significance: Some(significance),
         is_proposed,
         actor: head.current.actor.clone(),
-        history: head.revisions.clone(),
+        number: head.revision(),
     };
     let versions = state
         .slots
@@ -238,7 +233,10 @@ pub(super) fn revised(
     );
     Batch {
         expect: vec![Expect::Head(Some(old.version())), Expect::Slots(versions)],
-        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        bodies: vec![
+            metadata_version(&head),
+            (Series::Content, Body::Revision(revision)),
+        ],
         segment_history: Some(history),
         events,
         head: Some(head),

@@ -16,13 +16,13 @@ use crate::domain::article::{
 use crate::domain::change::Kind;
 use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, StatusChange, assign};
 use crate::domain::etag::ExpectedEtag;
-use crate::domain::history::At;
 use crate::domain::job::Jobs;
 use crate::domain::provenance::Actor;
 use crate::domain::request::{Outcome, RequestRecord};
 use crate::domain::significance::propose;
 use crate::domain::time::{Stamp, Timestamp};
-use crate::store::{ArticleState, Batch, Body, Conflict, StoreError};
+use crate::domain::version::Series;
+use crate::store::{ArticleState, Batch, Conflict, StoreError};
 
 /// What is asked of an article.
 #[derive(Clone, Copy)]
@@ -242,13 +242,16 @@ impl Service {
             let written = batch
                 .bodies
                 .into_iter()
-                .find(|body| matches!(body, Body::Revision(_)));
+                .find_map(|(series, body)| (series == Series::Content).then_some(body));
             snapshot.revision = Some(match written {
                 Some(mut body) => {
                     body.resolve(stamp);
                     Arc::new(body)
                 }
-                None => self.revision_body(&snapshot.state.head.current.revision).await?,
+                None => {
+                    self.revision_body(&snapshot.state.head, snapshot.state.head.revision())
+                        .await?
+                }
             });
         }
         Ok(snapshot)
@@ -286,7 +289,7 @@ impl Service {
         if !patch.touches_content() {
             return Ok(metadata_step(state, &metadata, actor, now));
         }
-        let old = self.revision(&head.current.revision).await?;
+        let old = self.revision(head, head.revision()).await?;
         let history = self.store.segment_history(&head.id).await?;
         let assigned = self.assign(patch, &old, head, &history).await?;
         if assigned.content == old.content {
@@ -323,11 +326,7 @@ impl Service {
             history.revision_with(wanted)
         };
         let earlier = match earlier {
-            Some(number) => self.find(&head.revisions, At::Number(number)).await?,
-            None => None,
-        };
-        let earlier = match earlier {
-            Some(version) => match self.revision(&version).await {
+            Some(number) => match self.revision(head, number).await {
                 Err(Error::RevisionNotRetained { .. }) => None,
                 revision => Some(revision?.content.body),
             },

@@ -11,7 +11,6 @@ use crate::domain::access::Shown;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
-use crate::domain::history::At;
 use crate::domain::query::{Position, Query};
 use crate::domain::reading::{Reading, Served};
 use crate::store::{ArticleState, Budget};
@@ -97,7 +96,7 @@ impl Service {
             Served::Source => None,
             Served::Translation(slot, head) => {
                 let mut translation = self.translation_snapshot(&state, slot, head).await?;
-                translation.version = Some(self.body(&head.history.newest).await?);
+                translation.version = Some(self.version(&slot.version_key(head)).await?);
                 Some(translation)
             }
         };
@@ -289,16 +288,14 @@ impl Service {
             before.saturating_sub(1).min(state.head.revision())
         });
         let (mut revisions, mut bytes) = (Vec::new(), 0);
-        let mut next = self.find(&state.head.revisions, At::Number(newest)).await?;
-        while let Some(version) = next {
+        for number in (1..=newest).rev() {
             if revisions.len() == page_size {
-                return Ok((revisions, Some(version.number + 1)));
+                return Ok((revisions, Some(number + 1)));
             }
-            let facts;
-            (facts, next) = self.revision_facts(&version).await?;
+            let facts = self.revision_facts(&state.head, number).await?;
             bytes += facts.max_bytes();
             if bytes > PAGE_BYTES && !revisions.is_empty() {
-                return Ok((revisions, Some(version.number + 1)));
+                return Ok((revisions, Some(number + 1)));
             }
             revisions.push(facts);
         }
@@ -333,11 +330,11 @@ impl Service {
             Moment::Revision(number) => {
                 // The last moment of a revision is the one before the next revision.
                 let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
-                let next = self
-                    .find(&state.head.revisions, At::Number(following))
-                    .await?
-                    .ok_or_else(missing)?;
-                let last = next.stamp.time.saturating_add_micros(-1);
+                if following > head {
+                    return Err(missing());
+                }
+                let next = self.version(&state.head.revision_key(following)).await?;
+                let last = next.version().stamp.time.saturating_add_micros(-1);
                 self.as_of(state, last).await?.ok_or_else(missing)
             }
         }

@@ -20,6 +20,7 @@ use crate::domain::request::Outcome;
 use crate::domain::translation::{
     Disposition, MAX_CANDIDATES, MAX_SLOT_SEGMENTS, QualityScore, Slot, State, TranslationVersion,
 };
+use crate::domain::version::Series;
 use crate::store::{ArticleState, Batch, Body, Conflict, Expect, StoreError};
 
 /// What is attached, as it is sent.
@@ -241,7 +242,7 @@ impl Service {
         };
         let mut versions: Vec<TranslationVersion> = Vec::new();
         for base in plan.needs(attach) {
-            versions.push(self.translation_version(&base.history.newest).await?);
+            versions.push(self.translation_version(&base).await?);
         }
         let decision = plan.write(attach, &versions.iter().collect::<Vec<_>>());
         if let Ok(Decision::Write(written)) = &decision {
@@ -324,6 +325,8 @@ pub(super) fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> B
         etag: Some(version.head.etag),
         ..Event::about(head, kind, None)
     };
+    let written = Series::Translation(after.language.clone(), id);
+    let selections = Series::Selection(after.language.clone());
     let mut events = vec![about(Kind::TranslationAttached(id))];
     if selection.is_some() && version.head.disposition == Disposition::Active {
         events.push(about(Kind::TranslationSelected(Some(id))));
@@ -334,8 +337,8 @@ pub(super) fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> B
             Expect::Slot(after.language.clone(), slot.map(|slot| slot.version)),
         ],
         events,
-        bodies: std::iter::once(Body::Translation(version))
-            .chain(selection.map(Body::Selection))
+        bodies: std::iter::once((written, Body::Translation(version)))
+            .chain(selection.map(|selection| (selections, Body::Selection(selection))))
             .collect(),
         slots: vec![after],
         ..Batch::new(head.id.clone())

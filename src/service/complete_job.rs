@@ -15,14 +15,15 @@ use super::{ATTEMPTS, Call, Error, Result, Service};
 use crate::domain::Violation;
 use crate::domain::attach::{Attach, BodyTexts, Decision, Fitted, Material, Target, TargetText, TargetTexts};
 use crate::domain::change::{Event, Kind};
-use crate::domain::ids::{SegmentId, TranslationId};
+use crate::domain::ids::SegmentId;
 use crate::domain::job::{Article, Job, JobId, JobKind, JobResult, Jobs, Settled, Wanted};
 use crate::domain::provenance::Provenance;
 use crate::domain::quality::evidence::QualityIssue;
 use crate::domain::request::Outcome;
 use crate::domain::review;
 use crate::domain::segment::TextHash;
-use crate::domain::translation::{QualityScore, Slot, State, TranslationHead};
+use crate::domain::translation::{QualityScore, Slot, State, TranslationHead, TranslationVersion};
+use crate::domain::version::Series;
 use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
 
 /// The result of a job.
@@ -290,21 +291,16 @@ impl Service {
                 ..nothing()
             });
         };
-        let newest = self.translation_version(&reviewed.needs().history.newest).await?;
+        let newest = self
+            .translation_version(&slot.version_key(reviewed.needs()))
+            .await?;
         let (after, version) = reviewed.write(slot, &newest);
         let event = Event {
             language: Some(slot.language.clone()),
             etag: Some(version.head.etag),
             ..Event::about(&state.head, Kind::TranslationReviewed(active.id), None)
         };
-        Ok(written(
-            state,
-            slot,
-            after,
-            Body::Translation(version),
-            event,
-            active.id,
-        ))
+        Ok(written(state, slot, after, version, event))
     }
 
     async fn take_scores(
@@ -351,20 +347,22 @@ impl Service {
         if evidence.scores.is_empty() && evidence.issues.is_empty() {
             return Ok(nothing());
         }
-        Ok(match self.decide_add(&state.head, active, &evidence).await? {
-            Some(version) => {
-                let after = slot.with(&version.head);
-                let event = scored_event(&state.head, slot, active);
-                written(state, slot, after, Body::Translation(version), event, active.id)
-            }
-            None => Taken {
-                result: Some(JobResult {
-                    translation: active.id,
-                    outcome: Outcome::Unchanged,
-                }),
-                ..nothing()
+        Ok(
+            match self.decide_add(&state.head, slot, active, &evidence).await? {
+                Some(version) => {
+                    let after = slot.with(&version.head);
+                    let event = scored_event(&state.head, slot, active);
+                    written(state, slot, after, version, event)
+                }
+                None => Taken {
+                    result: Some(JobResult {
+                        translation: active.id,
+                        outcome: Outcome::Unchanged,
+                    }),
+                    ..nothing()
+                },
             },
-        })
+        )
     }
 }
 
@@ -400,17 +398,20 @@ fn written(
     state: &ArticleState,
     slot: &Slot,
     after: Slot,
-    body: Body,
+    version: TranslationVersion,
     event: Event,
-    translation: TranslationId,
 ) -> Taken {
+    let translation = version.head.id;
     Taken {
         batch: Batch {
             expect: vec![
                 Expect::Head(Some(state.head.version())),
                 Expect::Slot(slot.language.clone(), Some(slot.version)),
             ],
-            bodies: vec![body],
+            bodies: vec![(
+                Series::Translation(slot.language.clone(), translation),
+                Body::Translation(version),
+            )],
             events: vec![event],
             slots: vec![after.clone()],
             ..Batch::new(state.head.id.clone())

@@ -7,7 +7,6 @@ use super::{Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head, Revision, Significance};
 use crate::domain::diff::{Budget, Fate, SegmentDiff, TextChange, compare};
-use crate::domain::history::At;
 use crate::domain::segment::Segment;
 use crate::domain::significance::propose;
 use crate::store::{ArticleState, Body};
@@ -116,14 +115,14 @@ impl Service {
 
     /// The body of a revision by its number.
     async fn numbered(&self, head: &Head, number: u32) -> Result<Arc<Body>> {
-        match self.find(&head.revisions, At::Number(number)).await? {
-            Some(version) => self.revision_body(&version).await,
-            None => Err(Error::RevisionNotFound {
+        if !(1..=head.revision()).contains(&number) {
+            return Err(Error::RevisionNotFound {
                 id: head.id.clone(),
                 wanted: Moment::Revision(number),
                 head: head.revision(),
-            }),
+            });
         }
+        self.revision_body(head, number).await
     }
 
     /// The greatest significance of the revisions after the older one up to the newer one. One that was written before
@@ -149,7 +148,7 @@ impl Service {
         let (Some(from), Some(to)) = (comparison.from(), comparison.to()) else {
             return Ok(None);
         };
-        let differs = from.history.newest.number != to.history.newest.number;
+        let differs = from.number != to.number;
         Ok(differs.then(|| (propose(&from.content, &to.content), true)))
     }
 }

@@ -99,7 +99,7 @@ impl Service {
                     continue;
                 }
                 let mut snapshot = self.translation_snapshot(&state, slot, head).await?;
-                snapshot.version = Some(self.body(&head.history.newest).await?);
+                snapshot.version = Some(self.version(&slot.version_key(head)).await?);
                 let position = ExportPosition {
                     article: after.article.clone(),
                     translation: Some(place),

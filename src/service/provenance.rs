@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::translations::TranslationName;
 use super::view::PAGE_BYTES;
-use super::{Error, Result, Service};
+use super::{Result, Service};
 use crate::domain::access::Shown;
-use crate::domain::history::{At, History};
 use crate::domain::ids::TranslationId;
 use crate::domain::provenance::{Agent, Step};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{Selection, TranslationVersion};
+use crate::domain::version::VersionKey;
 use crate::store::ArticleState;
 use crate::store::Body;
 
@@ -30,7 +30,8 @@ pub enum Record<'a> {
 
 /// The steps of one translation or selection, oldest first.
 struct Steps {
-    history: History,
+    /// Names the newest one.
+    newest: VersionKey,
     /// The number of the step that `ahead` is.
     number: u32,
     ahead: Option<Arc<Body>>,
@@ -48,7 +49,7 @@ impl Recorded {
 
     /// When it was taken. Commit times are strictly increasing, and no commit takes two steps in one slot.
     pub fn stamp(&self) -> Stamp {
-        self.0.history().newest.stamp
+        self.0.version().stamp
     }
 
     /// Whether it belongs into the list: a selection that a write made is that write's step, and of one translation
@@ -111,13 +112,13 @@ impl Service {
             slot.translation(id).ok_or_else(|| name.missing())?;
         }
         let translations = slot.translations.iter();
-        let histories = translations
+        let series = translations
             .filter(|translation| name.id.is_none_or(|id| id == translation.id))
-            .map(|translation| &translation.history)
-            .chain([&slot.selections]);
+            .map(|translation| slot.version_key(translation))
+            .chain([slot.selection_key()]);
         let mut steps = Vec::new();
-        for history in histories {
-            steps.push(self.steps_after(history, after).await?);
+        for newest in series {
+            steps.push(self.steps_after(newest, after).await?);
         }
         let mut listed = Vec::new();
         let mut bytes = 0;
@@ -143,14 +144,14 @@ impl Service {
         }
     }
 
-    async fn steps_after(&self, history: &History, after: Option<Timestamp>) -> Result<Steps> {
+    async fn steps_after(&self, newest: VersionKey, after: Option<Timestamp>) -> Result<Steps> {
         let last = match after {
-            Some(time) => self.find(history, At::Time(time)).await?,
+            Some(time) => self.store.version_at(&newest, time).await?,
             None => None,
         };
         let mut steps = Steps {
-            history: history.clone(),
-            number: last.map_or(0, |last| last.number),
+            newest,
+            number: last.map_or(0, |last| last.version().number),
             ahead: None,
         };
         self.step_on(&mut steps).await?;
@@ -160,12 +161,13 @@ impl Service {
     async fn step_on(&self, steps: &mut Steps) -> Result<()> {
         steps.number += 1;
         steps.ahead = None;
-        if steps.number <= steps.history.newest.number {
-            let version = self
-                .find(&steps.history, At::Number(steps.number))
-                .await?
-                .ok_or_else(|| Error::internal("a version is not in its history"))?;
-            steps.ahead = Some(self.body(&version).await?);
+        if steps.number <= steps.newest.number {
+            let number = steps.number;
+            let key = VersionKey {
+                number,
+                ..steps.newest.clone()
+            };
+            steps.ahead = Some(self.version(&key).await?);
         }
         Ok(())
     }

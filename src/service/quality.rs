@@ -11,7 +11,6 @@ use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::ExpectedEtag;
-use crate::domain::history::At;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
 use crate::domain::provenance::Provenance;
@@ -22,6 +21,7 @@ use crate::domain::quality::measure::{
 use crate::domain::request::Outcome;
 use crate::domain::time::Stamp;
 use crate::domain::translation::{Binding, QualityScore, Slot, TranslationHead, TranslationVersion};
+use crate::domain::version::Series;
 use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
 
 /// Scores and issues to add.
@@ -92,10 +92,11 @@ impl Service {
             };
             let mut after = (**slot).clone();
             let mut outcome = Outcome::Unchanged;
-            if let Some(version) = self.decide_add(&state.head, translation, evidence).await? {
+            if let Some(version) = self.decide_add(&state.head, slot, translation, evidence).await? {
                 (after, outcome) = (slot.with(&version.head), Outcome::Changed);
                 batch.events = vec![scored_event(&state.head, slot, translation)];
-                batch.bodies = vec![Body::Translation(version)];
+                let series = Series::Translation(slot.language.clone(), translation.id);
+                batch.bodies = vec![(series, Body::Translation(version))];
                 batch.slots = vec![after.clone()];
             } else if call.request.is_none() {
                 return Ok((self.summary(&state, slot, id).await?, outcome));
@@ -116,6 +117,7 @@ impl Service {
     pub(super) async fn decide_add(
         &self,
         head: &Head,
+        slot: &Slot,
         translation: &TranslationHead,
         evidence: &NewEvidence,
     ) -> Result<Option<TranslationVersion>> {
@@ -131,7 +133,7 @@ impl Service {
             .filter(|binding| marked.iter().any(|id| id.as_ref() == Some(&binding.id)))
             .collect();
         let bodies = self.source_bodies(head, &bindings).await?;
-        let version = self.translation_version(&translation.history.newest).await?;
+        let version = self.translation_version(&slot.version_key(translation)).await?;
         let addition = Addition {
             scores: &evidence.scores,
             issues: &evidence.issues,
@@ -178,9 +180,9 @@ impl Service {
         }
         let bindings: Vec<_> = translation.bindings.iter().collect();
         let bodies = self.source_bodies(&state.head, &bindings).await?;
-        let version = self.translation_version(&translation.history.newest).await?;
+        let version = self.translation_version(&slot.version_key(translation)).await?;
         let compared = match reference {
-            Some(reference) => Some(self.translation_version(&reference.history.newest).await?),
+            Some(reference) => Some(self.translation_version(&slot.version_key(reference)).await?),
             None => None,
         };
         // Texts at the limit take some 0.3 s, which must not hold up other calls.
@@ -204,11 +206,9 @@ impl Service {
         if bindings.is_empty() {
             return Ok(Vec::new());
         }
-        let mut bodies = vec![self.revision_body(&head.current.revision).await?];
+        let mut bodies = vec![self.revision_body(head, head.revision()).await?];
         for number in earlier_revisions(bindings.iter().copied(), &head.manifest) {
-            if let Some(version) = self.find(&head.revisions, At::Number(number)).await? {
-                bodies.push(self.revision_body(&version).await?);
-            }
+            bodies.push(self.revision_body(head, number).await?);
         }
         Ok(bodies)
     }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use super::view::{Moment, SUMMARIES_BYTES, SUMMARY_IDS, View};
 use super::{Error, Result, Service};
 use crate::domain::access::Visibility;
-use crate::domain::article::{ArticleId, ArticleVersion, Head, Manifest, Revision, Significance};
+use crate::domain::article::{ArticleId, Head, Manifest, Revision, Significance};
 use crate::domain::freshness::{Freshness, Overall, StaleSince};
-use crate::domain::history::{At, History, Step, VersionRef};
 use crate::domain::language::Language;
 use crate::domain::provenance::Actor;
 use crate::domain::segment::MarkedText;
 use crate::domain::time::{Stamp, Timestamp};
-use crate::domain::translation::{Disposition, Selection, Slot, TranslationHead, TranslationVersion};
+use crate::domain::translation::{Disposition, Slot, TranslationHead, TranslationVersion};
+use crate::domain::version::{Version, VersionKey};
 use crate::store::{ArticleState, Body, StoreError};
 
 /// An article with as much as was asked for.
@@ -202,24 +202,23 @@ impl RevisionFacts {
     }
 }
 
-/// What a body should have been.
-fn wrong_body(version: &VersionRef) -> Error {
-    let record = format!("body {}/{}", version.stamp.seq, version.part);
+/// A version that is something else than its series says.
+fn wrong_version(key: &VersionKey) -> Error {
     Error::Store(StoreError::Corrupt {
-        record,
-        detail: "it holds something else than its reference says".into(),
+        record: key.to_string(),
+        detail: "it is stored in another place than it says".into(),
     })
 }
 
-/// The revision in a body, if its content is kept.
-fn kept<'a>(body: &'a Body, version: &VersionRef) -> Result<&'a Revision> {
+/// The revision in a version, if its content is kept.
+fn kept<'a>(body: &'a Body, key: &VersionKey) -> Result<&'a Revision> {
     match body {
         Body::Revision(revision) => Ok(revision),
-        Body::Dropped(dropped) => Err(Error::RevisionNotRetained {
-            id: dropped.article.clone(),
-            revision: version.number,
+        Body::Dropped(_) => Err(Error::RevisionNotRetained {
+            id: key.article.clone(),
+            revision: key.number,
         }),
-        _ => Err(wrong_body(version)),
+        _ => Err(wrong_version(key)),
     }
 }
 
@@ -242,30 +241,30 @@ impl Service {
         }
     }
 
-    /// A body.
-    pub(super) async fn body(&self, version: &VersionRef) -> Result<Arc<Body>> {
-        let mut bodies = self.store.bodies(&[version.body()]).await?;
-        bodies.pop().ok_or_else(|| wrong_body(version))
+    /// A version that must be there.
+    pub(super) async fn version(&self, key: &VersionKey) -> Result<Arc<Body>> {
+        let mut versions = self.store.versions(std::slice::from_ref(key)).await?;
+        versions.pop().ok_or_else(|| wrong_version(key))
     }
 
-    /// The body of a revision of the content.
-    pub(super) async fn revision_body(&self, version: &VersionRef) -> Result<Arc<Body>> {
-        let body = self.body(version).await?;
-        kept(&body, version)?;
+    /// A revision of the content, behind its body.
+    pub(super) async fn revision_body(&self, head: &Head, number: u32) -> Result<Arc<Body>> {
+        let key = head.revision_key(number);
+        let body = self.version(&key).await?;
+        kept(&body, &key)?;
         Ok(body)
     }
 
     /// A revision of the content.
-    pub(super) async fn revision(&self, version: &VersionRef) -> Result<Revision> {
-        kept(&*self.body(version).await?, version).cloned()
+    pub(super) async fn revision(&self, head: &Head, number: u32) -> Result<Revision> {
+        let key = head.revision_key(number);
+        kept(&*self.version(&key).await?, &key).cloned()
     }
 
-    /// What a body says of a revision, and the revision before it.
-    pub(super) async fn revision_facts(
-        &self,
-        version: &VersionRef,
-    ) -> Result<(RevisionFacts, Option<VersionRef>)> {
-        let body = self.body(version).await?;
+    /// What there is to say of a revision.
+    pub(super) async fn revision_facts(&self, head: &Head, number: u32) -> Result<RevisionFacts> {
+        let key = head.revision_key(number);
+        let body = self.version(&key).await?;
         let (stamp, significance, is_proposed, actor, outline) = match &*body {
             Body::Dropped(dropped) => {
                 let is_proposed = dropped.is_proposed;
@@ -285,27 +284,26 @@ impl Service {
                     is_proposed,
                     actor,
                     ..
-                } = kept(body, version)?;
+                } = kept(body, &key)?;
                 let outline = (content.title.content.text().to_owned(), content.body.len());
                 (*stamp, *significance, *is_proposed, actor, Some(outline))
             }
         };
-        let facts = RevisionFacts {
-            number: version.number,
+        Ok(RevisionFacts {
+            number,
             stamp,
             significance,
             is_proposed,
             actor: actor.clone(),
             outline,
-        };
-        Ok((facts, body.history().earlier.first().copied()))
+        })
     }
 
     /// A translation with its texts.
-    pub(super) async fn translation_version(&self, version: &VersionRef) -> Result<TranslationVersion> {
-        match &*self.body(version).await? {
+    pub(super) async fn translation_version(&self, key: &VersionKey) -> Result<TranslationVersion> {
+        match &*self.version(key).await? {
             Body::Translation(translation) => Ok(translation.clone()),
-            _ => Err(wrong_body(version)),
+            _ => Err(wrong_version(key)),
         }
     }
 
@@ -314,49 +312,21 @@ impl Service {
         if revision == head.revision() {
             return Ok(head.manifest.clone());
         }
-        let missing = || Error::RevisionNotFound {
-            id: head.id.clone(),
-            wanted: Moment::Revision(revision),
-            head: head.revision(),
-        };
-        let version = self
-            .find(&head.revisions, At::Number(revision))
-            .await?
-            .ok_or_else(missing)?;
-        Ok(self.revision(&version).await?.content.manifest())
-    }
-
-    async fn article_version(&self, version: &VersionRef) -> Result<ArticleVersion> {
-        match &*self.body(version).await? {
-            Body::Article(article) => Ok(article.clone()),
-            _ => Err(wrong_body(version)),
+        if !(1..head.revision()).contains(&revision) {
+            return Err(Error::RevisionNotFound {
+                id: head.id.clone(),
+                wanted: Moment::Revision(revision),
+                head: head.revision(),
+            });
         }
-    }
-
-    async fn selection(&self, version: &VersionRef) -> Result<Selection> {
-        match &*self.body(version).await? {
-            Body::Selection(selection) => Ok(selection.clone()),
-            _ => Err(wrong_body(version)),
-        }
-    }
-
-    /// Finds a version in a history.
-    pub(super) async fn find(&self, history: &History, at: At) -> Result<Option<VersionRef>> {
-        let mut step = history.find(at);
-        loop {
-            match step {
-                Step::Found(version) => return Ok(Some(version)),
-                Step::None => return Ok(None),
-                Step::Hop(version) => step = self.body(&version).await?.history().find(at),
-            }
-        }
+        Ok(self.revision(head, revision).await?.content.manifest())
     }
 
     /// The article with its content if the view has it.
     pub(super) async fn snapshot(&self, state: Arc<ArticleState>, view: View) -> Result<Snapshot> {
         let revision = match view {
             View::Basic => None,
-            View::Full => Some(self.revision_body(&state.head.current.revision).await?),
+            View::Full => Some(self.revision_body(&state.head, state.head.revision()).await?),
         };
         Ok(Snapshot {
             visibility: state.head.current.visibility,
@@ -395,13 +365,11 @@ impl Service {
                 })
                 .collect());
         }
-        let refs: Vec<_> = states
-            .iter()
-            .map(|state| state.head.current.revision.body())
-            .collect();
-        let bodies = self.store.bodies(&refs).await?;
-        let snapshot = |(state, body): (Arc<ArticleState>, Arc<Body>)| {
-            kept(&body, &state.head.current.revision)?;
+        let key = |state: &Arc<ArticleState>| state.head.revision_key(state.head.revision());
+        let keys: Vec<_> = states.iter().map(key).collect();
+        let bodies = self.store.versions(&keys).await?;
+        let snapshot = |((state, key), body): ((Arc<ArticleState>, VersionKey), Arc<Body>)| {
+            kept(&body, &key)?;
             Ok(Snapshot {
                 visibility: state.head.current.visibility,
                 state,
@@ -409,7 +377,7 @@ impl Service {
                 asked: None,
             })
         };
-        states.into_iter().zip(bodies).map(snapshot).collect()
+        states.into_iter().zip(keys).zip(bodies).map(snapshot).collect()
     }
 
     /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
@@ -429,11 +397,13 @@ impl Service {
         {
             return Ok(Some(state.clone()));
         }
-        let Some(version) = self.find(&state.head.current.history, At::Time(time)).await? else {
-            return Ok(None);
+        let key = state.head.version_key();
+        let current = match self.store.version_at(&key, time).await?.as_deref() {
+            Some(Body::Article(current)) => current.clone(),
+            Some(_) => return Err(wrong_version(&key)),
+            None => return Ok(None),
         };
-        let current = self.article_version(&version).await?;
-        let revision = self.revision(&current.revision).await?;
+        let revision = self.revision(&state.head, current.revision.number).await?;
         let head = Head {
             id: state.head.id.clone(),
             title: revision.content.title.clone(),
@@ -441,7 +411,6 @@ impl Service {
             manifest: revision.content.manifest(),
             next_segment: state.head.next_segment,
             aliases: state.head.aliases.clone(),
-            revisions: revision.history,
             current,
         };
         let mut slots = BTreeMap::new();
@@ -461,18 +430,24 @@ impl Service {
         if slot.stamp.time <= time {
             return Ok(Some(slot.clone()));
         }
-        let Some(version) = self.find(&slot.selections, At::Time(time)).await? else {
-            return Ok(None);
+        let key = slot.selection_key();
+        let selection = match self.store.version_at(&key, time).await?.as_deref() {
+            Some(Body::Selection(selection)) => selection.clone(),
+            Some(_) => return Err(wrong_version(&key)),
+            None => return Ok(None),
         };
-        let selection = self.selection(&version).await?;
         let mut stamp: Stamp = selection.stamp;
         let mut translations = Vec::with_capacity(selection.dispositions.len());
         for (id, disposition) in &selection.dispositions {
             let Some(newest) = slot.translation(*id) else {
                 continue;
             };
-            if let Some(version) = self.find(&newest.history, At::Time(time)).await? {
-                let head = self.translation_version(&version).await?.head;
+            let key = slot.version_key(newest);
+            if let Some(version) = self.store.version_at(&key, time).await? {
+                let Body::Translation(version) = &*version else {
+                    return Err(wrong_version(&key));
+                };
+                let head = version.head.clone();
                 stamp = stamp.max(head.updated);
                 translations.push(TranslationHead {
                     disposition: *disposition,
@@ -487,7 +462,10 @@ impl Service {
             stamp,
             etag: selection.etag,
             translations,
-            selections: selection.history,
+            selection: Version {
+                number: selection.number,
+                stamp: selection.stamp,
+            },
         }))
     }
 

@@ -98,7 +98,7 @@ impl Service {
         };
         let head = found.ok_or_else(missing)?;
         let mut snapshot = self.translation_snapshot(&state, slot, head).await?;
-        snapshot.version = Some(self.body(&head.history.newest).await?);
+        snapshot.version = Some(self.version(&slot.version_key(head)).await?);
         Ok(snapshot)
     }
 

@@ -222,7 +222,7 @@ impl Service {
             let translation = match slot.and_then(|slot| Some((slot, slot.active()?))) {
                 Some((slot, head)) => {
                     let mut translation = self.translation_snapshot(&state, slot, head).await?;
-                    translation.version = Some(self.body(&head.history.newest).await?);
+                    translation.version = Some(self.version(&slot.version_key(head)).await?);
                     Some(translation)
                 }
                 None => None,

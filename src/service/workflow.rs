@@ -22,6 +22,7 @@ use crate::domain::request::Outcome;
 use crate::domain::review;
 use crate::domain::selection::Decided;
 use crate::domain::translation::{Disposition, Selection, Slot, State, TranslationHead};
+use crate::domain::version::Series;
 use crate::domain::workflow::{Obstacle, Refusal};
 use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
 
@@ -79,7 +80,7 @@ enum Change<'a> {
 /// What a step makes of a slot.
 struct Changed {
     slot: Slot,
-    body: Body,
+    body: (Series, Body),
     events: Vec<Event>,
 }
 
@@ -243,16 +244,19 @@ impl Service {
             }
         };
         let Some(revised) = revised else { return Ok(None) };
-        let newest = self.translation_version(&revised.needs().history.newest).await?;
+        let newest = self
+            .translation_version(&slot.version_key(revised.needs()))
+            .await?;
         let (slot, version) = revised.write(slot, &newest);
         let events = vec![Event {
             language: Some(slot.language.clone()),
             etag: Some(version.head.etag),
             ..Event::about(&state.head, change.kind(translation), None)
         }];
+        let series = Series::Translation(slot.language.clone(), translation.id);
         Ok(Some(Changed {
             slot,
-            body: Body::Translation(version),
+            body: (series, Body::Translation(version)),
             events,
         }))
     }
@@ -326,7 +330,10 @@ impl Change<'_> {
             events.push(about(Kind::TranslationSelected(None)));
         }
         Changed {
-            body: Body::Selection(selection),
+            body: (
+                Series::Selection(slot.language.clone()),
+                Body::Selection(selection),
+            ),
             events,
             slot,
         }

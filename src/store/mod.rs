@@ -7,8 +7,9 @@
 //!    found.
 //! 4. No answer holds state that is not yet durable: a read that meets it waits.
 //! 5. What is read of one article is consistent: its head and all its slots are of one moment.
-//! 6. A body never changes, and a reference to one that a read returned stays good until its article is purged; a
-//!    revision whose content is dropped is a [`Body::Dropped`] from then on.
+//! 6. A version never changes, and stays until its article is purged; a revision whose content is dropped is a
+//!    [`Body::Dropped`] from then on. The versions of a series are numbered 1, 2, 3… without gaps up to the one that the
+//!    article's state names.
 //! 7. A purge removes everything that is stored of an article but the log, recorded requests and a tombstone, frees its
 //!    aliases, and keeps its id from being given again.
 //! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
@@ -28,7 +29,6 @@ use crate::domain::article::{
 };
 use crate::domain::change::{Commit, Event};
 use crate::domain::freshness::Overall;
-use crate::domain::history::{BodyRef, History};
 use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, JobKind, Jobs};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
@@ -37,6 +37,7 @@ use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::{Selection, Slot, TranslationVersion};
+use crate::domain::version::{Series, Version, VersionKey};
 
 pub mod error;
 pub mod kv;
@@ -63,6 +64,36 @@ pub struct ArticleState {
 }
 
 impl ArticleState {
+    /// The newest version of a series; `None` if there is no such series.
+    pub fn newest(&self, series: &Series) -> Option<Version> {
+        match series {
+            Series::Metadata => Some(Version {
+                number: self.head.current.number,
+                stamp: self.head.current.stamp,
+            }),
+            Series::Content => Some(self.head.current.revision),
+            Series::Selection(language) => Some(self.slots.get(language)?.selection),
+            Series::Translation(language, id) => Some(self.slots.get(language)?.translation(*id)?.version),
+        }
+    }
+
+    /// All series with their newest versions.
+    pub fn series(&self) -> impl Iterator<Item = (Series, Version)> {
+        let slots = self.slots.values().flat_map(|slot| {
+            let translations = slot.translations.iter().map(|translation| {
+                (
+                    Series::Translation(slot.language.clone(), translation.id),
+                    translation.version,
+                )
+            });
+            let selection = (Series::Selection(slot.language.clone()), slot.selection);
+            std::iter::once(selection).chain(translations)
+        });
+        let of_article = [Series::Metadata, Series::Content].into_iter();
+        let of_article = of_article.filter_map(|series| Some((series.clone(), self.newest(&series)?)));
+        of_article.chain(slots)
+    }
+
     /// The newest commit that any part of this was written by.
     pub fn seq(&self) -> Seq {
         let slots = self
@@ -101,14 +132,25 @@ pub enum Body {
 }
 
 impl Body {
-    /// This version and the way to earlier ones of the same thing.
-    pub fn history(&self) -> &History {
+    /// Its number, and the commit that wrote it.
+    pub fn version(&self) -> Version {
+        let (number, stamp) = match self {
+            Self::Article(version) => (version.number, version.stamp),
+            Self::Revision(revision) => (revision.number, revision.stamp),
+            Self::Translation(version) => (version.head.version.number, version.head.version.stamp),
+            Self::Selection(selection) => (selection.number, selection.stamp),
+            Self::Dropped(dropped) => (dropped.number, dropped.stamp),
+        };
+        Version { number, stamp }
+    }
+
+    /// What it is a version of; the language counts where the series has one.
+    pub fn series(&self, language: Language) -> Series {
         match self {
-            Self::Article(version) => &version.history,
-            Self::Revision(revision) => &revision.history,
-            Self::Translation(version) => &version.head.history,
-            Self::Selection(selection) => &selection.history,
-            Self::Dropped(dropped) => &dropped.history,
+            Self::Article(_) => Series::Metadata,
+            Self::Revision(_) | Self::Dropped(_) => Series::Content,
+            Self::Translation(version) => Series::Translation(language, version.head.id),
+            Self::Selection(_) => Series::Selection(language),
         }
     }
 
@@ -154,8 +196,8 @@ pub struct Batch {
     pub slots: Vec<Slot>,
     /// New states of jobs, in order: one that ends may be followed by the next of its key.
     pub jobs: Vec<Job>,
-    /// New bodies; a body's `part` is its place here.
-    pub bodies: Vec<Body>,
+    /// New versions, one of a series at most and the next of it.
+    pub bodies: Vec<(Series, Body)>,
     /// The article's new segment history.
     pub segment_history: Option<SegmentHistory>,
     /// Removes the article with all that belongs to it and leaves this. It goes together with a request and events only.
@@ -373,8 +415,12 @@ pub trait Store: Send + Sync + 'static {
     /// Articles with their slots, in the order of the ids.
     async fn articles(&self, ids: &[ArticleId]) -> Result<Vec<Option<Arc<ArticleState>>>>;
 
-    /// Bodies, in the order of the references. A missing one is [`StoreError::Corrupt`].
-    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>>;
+    /// Versions, in the order of the keys. A missing one is [`StoreError::Corrupt`].
+    async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>>;
+
+    /// Of the versions of a series up to this one, the newest that was written at a time or before; `None`: there was none
+    /// yet.
+    async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>>;
 
     /// Where an article's segments stood in earlier revisions; empty if nothing is recorded.
     async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory>;

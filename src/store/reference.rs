@@ -24,7 +24,6 @@ use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, ArticleId, DroppedRevision, SegmentHistory, Tombstone};
 use crate::domain::change::{Commit, Event, JobStep};
 use crate::domain::freshness::Overall;
-use crate::domain::history::BodyRef;
 use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, Jobs};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
@@ -33,6 +32,7 @@ use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention, named};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::translation::Disposition;
+use crate::domain::version::VersionKey;
 
 mod transfer;
 
@@ -55,7 +55,7 @@ struct State {
     closed: bool,
     last: Option<Stamp>,
     articles: BTreeMap<ArticleId, Arc<ArticleState>>,
-    bodies: BTreeMap<BodyRef, (ArticleId, Arc<Body>)>,
+    versions: BTreeMap<VersionKey, Arc<Body>>,
     histories: BTreeMap<ArticleId, SegmentHistory>,
     aliases: BTreeMap<Alias, ArticleId>,
     tombstones: BTreeMap<ArticleId, Tombstone>,
@@ -84,7 +84,8 @@ enum Place {
     SegmentHistory(ArticleId),
     /// By its name in the log, as in other stores.
     Request(Vec<u8>),
-    Body(BodyRef),
+    /// In the order of writing, as in other stores.
+    Version(Seq, VersionKey),
     Log(Seq),
     Policy(PolicyId),
 }
@@ -196,11 +197,20 @@ impl State {
         if let Some(tombstone) = batch.purge {
             return self.purge(tombstone, stamp);
         }
-        for (part, mut body) in (0..).zip(batch.bodies) {
-            let place = BodyRef { seq: stamp.seq, part };
-            self.put(Place::Body(place), stamp, codec::encode_body(&body));
+        for (series, mut body) in batch.bodies {
+            let (article, number) = (id.clone(), body.version().number);
+            let key = VersionKey {
+                article,
+                series,
+                number,
+            };
+            self.put(
+                Place::Version(stamp.seq, key.clone()),
+                stamp,
+                codec::encode_body(&body),
+            );
             body.resolve(stamp);
-            self.bodies.insert(place, (id.clone(), Arc::new(body)));
+            self.versions.insert(key, Arc::new(body));
         }
         if let Some(history) = batch.segment_history {
             let record = codec::encode_segment_history(&history);
@@ -267,15 +277,14 @@ impl State {
         let record = codec::encode_tombstone(&tombstone);
         tombstone.stamp.resolve(stamp);
         let id = &tombstone.article;
-        let bodies = self.bodies.extract_if(.., |_, (article, _)| article == id);
-        let erased: BTreeSet<BodyRef> = bodies.map(|(place, _)| place).collect();
         self.records.retain(|place, _| match place {
             Place::Head(article) | Place::Slot(article, _) | Place::Job(article, _) => article != id,
             Place::SegmentHistory(article) => article != id,
             Place::ReplacedJob(job) => job.article != *id,
-            Place::Body(body) => !erased.contains(body),
+            Place::Version(_, version) => version.article != *id,
             Place::Tombstone(_) | Place::Request(_) | Place::Log(_) | Place::Policy(_) => true,
         });
+        self.versions.retain(|version, _| version.article != *id);
         self.articles.remove(id);
         self.histories.remove(id);
         self.aliases.retain(|_, holder| holder != id);
@@ -388,7 +397,7 @@ fn check_sizes(batch: &Batch) -> Result<()> {
     let bodies = batch
         .bodies
         .iter()
-        .map(|body| ("version", codec::encode_body(body)));
+        .map(|(_, body)| ("version", codec::encode_body(body)));
     let histories = batch.segment_history.iter();
     let histories = histories.map(|history| ("segment history", codec::encode_segment_history(history)));
     let purges = batch.purge.iter();
@@ -429,13 +438,24 @@ impl Store for ReferenceStore {
         Ok(ids.iter().map(|id| state.articles.get(id).cloned()).collect())
     }
 
-    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>> {
+    async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>> {
         let state = self.open()?;
-        let body = |place: &BodyRef| {
-            let found = state.bodies.get(place).map(|(_, body)| body.clone());
-            found.ok_or_else(|| missing(format!("body {}/{}", place.seq, place.part)))
+        let version = |key: &VersionKey| {
+            let found = state.versions.get(key).cloned();
+            found.ok_or_else(|| missing(key.to_string()))
         };
-        refs.iter().map(body).collect()
+        keys.iter().map(version).collect()
+    }
+
+    async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>> {
+        let state = self.open()?;
+        let first = VersionKey {
+            number: 0,
+            ..newest.clone()
+        };
+        let mut series = state.versions.range(first..=newest.clone());
+        let found = series.rfind(|(_, body)| body.version().stamp.time <= time);
+        Ok(found.map(|(_, body)| body.clone()))
     }
 
     async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
@@ -596,28 +616,25 @@ impl Store for ReferenceStore {
             };
             let slots = article.slots.values().map(|slot| &**slot);
             let named = named(slots, article.jobs.values().map(|job| &**job));
-            let revisions: BTreeMap<u32, _> = state
-                .bodies
-                .iter()
-                .filter(|(_, (id, _))| *id == article.head.id)
-                .filter(|(_, (_, body))| matches!(**body, Body::Revision(_) | Body::Dropped(_)))
-                .map(|(place, (_, body))| (body.history().newest.number, (*place, body.clone())))
-                .collect();
-            for (number, (place, body)) in revisions.range(..oldest) {
-                let newer = revisions.get(&(number + 1)).map(|(_, newer)| newer.history());
-                if let Body::Revision(revision) = &**body
-                    && newer.is_some_and(|newer| retention.drops(*number, newer.newest.stamp.time, &named))
+            let revision = |number| state.versions.get_key_value(&article.head.revision_key(number));
+            for number in 1..oldest {
+                let superseded = revision(number + 1).map(|(_, newer)| newer.version().stamp.time);
+                if let Some((key, body)) = revision(number)
+                    && let Body::Revision(revision) = &**body
+                    && superseded.is_some_and(|time| retention.drops(number, time, &named))
                 {
-                    let id = article.head.id.clone();
-                    let body = Body::Dropped(DroppedRevision::of(revision, id.clone()));
-                    dropped.push((*place, (id, Arc::new(body))));
+                    dropped.push((key.clone(), Body::Dropped(DroppedRevision::of(revision))));
                 }
             }
         }
-        for (place, (id, body)) in dropped {
-            let stamp = body.history().newest.stamp;
-            state.put(Place::Body(place), stamp, codec::encode_body(&body));
-            state.bodies.insert(place, (id, body));
+        for (key, body) in dropped {
+            let stamp = body.version().stamp;
+            state.put(
+                Place::Version(stamp.seq, key.clone()),
+                stamp,
+                codec::encode_body(&body),
+            );
+            state.versions.insert(key, Arc::new(body));
         }
         Ok(Sweep::Done)
     }

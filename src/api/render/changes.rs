@@ -219,7 +219,7 @@ fn snapshot_translation(
     pb::SnapshotTranslation {
         language: slot.language.to_string(),
         translation_id: translation.id.to_string(),
-        seq: translation.updated.seq.max(slot.selections.newest.stamp.seq),
+        seq: translation.updated.seq.max(slot.selection.stamp.seq),
         etag: translation.etag.to_string(),
         disposition: disposition(translation.disposition).into(),
         freshness: overall(freshness.overall).into(),

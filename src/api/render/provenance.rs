@@ -23,7 +23,7 @@ fn written(version: &TranslationVersion) -> pb::ProvenanceRecord {
         translation_id: head.id.to_string(),
         replaced_translation_id: String::new(),
         time: time(provenance.stamp.time),
-        version: head.history.newest.number,
+        version: head.version.number,
         etag: head.etag.to_string(),
         agent: Some(agent(&provenance.agent)),
         segment_ids: provenance.segments.iter().map(ToString::to_string).collect(),

@@ -10,6 +10,7 @@ use crate::domain::provenance::{AgentKind, OriginClass};
 use crate::domain::segment::Role;
 use crate::domain::selection::Decided;
 use crate::domain::translation::SegmentOrigin;
+use crate::domain::version::{Series, VersionKey};
 use crate::domain::workflow::Obstacle;
 
 fn text(text: &str) -> TargetText {
@@ -77,7 +78,10 @@ impl Shelf {
         };
         change(&mut attach);
         let plan = plan(&attach)?;
-        let versions: Vec<_> = plan.needs(&attach).map(|base| &self.versions[&base.id]).collect();
+        let versions: Vec<_> = plan
+            .needs(&attach)
+            .map(|key| &self.versions[&id_of(&key)])
+            .collect();
         match plan.write(&attach, &versions)? {
             Decision::Unchanged(id) => Ok((id, Outcome::Unchanged)),
             Decision::Write(written) => {
@@ -478,5 +482,13 @@ proptest! {
                 prop_assert_eq!(now, old);
             }
         }
+    }
+}
+
+/// The translation that a version is one of.
+fn id_of(version: &VersionKey) -> TranslationId {
+    match version.series {
+        Series::Translation(_, id) => id,
+        _ => panic!("{version} is of no translation"),
     }
 }

@@ -3,7 +3,6 @@
 use super::bind::Base;
 use super::{Attach, Decision, Material, Plan, Refusal, Target, Written};
 use crate::domain::etag::Etag;
-use crate::domain::history::History;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::provenance::Provenance;
 use crate::domain::quality::evidence;
@@ -12,13 +11,18 @@ use crate::domain::time::Stamp;
 use crate::domain::translation::{
     Disposition, QualityScore, Slot, State, TranslationHead, TranslationVersion,
 };
+use crate::domain::version::{Version, VersionKey};
 use crate::domain::workflow::Obstacles;
 
 impl Plan {
-    /// The translations whose newest versions [`Plan::write`] needs; none where everything is sent.
-    pub fn needs<'a>(&self, attach: &Attach<'a>) -> impl Iterator<Item = &'a TranslationHead> {
-        let bases = self.bases.iter().filter_map(|id| attach.slot?.translation(*id));
-        bases.filter(|base| attach.copies_from(base))
+    /// The newest versions of translations that [`Plan::write`] needs; none where everything is sent.
+    pub fn needs(&self, attach: &Attach<'_>) -> impl Iterator<Item = VersionKey> {
+        let bases = self.bases.iter().filter_map(|id| {
+            let slot = attach.slot?;
+            Some((slot, slot.translation(*id)?))
+        });
+        let copied = bases.filter(|(_, base)| attach.copies_from(base));
+        copied.map(|(slot, base)| slot.version_key(base))
     }
 
     /// The bases in their order, with the texts of those versions that were needed.
@@ -46,7 +50,7 @@ impl Plan {
     pub fn write(&self, attach: &Attach<'_>, versions: &[&TranslationVersion]) -> Result<Decision, Refusal> {
         let edited = self.edits.and_then(|id| attach.slot?.translation(id));
         let refusal = |obstacles: Obstacles| Refusal::Step(obstacles.refusal(edited.map(|edited| edited.id)));
-        let history = edited.map_or_else(|| History::first(0), |edited| edited.history.next(0));
+        let number = edited.map_or(Version::FIRST, |edited| edited.version.next());
         let mut head = TranslationHead {
             id: edited.map_or_else(|| next_id(attach.slot), |edited| edited.id),
             etag: NO_ETAG,
@@ -61,7 +65,7 @@ impl Plan {
             scored: !attach.scores.is_empty() || edited.is_some_and(|edited| edited.scored),
             created: edited.map_or(Stamp::PENDING, |edited| edited.created),
             updated: Stamp::PENDING,
-            history,
+            version: number,
         };
         let mut texts = Vec::new();
         match attach.material {
@@ -81,7 +85,7 @@ impl Plan {
         {
             return Ok(Decision::Unchanged(edited.id));
         }
-        head.etag = head.etag_of(head.history.newest.number);
+        head.etag = head.etag_of(head.version.number);
         let mut version = TranslationVersion {
             provenance: Provenance {
                 segments: head.changed_since(edited),
@@ -127,7 +131,7 @@ impl Plan {
                 stamp: Stamp::PENDING,
                 etag: NO_ETAG,
                 translations: Vec::new(),
-                selections: History::first(1),
+                selection: Version::FIRST,
             },
         };
         let selection = match slot
@@ -140,11 +144,9 @@ impl Plan {
                 None
             }
             None => {
-                let selections = attach
-                    .slot
-                    .map_or_else(|| History::first(1), |slot| slot.selections.next(1));
+                let next = attach.slot.map_or(Version::FIRST, |slot| slot.selection.next());
                 let Provenance { agent, actor, .. } = attach.provenance;
-                Some(slot.join(head, selections, agent, actor))
+                Some(slot.join(head, next, agent, actor))
             }
         };
         Decision::Write(Box::new(Written {

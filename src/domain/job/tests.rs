@@ -8,13 +8,13 @@ use super::*;
 use crate::domain::access::Visibility;
 use crate::domain::article::{ArticleVersion, Head, Manifest, ManifestEntry, Metadata, PublicationStatus};
 use crate::domain::etag::Etag;
-use crate::domain::history::History;
 use crate::domain::job::life::back_off;
 use crate::domain::language::Language;
 use crate::domain::provenance::{Actor, Agent, AgentKind};
 use crate::domain::segment::MarkedText;
 use crate::domain::segment::{DraftSegment, Role};
 use crate::domain::translation::{Binding, Disposition, SegmentOrigin, Slot, State, TranslationHead};
+use crate::domain::version::Version;
 
 mod policies;
 
@@ -67,8 +67,6 @@ fn order(priority: u32) -> Order {
 }
 
 fn head(source: Manifest, revision: u32, visibility: Visibility) -> Head {
-    let mut revisions = History::first(0);
-    revisions.newest.number = revision;
     let metadata = Metadata {
         language: language("ar"),
         section: "world".into(),
@@ -94,19 +92,21 @@ fn head(source: Manifest, revision: u32, visibility: Visibility) -> Head {
             stamp: Stamp::PENDING,
             etag: NO_ETAG,
             metadata,
-            revision: revisions.newest,
+            revision: Version {
+                number: revision,
+                stamp: Stamp::PENDING,
+            },
             created: Stamp::PENDING,
             deleted: None,
             visibility,
             actor: Actor::default(),
-            history: History::first(0),
+            number: 1,
         },
         title: segment(SegmentId::Title),
         lead: segment(SegmentId::Lead),
         manifest: source,
         next_segment: 99,
         aliases: Vec::new(),
-        revisions,
     }
 }
 
@@ -144,7 +144,7 @@ fn translation(
         scored: false,
         created: Stamp::PENDING,
         updated: Stamp::PENDING,
-        history: History::first(0),
+        version: Version::FIRST,
     }
 }
 
@@ -156,7 +156,7 @@ fn slot(translations: Vec<TranslationHead>) -> Slot {
         stamp: Stamp::PENDING,
         etag: NO_ETAG,
         translations,
-        selections: History::first(1),
+        selection: Version::FIRST,
     }
 }
 

@@ -79,7 +79,7 @@ pub fn add(
     let mut version = TranslationVersion {
         head: TranslationHead {
             scored: true,
-            history: head.history.next(0),
+            version: head.version.next(),
             ..head.clone()
         },
         texts: version.texts.clone(),

@@ -30,11 +30,7 @@ impl<'a> Sources<'a> {
     pub fn new(revisions: impl IntoIterator<Item = &'a Revision>) -> Self {
         let segments = |revision: &'a Revision| revision.content.segments().map(|s| (&s.id, s)).collect();
         let revisions = revisions.into_iter();
-        Self(
-            revisions
-                .map(|r| (r.history.newest.number, segments(r)))
-                .collect(),
-        )
+        Self(revisions.map(|r| (r.number, segments(r))).collect())
     }
 
     /// The source of a target, and the revision that it is read from; `None` if no revision here has it.

@@ -12,7 +12,6 @@ use crate::domain::article::{Content, Revision};
 use crate::domain::attach;
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Freshness;
-use crate::domain::history::History;
 use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::provenance::{Actor, Agent, AgentKind, Provenance};
 use crate::domain::segment::{MarkedText, Role, Segment, TextHash};
@@ -20,6 +19,7 @@ use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{
     Binding, Disposition, QualityScore, SegmentOrigin, State, TranslationHead, TranslationVersion,
 };
+use crate::domain::version::Version;
 
 fn text(text: &str) -> MarkedText {
     MarkedText::new(text.into(), Vec::new()).unwrap()
@@ -43,8 +43,6 @@ fn revision(number: u32, paragraphs: &[&str]) -> Revision {
         content: MarkedText::default(),
         translate: true,
     };
-    let mut history = History::first(0);
-    history.newest.number = number;
     Revision {
         stamp: Stamp::PENDING,
         content: Content {
@@ -55,7 +53,7 @@ fn revision(number: u32, paragraphs: &[&str]) -> Revision {
         significance: None,
         is_proposed: false,
         actor: Actor::default(),
-        history,
+        number,
     }
 }
 
@@ -64,7 +62,7 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
     let agent = Agent::of_kind(AgentKind::Mt);
     let bind = |(segment, target): (&Segment, &&str)| Binding {
         id: segment.id.clone(),
-        source_revision: source.history.newest.number,
+        source_revision: source.number,
         source_hash: segment.source_hash(),
         translate: true,
         target_hash: TextHash::of_target(&text(target)),
@@ -85,7 +83,7 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
             },
             disposition: Disposition::Active,
             agent: agent.clone(),
-            source_revision: source.history.newest.number,
+            source_revision: source.number,
             source_content_hash: source.content.manifest().content_hash(),
             external_uri: String::new(),
             external_state: State::Translated,
@@ -94,7 +92,7 @@ fn translation(source: &Revision, targets: &[&str]) -> TranslationVersion {
             scored: false,
             created: Stamp::PENDING,
             updated: Stamp::PENDING,
-            history: History::first(0),
+            version: Version::FIRST,
         },
         texts: targets.iter().map(|target| text(target)).collect(),
         provenance: attach::provenance(agent, Actor::default(), 1, None),
@@ -179,7 +177,7 @@ fn evidence_is_bound_to_exact_texts_and_moves_nothing_else() {
     assert_eq!(after.texts, before.texts);
     let expected = TranslationHead {
         scored: true,
-        history: before.head.history.next(0),
+        version: before.head.version.next(),
         ..before.head.clone()
     };
     assert_eq!(

@@ -6,7 +6,6 @@ use super::envelope::Sealed;
 use super::indexes;
 use super::keys;
 use crate::domain::article::Alias;
-use crate::domain::history::BodyRef;
 use crate::domain::job::Job;
 use crate::domain::query::Axis;
 use crate::store::Batch;
@@ -34,8 +33,8 @@ pub(super) struct EncodedBatch {
     pub(super) segment_history: Option<Sealed>,
     /// All aliases of the head with their holder records; the writer puts those that are new.
     pub(super) aliases: Vec<(Alias, Sealed)>,
-    /// The tombstone, and the bodies that go with the article.
-    pub(super) purge: Option<(Sealed, Vec<BodyRef>)>,
+    /// The tombstone.
+    pub(super) purge: Option<Sealed>,
     /// The request record and its key.
     pub(super) request: Option<(Vec<u8>, Sealed)>,
     /// The encoded events.
@@ -43,8 +42,8 @@ pub(super) struct EncodedBatch {
 }
 
 impl EncodedBatch {
-    /// Encodes a batch; `erased` are the bodies that a purge removes. A record that could not be read back is refused.
-    pub(super) fn new(batch: Batch, erased: Vec<BodyRef>) -> Result<Self> {
+    /// Encodes a batch. A record that could not be read back is refused.
+    pub(super) fn new(batch: Batch) -> Result<Self> {
         let sized = |record, payload| commits::check_size(&batch.article, record, payload);
         let sealed = |record, payload| Ok::<_, StoreError>(Sealed::new(&sized(record, payload)?));
         let plain = |record, payload| Ok::<_, StoreError>(Sealed::plain(&sized(record, payload)?));
@@ -69,12 +68,10 @@ impl EncodedBatch {
         let bodies = batch
             .bodies
             .iter()
-            .map(|body| sealed("version", codec::encode_body(body)));
+            .map(|(_, body)| sealed("version", codec::encode_body(body)));
         let history = batch.segment_history.as_ref();
-        let purge = batch.purge.as_ref().map(|tombstone| {
-            let record = sealed("tombstone", codec::encode_tombstone(tombstone))?;
-            Ok::<_, StoreError>((record, erased))
-        });
+        let purge = batch.purge.as_ref();
+        let purge = purge.map(|tombstone| sealed("tombstone", codec::encode_tombstone(tombstone)));
         let request_key = request.as_ref().map(|(key, _)| key.clone());
         let events = codec::encode_events(&batch.events, request_key, &batch.principal);
         Ok(Self {

@@ -24,7 +24,7 @@ pub(crate) fn record(data: &[u8]) {
             |bytes| codec::decode_head(bytes, own),
             codec::encode_head,
         ),
-        b'b' => same(
+        b'v' => same(
             payload,
             |bytes| codec::decode_body(bytes, own),
             codec::encode_body,
@@ -92,6 +92,8 @@ fn key(bytes: &[u8]) {
     let _ = keys::head_id(bytes);
     let _ = keys::segment_history_id(bytes);
     let _ = keys::body_of(bytes);
+    let _ = keys::superseded_version(bytes);
+    let _ = keys::article_of(bytes);
     let _ = keys::log_seq(bytes);
     let _ = keys::index_position(bytes);
     let _ = keys::work_of(bytes);

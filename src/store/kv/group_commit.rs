@@ -13,11 +13,11 @@ use super::keys;
 use super::purge;
 use super::shared::{Shared, corrupt};
 use crate::domain::article::{Alias, ArticleId, Head};
-use crate::domain::history::BodyRef;
 use crate::domain::job::{Job, Jobs};
 use crate::domain::language::Language;
 use crate::domain::query::IndexRow;
 use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::domain::version::{Version, VersionKey};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::model::commits;
 use crate::store::{ArticleState, Counts};
@@ -33,8 +33,8 @@ pub(super) struct Group<'a> {
     pub(super) writes: Vec<Write>,
     /// The articles as the group leaves them; `None` for a purged one.
     pub(super) articles: HashMap<ArticleId, Option<Arc<ArticleState>>>,
-    /// The bodies that the group removes.
-    pub(super) erased: Vec<BodyRef>,
+    /// The versions that the group removes.
+    pub(super) erased: Vec<VersionKey>,
     /// The newest purge of the group.
     purged: Option<Seq>,
     /// The holders of aliases that the group changes; `None` for one that it frees.
@@ -85,12 +85,13 @@ impl<'a> Group<'a> {
         if let Some((key, _)) = &prepared.request {
             self.check_request(key)?;
         }
-        let replaced = match prepared.purge {
-            Some(_) => self.replaced_jobs(&prepared.batch.article)?,
-            None => Vec::new(),
+        let erased = match (&prepared.purge, old.as_deref()) {
+            (Some(_), Some(old)) => self.keys_of(old)?,
+            (Some(_), None) => return Err(StoreError::Conflict(Conflict::Article(prepared.batch.article))),
+            (None, _) => Vec::new(),
         };
         let stamp = self.next_stamp(now);
-        self.put(prepared, old.as_deref(), aliases, replaced, stamp);
+        self.put(prepared, old.as_deref(), aliases, erased, stamp);
         Ok(stamp)
     }
 
@@ -108,12 +109,11 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// The keys of an article's replaced jobs, those of the group too.
-    fn replaced_jobs(&self, id: &ArticleId) -> Result<Vec<Vec<u8>>> {
-        let mut found = purge::replaced_jobs(self.core, id)?;
-        let prefix = keys::replaced_jobs(id);
+    /// The keys of all that is stored of an article, by the group too.
+    fn keys_of(&self, state: &ArticleState) -> Result<Vec<Vec<u8>>> {
+        let mut found = purge::keys_of(self.core, state)?;
         found.extend(self.writes.iter().filter_map(|write| match write {
-            Write::Put(key, _) if key.starts_with(&prefix) => Some(key.clone()),
+            Write::Put(key, _) if keys::article_of(key).as_ref() == Some(&state.head.id) => Some(key.clone()),
             _ => None,
         }));
         Ok(found)
@@ -126,7 +126,10 @@ impl<'a> Group<'a> {
         for write in writes {
             let is_gone = match &write {
                 Write::Put(key, _) => match keys::body_of(key) {
-                    Some(body) => self.erased.contains(&body) || self.core.engine.get(key)?.is_none(),
+                    Some((_, version)) => {
+                        self.articles.get(&version.article).is_some_and(Option::is_none)
+                            || self.core.engine.get(key)?.is_none()
+                    }
                     None => false,
                 },
                 Write::Remove(_) => false,
@@ -208,7 +211,7 @@ impl<'a> Group<'a> {
         prepared: EncodedBatch,
         old: Option<&ArticleState>,
         new_aliases: Vec<Option<Vec<u8>>>,
-        replaced: Vec<Vec<u8>>,
+        erased: Vec<Vec<u8>>,
         stamp: Stamp,
     ) {
         let EncodedBatch {
@@ -223,13 +226,24 @@ impl<'a> Group<'a> {
             request,
             events,
         } = prepared;
-        if let (Some((tombstone, bodies)), Some(old)) = (purge, old) {
-            self.purge(old, tombstone, bodies, replaced, stamp);
+        if let (Some(tombstone), Some(old)) = (purge, old) {
+            self.purge(old, tombstone, erased, stamp);
+        }
+        for ((series, body), record) in batch.bodies.into_iter().zip(bodies) {
+            let superseded = old.and_then(|old| old.newest(&series));
+            let version = |number| VersionKey {
+                article: batch.article.clone(),
+                series: series.clone(),
+                number,
+            };
+            let key = keys::body(stamp.seq, &version(body.version().number));
+            self.writes.push(Write::Put(key, record.stamped(stamp)));
+            self.writes.extend(superseded.map(|Version { number, stamp }| {
+                let key = keys::superseded_at(&version(number), stamp.seq);
+                Write::Put(key, Sealed::plain(&[]).stamped(stamp))
+            }));
         }
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
-        for (part, body) in (0..).zip(bodies) {
-            put(keys::body(BodyRef { seq: stamp.seq, part }), body);
-        }
         for ((_, record), key) in aliases.into_iter().zip(new_aliases) {
             if let Some(key) = key {
                 self.aliases.insert(key.clone(), Some(batch.article.clone()));
@@ -308,26 +322,16 @@ impl<'a> Group<'a> {
 
 impl Group<'_> {
     /// Removes an article with all that belongs to it.
-    fn purge(
-        &mut self,
-        old: &ArticleState,
-        tombstone: Sealed,
-        bodies: Vec<BodyRef>,
-        replaced: Vec<Vec<u8>>,
-        stamp: Stamp,
-    ) {
-        self.writes.extend(purge::removals(old, &bodies));
-        self.writes.extend(replaced.into_iter().map(Write::Remove));
+    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, erased: Vec<Vec<u8>>, stamp: Stamp) {
+        let versions = erased.iter().filter_map(|key| keys::body_of(key));
+        self.erased.extend(versions.map(|(_, version)| version));
+        self.writes.extend(erased.into_iter().map(Write::Remove));
         self.derive(Some(old), None, stamp);
-        for alias in &old.head.aliases {
-            let key = keys::alias(alias);
-            self.aliases.insert(key.clone(), None);
-            self.writes.push(Write::Remove(key));
-        }
+        let aliases = old.head.aliases.iter().map(keys::alias);
+        self.aliases.extend(aliases.map(|key| (key, None)));
         let key = keys::tombstone(&old.head.id);
         self.writes.push(Write::Put(key, tombstone.stamped(stamp)));
         self.articles.insert(old.head.id.clone(), None);
-        self.erased.extend(bodies);
         self.purged = Some(stamp.seq);
     }
 }

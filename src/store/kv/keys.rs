@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! a  sha-256(alias)[..16]                              the holder of an alias
-//! b  seq:8 part:2                                      an immutable body, in the order of writing
 //! c  language                                          the counts of a language
 //! e  instant:8 article-id                              the timer of an embargo that ends at the instant
 //! h  article-id                                        the head of an article
@@ -12,35 +11,43 @@
 //! l  first-seq:8                                       the change log, one record a group
 //! m  name                                              what is known of the store itself
 //! n  policy-id                                         a translation policy
+//! o  article-id 00 series number:4 seq:8               which commit wrote a version that is no longer the newest; the newest
+//!                                                      is named by the head or the slot
 //! p  article-id                                        the segment history of an article
 //! q  embargoed:1 kind:1 source 00 target 00 class:1 [from:8] rank:8 article-id    an open job to claim, class 0
 //!                                                      at any time, class 1 from an instant on
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
 //! t  language 00 article-id                            how the active translation stands at the head
+//! v  seq:8 article-id 00 series number:4               an immutable version, in the order of writing
 //! w  language 00 overall:1 axis:1 marker:1 [instant:8] article-id    an active translation that does not hold
 //! x  article-id                                        the tombstone of a purged article
 //! ```
+//! A series is kind:1 [language 00 [translation:4]]. Format 2 had versions under `b  seq:8 part:2`.
+//!
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
-//! at the end of its range (b, i, l) or belongs to the one article (h, j, k, s, t), because the engine's cost is by the leaf
+//! at the end of its range (i, l, v) or belongs to the one article (h, j, k, o, s, t), because the engine's cost is by the leaf
 //! touched. Translations that hold, which is what is mostly written, have no entry under w.
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::article::{Alias, ArticleId};
 use crate::domain::freshness::Overall;
-use crate::domain::history::BodyRef;
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, Position};
 use crate::domain::time::{Seq, Timestamp};
 
 mod jobs;
+mod versions;
 
 pub(super) use crate::store::model::codec::request_key as request;
 
 pub(super) use jobs::{
     Queued, due, job, jobs, policy, queue, queued, queued_of, queues, ready, replaced_job, replaced_jobs,
     waiting,
+};
+pub(super) use versions::{
+    bodies_up_to, body, body_of, superseded, superseded_at, superseded_of, superseded_version,
 };
 
 /// A key that is greater than all of a prefix: no key holds 0xFF after its prefix but in binary parts, which are shorter.
@@ -50,6 +57,8 @@ pub(super) const META: &[u8] = b"mstore";
 pub(super) const REQUEST_CURSOR: &[u8] = b"mrequests";
 pub(super) const LOG_FLOOR: &[u8] = b"mfloor";
 pub(super) const RETENTION_CURSOR: &[u8] = b"mretention";
+/// There while versions of an older format are to be removed.
+pub(super) const UPGRADING: &[u8] = b"mupgrading";
 
 fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -96,22 +105,10 @@ pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
     key(b'x', &[id.as_str().as_bytes()])
 }
 
-/// The place of a body's key.
-pub(super) fn body_of(key: &[u8]) -> Option<BodyRef> {
-    let (seq, part) = key.strip_prefix(b"b")?.split_at_checked(8)?;
-    Some(BodyRef {
-        seq: u64::from_be_bytes(seq.try_into().ok()?),
-        part: u16::from_be_bytes(part.try_into().ok()?),
-    })
-}
-
-pub(super) fn body(body: BodyRef) -> Vec<u8> {
-    key(b'b', &[&body.seq.to_be_bytes(), &body.part.to_be_bytes()])
-}
-
-/// The greatest key of a body that was written up to a commit.
-pub(super) fn bodies_up_to(seq: Seq) -> Vec<u8> {
-    body(BodyRef { seq, part: u16::MAX })
+/// A version in formats 1 and 2: the commit that wrote it, and which of the commit's versions it is.
+pub(super) fn unkeyed(seq: Seq, part: u32) -> Vec<u8> {
+    let [_, _, part @ ..] = part.to_be_bytes();
+    key(b'b', &[&seq.to_be_bytes(), &part])
 }
 
 pub(super) fn log(first: Seq) -> Vec<u8> {
@@ -288,6 +285,22 @@ pub(super) fn embargo_of(key: &[u8]) -> Option<(Timestamp, ArticleId)> {
     Some((instant(end)?, id_of(id)?))
 }
 
+/// The article that a record is about, where its key names it.
+pub(super) fn article_of(key: &[u8]) -> Option<ArticleId> {
+    let (prefix, rest) = key.split_first()?;
+    match prefix {
+        b'e' => Some(embargo_of(key)?.1),
+        b'h' | b'p' => id_of(rest),
+        b'i' => Some(index_position(key)?.1.id),
+        b'j' | b'k' | b'o' | b's' => id_of(rest.split(|byte| *byte == 0).next()?),
+        b'q' => Some(queued_of(key)?.article),
+        b't' => Some(standing_of(key)?.1),
+        b'v' => Some(body_of(key)?.1.article),
+        b'w' => Some(work_of(key)?.1),
+        _ => None,
+    }
+}
+
 fn id_of(bytes: &[u8]) -> Option<ArticleId> {
     ArticleId::parse(std::str::from_utf8(bytes).ok()?).ok()
 }
@@ -301,9 +314,10 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'x', id)) => format!("tombstone {}", text(id)),
         Some((b'p', id)) => format!("segment history {}", text(id)),
         Some((b'm', name)) => format!("store record {}", text(name)),
+        Some((b'v' | b'o', _)) => versions::readable(key).unwrap_or_else(|| format!("version {}", hex(key))),
         Some((b'b', rest)) => match rest.split_at_checked(8) {
-            Some((seq, part)) => format!("body {}/{}", decimal(seq), decimal(part)),
-            None => format!("body {}", hex(rest)),
+            Some((seq, part)) => format!("version {}/{} of an older format", decimal(seq), decimal(part)),
+            None => format!("record {}", hex(key)),
         },
         Some((b'l', seq)) => format!("log group {}", decimal(seq)),
         Some((b'i', _)) => match index_position(key) {
@@ -396,12 +410,9 @@ mod tests {
         }
 
         #[test]
-        fn bodies_and_log_are_in_the_order_of_writing(a in any::<(u64, u16)>(), b in any::<(u64, u16)>()) {
-            let key = |(seq, part)| body(BodyRef { seq, part });
-            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
-            prop_assert_eq!(log(a.0).cmp(&log(b.0)), a.0.cmp(&b.0));
-            prop_assert_eq!(log_seq(&log(a.0)), Some(a.0));
-            prop_assert_eq!(body_of(&key(a)), Some(BodyRef { seq: a.0, part: a.1 }));
+        fn the_log_is_in_the_order_of_writing(a in any::<u64>(), b in any::<u64>()) {
+            prop_assert_eq!(log(a).cmp(&log(b)), a.cmp(&b));
+            prop_assert_eq!(log_seq(&log(a)), Some(a));
         }
     }
 }

@@ -16,7 +16,6 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
-use crate::domain::history::BodyRef;
 use crate::domain::job::{self, ClaimQuery, JobKey};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
@@ -24,12 +23,12 @@ use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::domain::version::VersionKey;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
-    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
-    Conflict, Counts, Durable, Entity, Expect, Finding, LogHold, Metrics, Page, Standings, Store,
-    StoreStatus, Sweep,
+    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Counts,
+    Durable, Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::encoded_batch::EncodedBatch;
@@ -55,7 +54,6 @@ mod keys;
 mod lists;
 mod log_reader;
 pub mod memory;
-mod orphan_bodies;
 mod purge;
 mod queue;
 mod recovery;
@@ -64,7 +62,9 @@ mod shared;
 pub mod sled;
 mod sync;
 mod trim;
+mod upgrade;
 mod verify;
+mod versions;
 mod writer;
 
 /// How long an answer waits for what it holds to become durable. A sync takes milliseconds; this long means that the
@@ -190,25 +190,6 @@ impl KvStore {
         }
     }
 
-    /// The bodies that a purge removes; the batch is bound to the state that they were found in.
-    async fn to_erase(&self, batch: &mut Batch) -> Result<Vec<BodyRef>> {
-        let id = batch.article.clone();
-        let (state, erased) = self
-            .blocking(move |core| {
-                let gone = || StoreError::Conflict(Conflict::Article(id.clone()));
-                let state = core.read(&id)?.ok_or_else(gone)?;
-                let erased = purge::bodies_of(core, &state)?;
-                Ok((state, erased))
-            })
-            .await?;
-        let slots = state.slots.values();
-        let slots = slots.map(|slot| (slot.language.clone(), slot.version)).collect();
-        batch
-            .expect
-            .extend([Expect::Head(Some(state.head.version())), Expect::Slots(slots)]);
-        Ok(erased)
-    }
-
     /// Asks the writer, and waits for its answer up to a limit.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> WriteRequest) -> Result<T> {
         let answer = self.send(job).await?;
@@ -264,16 +245,21 @@ impl Store for KvStore {
         .await
     }
 
-    async fn bodies(&self, refs: &[BodyRef]) -> Result<Vec<Arc<Body>>> {
-        // Whoever has a reference got it from durable state.
-        if let Some(cached) = refs.iter().map(|body| self.core.bodies.get(body)).collect() {
+    async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>> {
+        // Whoever names a version knows it from durable state.
+        if let Some(cached) = keys.iter().map(|key| self.core.bodies.get(key)).collect() {
             self.core.check_open()?;
-            self.core.metrics.bodies.hits.inc_by(refs.len() as u64);
+            self.core.metrics.bodies.hits.inc_by(keys.len() as u64);
             return Ok(cached);
         }
-        let refs = refs.to_vec();
-        self.blocking(move |core| refs.into_iter().map(|body| core.body(body)).collect())
+        let keys = keys.to_vec();
+        self.blocking(move |core| keys.iter().map(|key| core.version(key)).collect())
             .await
+    }
+
+    async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>> {
+        let newest = newest.clone();
+        self.blocking(move |core| core.version_at(&newest, time)).await
     }
 
     async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
@@ -418,13 +404,9 @@ impl Store for KvStore {
         .await
     }
 
-    async fn commit(&self, mut batch: Batch) -> Result<Stamp> {
+    async fn commit(&self, batch: Batch) -> Result<Stamp> {
         self.core.check_open()?;
-        let erased = match batch.purge {
-            Some(_) => self.to_erase(&mut batch).await?,
-            None => Vec::new(),
-        };
-        let prepared = Box::new(EncodedBatch::new(batch, erased)?);
+        let prepared = Box::new(EncodedBatch::new(batch)?);
         self.ask(|reply| WriteRequest::Commit(prepared, reply)).await
     }
 
@@ -464,7 +446,7 @@ impl Store for KvStore {
             let writes = step.writes;
             self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
                 .await?;
-            self.core.forget_bodies(&step.dropped);
+            self.core.forget_versions(&step.dropped);
         }
         Ok(if step.done { Sweep::Done } else { Sweep::Going })
     }

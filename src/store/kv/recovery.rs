@@ -15,10 +15,11 @@ use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::indexes::{self, Tally};
 use super::shared::{Shared, corrupt};
-use super::{keys, records};
+use super::{keys, records, upgrade};
 use crate::domain::article::ArticleId;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp, Timestamp};
+use crate::domain::version::VersionKey;
 use crate::store::Counts;
 use crate::store::error::{OpenError, Result, StoreError};
 
@@ -26,7 +27,8 @@ use crate::store::error::{OpenError, Result, StoreError};
 ///
 /// - 1: heads, slots, bodies, aliases, requests, index rows and the log.
 /// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is. Revisions may be dropped.
-const FORMAT: u32 = 2;
+/// - 3: versions lie under their article and number, see [`super::upgrade`].
+const FORMAT: u32 = 3;
 
 /// Derived entries that are put in order before they are written, some 50 MB: the engine's cost is by the leaf, and an
 /// article's rows lie anywhere in the indexes.
@@ -61,6 +63,15 @@ impl Identity {
     /// Says durably that the store is this one, in the present format. What makes it so is durable already.
     pub(super) fn adopt(&self, core: &Shared) -> Result<()> {
         write(&*core.engine, vec![self.record()])
+    }
+
+    /// The same of a store in which versions of an older format are to be removed.
+    fn adopt_upgraded(&self, core: &Shared) -> Result<()> {
+        let upgrading = Write::Put(
+            keys::UPGRADING.to_vec(),
+            Sealed::plain(&[]).stamped(Stamp::PENDING),
+        );
+        write(&*core.engine, vec![self.record(), upgrading])
     }
 
     fn record(&self) -> Write {
@@ -113,19 +124,31 @@ fn write(engine: &dyn Engine, writes: Vec<Write>) -> Result<()> {
 }
 
 /// Brings a store of an older format to this one. Interrupted, it begins again at the next open: nothing of the older
-/// format is changed, and the format is raised last.
+/// format is changed before the format is raised, and what is left of it is removed afterwards.
 pub(super) fn upgrade(core: &Shared, identity: &Identity) -> Result<()> {
-    if identity.format == FORMAT {
-        return Ok(());
+    if identity.format < FORMAT {
+        raise_format(core, identity)?;
     }
+    if core.engine.get(keys::UPGRADING)?.is_some() {
+        upgrade::remove_copied(core)?;
+        write(&*core.engine, vec![Write::Remove(keys::UPGRADING.to_vec())])?;
+    }
+    Ok(())
+}
+
+fn raise_format(core: &Shared, identity: &Identity) -> Result<()> {
     tracing::info!(
         from = identity.format,
         to = FORMAT,
         "bringing the store to a newer format"
     );
     let started = Instant::now();
-    derive(core)?;
-    identity.adopt(core)?;
+    upgrade::copy(core)?;
+    if identity.format < 2 {
+        derive(core)?;
+    }
+    core.engine.sync()?;
+    identity.adopt_upgraded(core)?;
     let seconds = started.elapsed().as_secs_f64();
     tracing::info!(seconds, "the store has the newer format");
     Ok(())
@@ -193,6 +216,16 @@ fn derive_each(core: &Shared, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<
             };
             tally.change(None, Some(&state));
             entries.extend(indexes::all(&state));
+            // An import puts the place of every version.
+            entries.extend(state.series().map(|(series, newest)| {
+                let (article, number) = (id.clone(), newest.number);
+                let version = VersionKey {
+                    article,
+                    series,
+                    number,
+                };
+                Write::Remove(keys::superseded_at(&version, newest.stamp.seq))
+            }));
         }
         if derived.send(entries).is_err() {
             // They cannot be written, and the writer says why.

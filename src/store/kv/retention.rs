@@ -4,16 +4,18 @@
 //! A dropped revision leaves a small body in its place, so that histories, the check and backups go on as before. Where
 //! the walk stands is a record of the store, written with what a step drops.
 
+use std::ops::ControlFlow;
+
 use prost::Message;
 
-use super::engine::Write;
+use super::engine::{Direction, Write};
 use super::envelope::Sealed;
 use super::shared::{Shared, corrupt};
 use super::{codec, keys, records};
 use crate::domain::article::{ArticleId, DroppedRevision};
-use crate::domain::history::{At, BodyRef, History, Step as Hop, VersionRef};
 use crate::domain::retention::{Retention, named};
 use crate::domain::time::Stamp;
+use crate::domain::version::VersionKey;
 use crate::store::error::{Result, StoreError};
 use crate::store::{ArticleState, Body};
 
@@ -24,7 +26,7 @@ const REVISIONS: usize = 300;
 /// What a step drops.
 pub(super) struct Step {
     pub(super) writes: Vec<Write>,
-    pub(super) dropped: Vec<BodyRef>,
+    pub(super) dropped: Vec<VersionKey>,
     /// Whether the walk came to its end.
     pub(super) done: bool,
 }
@@ -35,7 +37,7 @@ enum Cursor {
     /// Go on with the articles after this one.
     After(ArticleId),
     /// Go on in this article, with the revisions below this one.
-    Within(ArticleId, VersionRef),
+    Within(ArticleId, u32),
 }
 
 /// Looks at the next articles.
@@ -96,7 +98,7 @@ impl Walk<'_> {
 
     /// Looks at the revisions of an article, and answers below which one it stopped. A damaged article is the check's
     /// business, and does not hold up the others.
-    fn article(&mut self, id: &ArticleId, below: Option<VersionRef>) -> Result<Option<VersionRef>> {
+    fn article(&mut self, id: &ArticleId, below: Option<u32>) -> Result<Option<u32>> {
         match self.revisions(id, below) {
             Err(error @ StoreError::Corrupt { .. }) => {
                 tracing::error!(%error, article = %id, "the old revisions of a damaged article stay");
@@ -106,7 +108,7 @@ impl Walk<'_> {
         }
     }
 
-    fn revisions(&mut self, id: &ArticleId, below: Option<VersionRef>) -> Result<Option<VersionRef>> {
+    fn revisions(&mut self, id: &ArticleId, below: Option<u32>) -> Result<Option<u32>> {
         let key = keys::head(id);
         let Some((stamp, payload)) = self.core.get(&key)? else {
             return Ok(None);
@@ -118,59 +120,46 @@ impl Walk<'_> {
         let Some(state) = self.core.read(id)? else {
             return Ok(None);
         };
-        let start = match below {
-            Some(below) => Some(below),
-            None => self.find(&head.revisions, oldest)?,
-        };
-        match start {
-            Some(start) => self.below(&state, start),
-            None => Ok(None),
-        }
+        self.below(&state, below.unwrap_or(oldest))
     }
 
-    fn below(&mut self, state: &ArticleState, start: VersionRef) -> Result<Option<VersionRef>> {
+    fn below(&mut self, state: &ArticleState, start: u32) -> Result<Option<u32>> {
         let slots = state.slots.values().map(|slot| &**slot);
         let named = named(slots, state.jobs.values().map(|job| &**job));
-        let mut newer = start;
-        let mut body = self.core.stored_body(start.body())?;
-        while let Some(version) = body.history().earlier.first().copied() {
-            if self.revisions >= REVISIONS {
-                return Ok(Some(newer));
-            }
-            self.revisions += 1;
-            body = self.core.stored_body(version.body())?;
-            if self.retention.drops(version.number, newer.stamp.time, &named)
-                && let Body::Revision(revision) = &body
+        let mut superseded = self.core.written_at(&state.head.revision_key(start))?.time;
+        let older = self.superseded_before(state, start)?;
+        let next = older.last().map(|(version, _)| version.number);
+        for (version, stamp) in older {
+            if self.retention.drops(version.number, superseded, &named)
+                && let Body::Revision(revision) = self.core.stored_version(stamp.seq, &version)?
             {
-                let dropped = Body::Dropped(DroppedRevision::of(revision, state.head.id.clone()));
-                let record = Sealed::new(&codec::encode_body(&dropped)).stamped(version.stamp);
-                self.step
-                    .writes
-                    .push(Write::Put(keys::body(version.body()), record));
-                self.step.dropped.push(version.body());
+                let dropped = Body::Dropped(DroppedRevision::of(&revision));
+                let record = Sealed::new(&codec::encode_body(&dropped)).stamped(stamp);
+                let key = keys::body(stamp.seq, &version);
+                self.step.writes.push(Write::Put(key, record));
+                self.step.dropped.push(version);
             }
-            newer = version;
+            superseded = stamp.time;
         }
-        Ok(None)
+        Ok(next.filter(|next| self.revisions >= REVISIONS && *next > 1))
     }
 
-    /// The version with a number.
-    fn find(&mut self, history: &History, number: u32) -> Result<Option<VersionRef>> {
-        let mut hop = history.find(At::Number(number));
-        loop {
-            match hop {
-                Hop::Found(version) => return Ok(Some(version)),
-                Hop::None => return Ok(None),
-                Hop::Hop(version) => {
-                    self.revisions += 1;
-                    hop = self
-                        .core
-                        .stored_body(version.body())?
-                        .history()
-                        .find(At::Number(number));
-                }
-            }
-        }
+    /// The revisions before one, newest first, with the commits that wrote them: as many as the step may still look at.
+    fn superseded_before(&mut self, state: &ArticleState, number: u32) -> Result<Vec<(VersionKey, Stamp)>> {
+        let first = keys::superseded(&state.head.revision_key(0));
+        let last = keys::superseded(&state.head.revision_key(number));
+        let mut found = Vec::new();
+        self.core
+            .scan(&first, &last, Direction::Backward, |key, stamp, _| {
+                found.extend(keys::superseded_version(key).map(|(_, version)| (version, stamp)));
+                self.revisions += 1;
+                Ok(if self.revisions < REVISIONS {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
+            })?;
+        Ok(found)
     }
 }
 
@@ -188,7 +177,7 @@ impl Cursor {
         let record: records::RetentionCursor = codec::message(payload)?;
         let id = ArticleId::parse(&record.article).map_err(|error| codec::Malformed(error.0))?;
         Ok(match record.below {
-            Some(below) => Self::Within(id, codec::version(below, Stamp::PENDING)?),
+            Some(below) => Self::Within(id, below.number),
             None => Self::After(id),
         })
     }
@@ -196,7 +185,13 @@ impl Cursor {
     fn write(&self) -> Write {
         let (article, below) = match self {
             Self::After(id) => (id, None),
-            Self::Within(id, below) => (id, Some(codec::version_record(below))),
+            Self::Within(id, below) => {
+                let below = records::VersionRef {
+                    number: *below,
+                    ..Default::default()
+                };
+                (id, Some(below))
+            }
         };
         let record = records::RetentionCursor {
             article: article.as_str().to_owned(),

@@ -5,7 +5,7 @@
 //! engine no longer has. Locks are held for memory work and page reads, never for a sync.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,15 +21,18 @@ use super::engine::{Direction, Engine};
 use super::{envelope, keys};
 use crate::clock::Clock;
 use crate::domain::article::ArticleId;
-use crate::domain::history::BodyRef;
 use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
+use crate::domain::version::VersionKey;
 use crate::store::error::{Result, StoreError};
 use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Metrics, Progress};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
+
+/// What is wrong with a record whose key is not the one of what it holds.
+pub(super) const MISPLACED: &str = "it is stored in another place than it says";
 
 /// Estimates what an entry takes in memory, in bytes.
 #[derive(Clone)]
@@ -59,8 +62,8 @@ impl Weighter<ArticleId, Arc<ArticleState>> for Weight {
     }
 }
 
-impl Weighter<BodyRef, Arc<Body>> for Weight {
-    fn weight(&self, _: &BodyRef, body: &Arc<Body>) -> u64 {
+impl Weighter<VersionKey, Arc<Body>> for Weight {
+    fn weight(&self, _: &VersionKey, body: &Arc<Body>) -> u64 {
         let bytes = match &**body {
             Body::Article(_) => 1024,
             Body::Revision(revision) => {
@@ -84,7 +87,7 @@ pub(super) struct Shared {
     pub(super) engine: Box<dyn Engine>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) articles: Cache<ArticleId, Arc<ArticleState>, Weight>,
-    pub(super) bodies: Cache<BodyRef, Arc<Body>, Weight>,
+    pub(super) bodies: Cache<VersionKey, Arc<Body>, Weight>,
     stripes: Vec<RwLock<()>>,
     hasher: RandomState,
     /// How much there is by language, as far as it was applied.
@@ -148,23 +151,17 @@ impl Shared {
         }
     }
 
-    fn stripe_number(&self, of: &impl Hash) -> usize {
-        usize::try_from(self.hasher.hash_one(of)).unwrap_or_default() % STRIPES
+    fn stripe_number(&self, article: &ArticleId) -> usize {
+        usize::try_from(self.hasher.hash_one(article)).unwrap_or_default() % STRIPES
     }
 
-    fn stripe(&self, of: &impl Hash) -> Option<&RwLock<()>> {
-        self.stripes.get(self.stripe_number(of))
+    pub(super) fn stripe(&self, article: &ArticleId) -> Option<&RwLock<()>> {
+        self.stripes.get(self.stripe_number(article))
     }
 
-    /// Locks the articles of a group, and the bodies that it removes, against readers, in one order, so that nobody waits
-    /// in a circle.
-    pub(super) fn lock<'a>(
-        &self,
-        ids: impl Iterator<Item = &'a ArticleId>,
-        erased: &[BodyRef],
-    ) -> Vec<RwLockWriteGuard<'_, ()>> {
+    /// Locks the articles of a group against readers, in one order, so that nobody waits in a circle.
+    pub(super) fn lock<'a>(&self, ids: impl Iterator<Item = &'a ArticleId>) -> Vec<RwLockWriteGuard<'_, ()>> {
         let mut numbers: Vec<usize> = ids.map(|id| self.stripe_number(id)).collect();
-        numbers.extend(erased.iter().map(|body| self.stripe_number(body)));
         numbers.sort_unstable();
         numbers.dedup();
         numbers
@@ -204,21 +201,12 @@ impl Shared {
         self.bodies.clear();
     }
 
-    /// Forgets bodies that are others now.
-    pub(super) fn forget_bodies(&self, bodies: &[BodyRef]) {
-        for body in bodies {
-            // A reader that has read the old one caches it before it lets go of this.
-            let _guard = self.stripe(body).map(RwLock::write);
-            self.bodies.remove(body);
-        }
-    }
-
     /// Keeps in the caches only what is durable, for as long as the engine cannot be read.
     pub(super) fn forget_what_is_in_doubt(&self) {
         let _all: Vec<_> = self.stripes.iter().map(RwLock::write).collect();
         let durable = self.durable.borrow().seq;
         self.articles.retain(|_, state| state.seq() <= durable);
-        self.bodies.retain(|body, _| body.seq <= durable);
+        self.bodies.retain(|_, body| body.version().stamp.seq <= durable);
     }
 
     /// An article from the cache, without waiting for anything.
@@ -240,42 +228,44 @@ impl Shared {
             return Ok(Some(state));
         }
         self.metrics.articles.misses.inc();
+        let Some(state) = self.stored(id)?.map(Arc::new) else {
+            return Ok(None);
+        };
+        self.articles.insert(id.clone(), state.clone());
+        Ok(Some(state))
+    }
+
+    /// An article from the engine.
+    pub(super) fn stored(&self, id: &ArticleId) -> Result<Option<ArticleState>> {
+        let in_place = |key: &[u8], place: Vec<u8>| {
+            let misplaced = || corrupt(key)(Malformed(MISPLACED.into()));
+            (place == key).then_some(()).ok_or_else(misplaced)
+        };
         let key = keys::head(id);
         let Some((stamp, payload)) = self.get(&key)? else {
             return Ok(None);
         };
         let head = codec::decode_head(&payload, stamp).map_err(corrupt(&key))?;
-        let mut slots = BTreeMap::new();
+        in_place(&key, keys::head(&head.id))?;
+        let (mut slots, mut jobs) = (BTreeMap::new(), Jobs::new());
         let from = keys::slots(id);
-        self.scan(
-            &from,
-            &keys::above(&from),
-            Direction::Forward,
-            |key, stamp, payload| {
-                let slot = codec::decode_slot(&payload, stamp).map_err(corrupt(key))?;
-                slots.insert(slot.language.clone(), Arc::new(slot));
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        let mut jobs = Jobs::new();
+        let to = keys::above(&from);
+        self.scan(&from, &to, Direction::Forward, |key, stamp, payload| {
+            let slot = codec::decode_slot(&payload, stamp).map_err(corrupt(key))?;
+            in_place(key, keys::slot(&slot.article, &slot.language))?;
+            slots.insert(slot.language.clone(), Arc::new(slot));
+            Ok(ControlFlow::Continue(()))
+        })?;
         let from = keys::jobs(id);
-        self.scan(
-            &from,
-            &keys::above(&from),
-            Direction::Forward,
-            |key, stamp, payload| {
-                let job = codec::decode_job(&payload, stamp).map_err(corrupt(key))?;
-                jobs.insert(job.id.key.clone(), Arc::new(job));
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        let state = Arc::new(ArticleState {
-            head: Arc::new(head),
-            slots,
-            jobs,
-        });
-        self.articles.insert(id.clone(), state.clone());
-        Ok(Some(state))
+        let to = keys::above(&from);
+        self.scan(&from, &to, Direction::Forward, |key, stamp, payload| {
+            let job = codec::decode_job(&payload, stamp).map_err(corrupt(key))?;
+            in_place(key, keys::job(&job.id.article, &job.id.key))?;
+            jobs.insert(job.id.key.clone(), Arc::new(job));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let head = Arc::new(head);
+        Ok(Some(ArticleState { head, slots, jobs }))
     }
 
     /// The ids of the articles after one, in their order.
@@ -296,31 +286,6 @@ impl Shared {
             },
         )?;
         Ok(ids)
-    }
-
-    /// A body from the cache or the engine; may read the disk.
-    pub(super) fn body(&self, body: BodyRef) -> Result<Arc<Body>> {
-        let _guard = self.stripe(&body).map(RwLock::read);
-        if let Some(body) = self.bodies.get(&body) {
-            self.metrics.bodies.hits.inc();
-            return Ok(body);
-        }
-        self.metrics.bodies.misses.inc();
-        let stored = Arc::new(self.stored_body(body)?);
-        self.bodies.insert(body, stored.clone());
-        Ok(stored)
-    }
-
-    /// A body from the engine.
-    pub(super) fn stored_body(&self, body: BodyRef) -> Result<Body> {
-        let key = keys::body(body);
-        let Some((stamp, payload)) = self.get(&key)? else {
-            return Err(StoreError::Corrupt {
-                record: keys::readable(&key),
-                detail: "it is missing".into(),
-            });
-        };
-        codec::decode_body(&payload, stamp).map_err(corrupt(&key))
     }
 
     /// A record's stamp and payload.

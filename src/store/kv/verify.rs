@@ -5,35 +5,37 @@
 //! What must be there is looked up from what it is derived from, and counted. Where nothing is wrong so far and there is as
 //! much as must be there, nothing can be there that must not, and only the counting is left to do.
 
-mod jobs;
-mod kept;
 mod walk;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use self::walk::AHEAD;
 use super::codec::{self, Group};
-use super::group_commit::holder_of;
+use super::engine::Write;
 use super::indexes::{self, Tally};
-use super::shared::{Shared, corrupt};
-use super::{keys, purge, trim};
-use crate::domain::article::{ArticleId, Head};
+use super::shared::{MISPLACED, Shared, corrupt};
+use super::{envelope, keys, trim};
+use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
-use crate::domain::history::{BodyRef, VersionRef};
-use crate::domain::query::{Axis, IndexRow};
+use crate::domain::job::{Job, JobKey};
+use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::translation::{Disposition, Slot};
+use crate::domain::version::{Series, Version, VersionKey};
 use crate::store::error::{Result, StoreError};
-use crate::store::{Body, Checked, Finding};
-
-const MISPLACED: &str = "it is stored in another place than it says";
+use crate::store::{ArticleState, Body, Checked, Finding};
 
 /// Findings that are kept at most; a store with more is beyond repair, and they say why.
 const MAX_FINDINGS: usize = 10_000;
 /// How often a store that is written meanwhile is read again to tell what is wrong from what was only on its way.
 const PASSES: usize = 2;
+/// The same for one article.
+const TRIES: usize = 3;
 
 /// Reports everything that is wrong. The work that takes longest is shared by so many threads.
 pub(super) fn check(core: &Shared, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
@@ -64,23 +66,18 @@ struct Check<'a> {
     core: &'a Shared,
     report: &'a mpsc::Sender<Checked>,
     findings: Vec<Finding>,
-    /// What heads and slots come to.
+    /// What articles come to.
     tally: Tally,
-    /// Whether every record so far could be read; what cannot be read cannot be counted.
+    /// Whether every article so far could be read; what cannot be read cannot be counted.
     countable: bool,
-    /// What must be there, and was found to be.
-    met: Met,
+    /// How many records of a prefix are as they must be.
+    met: BTreeMap<u8, u64>,
+    /// Records that were read and not yet reported.
+    read: u64,
 }
 
-/// Records that are derived from others, each of which leads to another one.
-#[derive(Clone, Copy, Default)]
-struct Met {
-    rows: u64,
-    timers: u64,
-    aliases: u64,
-    standings: u64,
-    work: u64,
-}
+/// The prefixes of all that belongs to an article's state or is derived from it.
+const OF_ARTICLES: [u8; 11] = *b"abeijoqstvw";
 
 impl<'a> Check<'a> {
     fn new(core: &'a Shared, report: &'a mpsc::Sender<Checked>) -> Self {
@@ -90,237 +87,281 @@ impl<'a> Check<'a> {
             findings: Vec::new(),
             tally: Tally::default(),
             countable: true,
-            met: Met::default(),
+            met: BTreeMap::new(),
+            read: 0,
         }
     }
 
     fn all(mut self, threads: usize) -> Result<Vec<Finding>> {
-        self.heads(threads)?;
-        self.slots()?;
-        self.index()?;
-        self.timers()?;
-        self.aliases()?;
+        self.walk_shared(b"h", threads, |check, key, _, _| check.article(key))?;
+        for prefix in OF_ARTICLES {
+            if !self.is_all(prefix)? {
+                self.walk(&[prefix], |check, key, _, payload| check.stray(key, payload))?;
+            }
+        }
         self.segment_histories()?;
         self.tombstones()?;
         self.requests()?;
-        self.bodies(threads)?;
-        self.standings()?;
-        self.work()?;
-        self.jobs()?;
         self.replaced_jobs()?;
-        self.queued_jobs()?;
         self.policies()?;
         self.counts()?;
         self.log()?;
         Ok(self.findings)
     }
-}
 
-impl Met {
-    fn add(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.timers += other.timers;
-        self.aliases += other.aliases;
-        self.standings += other.standings;
-        self.work += other.work;
-    }
-}
-
-impl Check<'_> {
     fn report(&mut self, record: impl Into<String>, problem: impl Into<String>) {
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(Finding {
-                record: record.into(),
-                problem: problem.into(),
-            });
+        let (record, problem) = (record.into(), problem.into());
+        let finding = Finding { record, problem };
+        if self.findings.len() < MAX_FINDINGS && !self.findings.contains(&finding) {
+            self.findings.push(finding);
         }
     }
 
-    fn head(&self, id: &ArticleId) -> Result<Option<Head>> {
-        let key = keys::head(id);
-        let decode =
-            |(stamp, payload): (Stamp, Vec<u8>)| codec::decode_head(&payload, stamp).map_err(corrupt(&key));
-        self.core.get(&key)?.map(decode).transpose()
-    }
-
-    fn heads(&mut self, threads: usize) -> Result<()> {
-        self.walk_shared(b"h", threads, |check, key, stamp, payload| {
-            let head = codec::decode_head(payload, stamp).map_err(corrupt(key))?;
-            check.tally.head(&head, 1);
-            let name = keys::readable(key);
-            if keys::head_id(key).as_ref() != Some(&head.id) {
-                check.report(&name, "it is stored under another id");
-            }
-            check.version(
-                &name,
-                &head.current.history.newest,
-                |body| matches!(body, Body::Article(v) if *v == head.current),
-            );
-            check.version(&name, &head.revisions.newest, |body| {
-                matches!(body, Body::Revision(r) if r.content.manifest() == head.manifest
-                    && r.content.title == head.title && r.content.lead == head.lead)
-            });
-            if head.current.revision != head.revisions.newest {
-                check.report(&name, "it does not show its newest revision");
-            }
-            for alias in &head.aliases {
-                match holder_of(check.core, &keys::alias(alias))? {
-                    Some((_, stored, holder)) if (&stored, &holder) == (alias, &head.id) => {
-                        check.met.aliases += 1;
-                    }
-                    _ => check.report(&name, format!("{alias} does not lead to it")),
-                }
-            }
-            if let Some(timer) = indexes::timer_key(&head) {
-                match check.core.get(&timer)? {
-                    Some(_) => check.met.timers += 1,
-                    None => check.report(keys::readable(&timer), "it is missing"),
-                }
-            }
-            Axis::ALL.into_iter().try_for_each(|axis| check.row(&head, axis))
-        })
-    }
-
-    /// The newest version of something must be there and hold what the record says.
-    fn version(&mut self, name: &str, version: &VersionRef, agrees: impl FnOnce(&Body) -> bool) {
-        match self.core.stored_body(version.body()) {
-            Ok(body) if agrees(&body) => {}
-            Ok(_) => self.report(
-                name,
-                format!("it does not agree with its version {}", version.number),
-            ),
-            Err(error) => self.report(name, error.to_string()),
+    fn meet(&mut self, key: &[u8]) {
+        if let Some(prefix) = key.first() {
+            *self.met.entry(*prefix).or_default() += 1;
+            self.read += 1;
         }
     }
 
-    /// An article's row of an index must be there and say what the article says.
-    fn row(&mut self, head: &Head, axis: Axis) -> Result<()> {
-        let row = IndexRow::of(head, axis);
-        let key = keys::place(&keys::index(axis), row.date.instant, head.id.as_str());
-        match self.core.get(&key)? {
-            None => self.report(keys::readable(&key), "it is missing"),
-            Some((_, payload)) => {
-                let stored = codec::decode_index_row(&payload, row.date.instant).map_err(corrupt(&key))?;
-                if stored == row {
-                    self.met.rows += 1;
-                } else {
-                    self.report(keys::readable(&key), "it does not agree with its article");
-                }
+    /// An article: what belongs to it must agree, and what is derived from it must be there.
+    fn article(&mut self, key: &[u8]) -> Result<()> {
+        let id = keys::head_id(key).ok_or_else(|| unreadable(key))?;
+        // It may have been purged since its key was read.
+        let mut stored = self.core.stored(&id)?;
+        for tries in 1.. {
+            let Some(state) = stored else { break };
+            let mut part = Check::new(self.core, self.report);
+            part.tally.change(None, Some(&state));
+            part.state(&state)?;
+            stored = if part.findings.is_empty() {
+                None
+            } else {
+                self.core.stored(&id)?
+            };
+            // What does not agree may have been written meanwhile.
+            if tries == TRIES || stored.as_ref().is_none_or(|now| *now == state) {
+                self.take_in(part);
+                break;
             }
         }
         Ok(())
     }
 
-    /// No row may stand where its article does not; [`Self::row`] has looked at what it holds.
-    fn index(&mut self) -> Result<()> {
-        if self.is_all(b"i", self.met.rows)? {
-            return Ok(());
-        }
-        self.walk(b"i", |check, key, _, _| {
-            let stands = match keys::index_position(key) {
-                Some((axis, position)) => check
-                    .head(&position.id)?
-                    .is_some_and(|head| IndexRow::of(&head, axis).date.instant == position.instant),
-                None => false,
-            };
-            if !stands {
-                check.report(keys::readable(key), "it does not agree with its article");
+    fn state(&mut self, state: &ArticleState) -> Result<()> {
+        state.slots.values().for_each(|slot| self.slot(state, slot));
+        state.jobs.values().for_each(|job| self.job(state, job));
+        for write in indexes::all(state) {
+            if let Write::Put(key, expected) = write {
+                self.derived(&key, &expected)?;
             }
-            Ok(())
-        })
+        }
+        self.superseded(state)?;
+        for (series, newest) in state.series() {
+            let (article, number) = (state.head.id.clone(), newest.number);
+            let version = VersionKey {
+                article,
+                series,
+                number,
+            };
+            self.newest(state, &version, newest.stamp)?;
+        }
+        Ok(())
     }
 
-    /// No timer may stand for an article that is not under that embargo.
-    fn timers(&mut self) -> Result<()> {
-        if self.is_all(b"e", self.met.timers)? {
-            return Ok(());
+    fn slot(&mut self, state: &ArticleState, slot: &Slot) {
+        let key = keys::slot(&slot.article, &slot.language);
+        self.meet(&key);
+        let translations = &slot.translations;
+        let active = translations
+            .iter()
+            .filter(|t| t.disposition == Disposition::Active);
+        if active.count() > 1 {
+            self.report(keys::readable(&key), "more than one translation is active");
         }
-        self.walk(b"e", |check, key, _, _| {
-            let stands = match keys::embargo_of(key) {
-                Some((_, id)) => check
-                    .head(&id)?
-                    .is_some_and(|head| indexes::timer_key(&head).as_deref() == Some(key)),
-                None => false,
-            };
-            if !stands {
-                check.report(keys::readable(key), "it does not agree with its article");
-            }
-            Ok(())
-        })
+        // Freshness must be computable for everything that is stored.
+        let manifest = &state.head.manifest;
+        let adds_up = |t| Freshness::of_translation(t, manifest).current <= manifest.0.len();
+        if !translations.iter().all(adds_up) {
+            self.report(keys::readable(&key), "its freshness does not add up");
+        }
     }
 
-    fn slots(&mut self) -> Result<()> {
-        let mut newest: Option<Head> = None;
-        self.walk(b"s", |check, key, stamp, payload| {
-            let slot = codec::decode_slot(payload, stamp).map_err(corrupt(key))?;
-            let name = keys::readable(key);
-            if keys::slot(&slot.article, &slot.language) != key {
-                check.report(&name, MISPLACED);
+    fn job(&mut self, state: &ArticleState, job: &Job) {
+        let key = keys::job(&job.id.article, &job.id.key);
+        self.meet(&key);
+        if job.source_revision > state.head.revision() {
+            self.report(
+                keys::readable(&key),
+                "it names a revision that its article does not have",
+            );
+        }
+    }
+
+    /// A derived record must be there and say what it is derived from.
+    fn derived(&mut self, key: &[u8], expected: &[u8]) -> Result<()> {
+        let (_, expected) = envelope::open(expected, || keys::readable(key))?;
+        match self.core.get(key) {
+            Ok(None) => self.report(keys::readable(key), "it is missing"),
+            Ok(Some((_, stored))) if stored == expected => self.meet(key),
+            Ok(Some(_)) => self.report(keys::readable(key), "it does not agree with its article"),
+            Err(error) => self.damaged(error)?,
+        }
+        Ok(())
+    }
+
+    /// The versions of an article that are no longer the newest: each series must have all of them.
+    fn superseded(&mut self, state: &ArticleState) -> Result<()> {
+        let mut newest: BTreeMap<Series, u32> = state
+            .series()
+            .map(|(series, version)| (series, version.number))
+            .collect();
+        let prefix = keys::superseded_of(&state.head.id);
+        let mut from = prefix.clone();
+        // The next version of each series that is to be met.
+        let mut next: BTreeMap<Series, u32> = BTreeMap::new();
+        while let Some(records) = self.read_on(&prefix, &mut from, AHEAD.0)? {
+            self.visit(&records, |check, key, stamp, _| {
+                let (seq, version) = keys::superseded_version(key).ok_or_else(|| unreadable(key))?;
+                let expected = next.entry(version.series.clone()).or_insert(1);
+                let is_older = newest
+                    .get(&version.series)
+                    .is_some_and(|newest| version.number < *newest);
+                if seq != stamp.seq || !is_older || version.number != *expected {
+                    check.report(keys::readable(key), "it does not agree with its article");
+                }
+                *expected = version.number + 1;
+                check.meet(key);
+                check.version(&version, stamp, |_| true)
+            })?;
+        }
+        newest.retain(|series, newest| next.get(series).copied().unwrap_or(1) < *newest);
+        for (series, newest) in newest {
+            let problem = format!("places of versions of its {series} before {newest} are missing");
+            self.report(keys::readable(&keys::head(&state.head.id)), problem);
+        }
+        Ok(())
+    }
+
+    /// The newest version of a series must hold what the article's state says.
+    fn newest(&mut self, state: &ArticleState, version: &VersionKey, stamp: Stamp) -> Result<()> {
+        let head = &state.head;
+        let agrees = |body: &Body| match (&version.series, body) {
+            (Series::Metadata, Body::Article(article)) => *article == head.current,
+            (Series::Content, Body::Revision(revision)) => {
+                revision.content.manifest() == head.manifest
+                    && revision.content.title == head.title
+                    && revision.content.lead == head.lead
             }
-            check.slot(&name, &slot);
-            check.tally.slot(&slot, 1);
-            if newest.as_ref().is_none_or(|head| head.id != slot.article) {
-                newest = check.head(&slot.article)?;
+            (Series::Selection(language), Body::Selection(selection)) => {
+                let is_selected = |slot: &Arc<Slot>| {
+                    let dispositions = slot.translations.iter().map(|t| (t.id, t.disposition));
+                    selection.dispositions.iter().copied().eq(dispositions) && selection.etag == slot.etag
+                };
+                state.slots.get(language).is_some_and(is_selected)
             }
-            match &newest {
-                None => check.report(&name, "there is no such article"),
-                Some(head) => {
-                    // Freshness must be computable for everything that is stored.
-                    let adds_up =
-                        |t| Freshness::of_translation(t, &head.manifest).current <= head.manifest.0.len();
-                    if !slot.translations.iter().all(adds_up) {
-                        check.report(&name, "its freshness does not add up");
-                    }
-                    check.derived(&indexes::entries(head, &slot))?;
+            (Series::Translation(language, id), Body::Translation(version)) => {
+                let slot = state.slots.get(language);
+                slot.and_then(|slot| slot.translation(*id))
+                    .is_some_and(|translation| {
+                        version.head.bindings == translation.bindings
+                            && version.head.etag == translation.etag
+                            && version.texts.len() == translation.bindings.len()
+                    })
+            }
+            _ => false,
+        };
+        self.version(version, stamp, agrees)
+    }
+
+    /// A version must be there, be that one, and hold what is said of it.
+    fn version(
+        &mut self,
+        version: &VersionKey,
+        stamp: Stamp,
+        agrees: impl FnOnce(&Body) -> bool,
+    ) -> Result<()> {
+        let key = keys::body(stamp.seq, version);
+        match self.core.stored_version(stamp.seq, version) {
+            Ok(body) => {
+                self.meet(&key);
+                let language = match &version.series {
+                    Series::Selection(language) | Series::Translation(language, _) => language.clone(),
+                    Series::Metadata | Series::Content => Language::from_canonical(""),
+                };
+                let number = version.number;
+                if body.version() != (Version { number, stamp }) || body.series(language) != version.series {
+                    self.report(keys::readable(&key), MISPLACED);
+                } else if !agrees(&body) {
+                    self.report(keys::readable(&key), "it does not agree with its article");
                 }
             }
-            Ok(())
-        })
+            Err(error) => self.damaged(error)?,
+        }
+        Ok(())
     }
 
-    fn slot(&mut self, name: &str, slot: &Slot) {
-        let active = |t: &&_| matches!(t, (_, Disposition::Active));
-        let dispositions: Vec<_> = slot.translations.iter().map(|t| (t.id, t.disposition)).collect();
-        if dispositions.iter().filter(active).count() > 1 {
-            self.report(name, "more than one translation is active");
-        }
-        self.version(name, &slot.selections.newest, |body| {
-            matches!(body, Body::Selection(s) if s.dispositions == dispositions && s.etag == slot.etag)
-        });
-        for translation in &slot.translations {
-            self.version(name, &translation.history.newest, |body| {
-                matches!(body, Body::Translation(v) if v.head.bindings == translation.bindings
-                    && v.head.etag == translation.etag && v.texts.len() == translation.bindings.len())
-            });
+    /// Reports damage; any other error ends the check.
+    fn damaged(&mut self, error: StoreError) -> Result<()> {
+        match error {
+            StoreError::Corrupt { record, detail } => {
+                self.report(record, detail);
+                Ok(())
+            }
+            error => Err(error),
         }
     }
 
-    fn aliases(&mut self) -> Result<()> {
-        if self.is_all(b"a", self.met.aliases)? {
+    /// A record that belongs to an article, or is derived from it: [`Self::article`] has looked at what it holds, if it
+    /// may be there at all.
+    fn stray(&mut self, key: &[u8], payload: &[u8]) -> Result<()> {
+        if key.starts_with(b"b") {
+            self.report(keys::readable(key), "it is not known which article it belongs to");
             return Ok(());
         }
-        self.walk(b"a", |check, key, _, payload| {
-            let (alias, holder) = codec::decode_alias_holder(payload).map_err(corrupt(key))?;
-            if keys::alias(&alias) != key {
-                check.report(keys::readable(key), MISPLACED);
-            }
-            let head = check.head(&holder)?;
-            if head.is_none_or(|head| !head.aliases.contains(&alias)) {
-                let problem = format!("article \"{holder}\" does not hold {alias}");
-                check.report(keys::readable(key), problem);
-            }
-            Ok(())
-        })
+        let of = keys::article_of(key).or_else(|| {
+            let holder = key
+                .starts_with(b"a")
+                .then(|| codec::decode_alias_holder(payload).ok())?;
+            Some(holder?.1)
+        });
+        let state = match self.core.stored(&of.ok_or_else(|| unreadable(key))?) {
+            Err(StoreError::Corrupt { .. }) => return Ok(()),
+            state => state?,
+        };
+        let Some(state) = state else {
+            self.report(keys::readable(key), "there is no such article");
+            return Ok(());
+        };
+        let is_current = |seq, version: &VersionKey| {
+            let newest = state.newest(&version.series);
+            newest.is_some_and(|newest| (newest.stamp.seq, newest.number) == (seq, version.number))
+        };
+        let stands = match key.first() {
+            // They were read with their article.
+            Some(b's' | b'j' | b'o') => true,
+            Some(b'v') => match keys::body_of(key) {
+                Some((seq, version)) if is_current(seq, &version) => true,
+                Some((seq, version)) => self
+                    .core
+                    .engine
+                    .get(&keys::superseded_at(&version, seq))?
+                    .is_some(),
+                None => false,
+            },
+            _ => indexes::all(&state).iter().any(|write| write.key() == key),
+        };
+        if !stands {
+            self.report(keys::readable(key), "it does not agree with its article");
+        }
+        Ok(())
     }
 
     fn segment_histories(&mut self) -> Result<()> {
         self.walk(b"p", |check, key, _, payload| {
             codec::decode_segment_history(payload).map_err(corrupt(key))?;
-            let known = match keys::segment_history_id(key) {
-                Some(id) => check.core.engine.get(&keys::head(&id))?.is_some(),
-                None => false,
-            };
-            if !known {
+            let id = keys::segment_history_id(key).ok_or_else(|| unreadable(key))?;
+            if check.core.engine.get(&keys::head(&id))?.is_none() {
                 check.report(keys::readable(key), "there is no such article");
             }
             Ok(())
@@ -334,7 +375,7 @@ impl Check<'_> {
             if keys::tombstone(&tombstone.article) != key {
                 check.report(keys::readable(key), MISPLACED);
             }
-            if check.head(&tombstone.article)?.is_some() {
+            if check.core.engine.get(&keys::head(&tombstone.article))?.is_some() {
                 check.report(keys::readable(key), "its article is there");
             }
             Ok(())
@@ -351,25 +392,65 @@ impl Check<'_> {
         })
     }
 
-    fn bodies(&mut self, threads: usize) -> Result<()> {
-        self.walk_shared(b"b", threads, |check, key, stamp, payload| {
-            let body = codec::decode_body(payload, stamp).map_err(corrupt(key))?;
-            let newest = body.history().newest;
-            let place = BodyRef {
-                seq: stamp.seq,
-                part: newest.part,
-            };
-            if newest.stamp != stamp || keys::body(place) != key {
-                check.report(keys::readable(key), MISPLACED);
+    fn replaced_jobs(&mut self) -> Result<()> {
+        self.walk(b"k", |check, key, stamp, payload| {
+            let job = codec::decode_job(payload, stamp).map_err(corrupt(key))?;
+            let name = keys::readable(key);
+            if keys::replaced_job(&job.id) != key {
+                check.report(&name, MISPLACED);
             }
-            for earlier in &body.history().earlier {
-                if check.core.engine.get(&keys::body(earlier.body()))?.is_none() {
-                    let problem = format!("its earlier version {} is missing", earlier.number);
-                    check.report(keys::readable(key), problem);
-                }
+            if job.state.is_open() {
+                check.report(&name, "it has not ended");
+            }
+            if check.newest_job(&job.id.article, &job.id.key)? <= Some(job.id.number) {
+                check.report(&name, "there is no newer job in its place");
             }
             Ok(())
         })
+    }
+
+    /// The number of the newest job of a key.
+    fn newest_job(&self, id: &ArticleId, key: &JobKey) -> Result<Option<u32>> {
+        let key = keys::job(id, key);
+        let Some((stamp, payload)) = self.core.get(&key)? else {
+            return Ok(None);
+        };
+        let job = codec::decode_job(&payload, stamp).map_err(corrupt(&key))?;
+        Ok(Some(job.id.number))
+    }
+
+    fn policies(&mut self) -> Result<()> {
+        self.walk(b"n", |check, key, _, payload| {
+            let policy = codec::decode_policy(payload).map_err(corrupt(key))?;
+            if keys::policy(&policy.id) != key {
+                check.report(keys::readable(key), MISPLACED);
+            }
+            Ok(())
+        })
+    }
+
+    fn counts(&mut self) -> Result<()> {
+        let countable = self.countable;
+        let mut stored = BTreeMap::new();
+        self.walk(b"c", |_, key, _, payload| {
+            let language = keys::counts_of(key).ok_or_else(|| unreadable(key))?;
+            stored.insert(language, codec::decode_counts(payload).map_err(corrupt(key))?);
+            Ok(())
+        })?;
+        if !countable {
+            return Ok(());
+        }
+        let counted = std::mem::take(&mut self.tally).apply(&BTreeMap::new());
+        let counted: BTreeMap<_, _> = counted.into_iter().collect();
+        let languages: BTreeSet<_> = counted.keys().chain(stored.keys()).collect();
+        for language in languages {
+            let (counted, stored) = (counted.get(language), stored.get(language));
+            if counted != stored {
+                let problem = format!("it says {stored:?}, and there are {counted:?}");
+                self.report(keys::readable(&keys::counts(language)), problem);
+            }
+        }
+        Ok(())
     }
 
     fn log(&mut self) -> Result<()> {
@@ -424,39 +505,44 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What a commit changed must still be there, unless the article was purged: then nothing that the commit wrote may.
+    /// What a commit changed must still be there, unless the article was purged.
     fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
+        let is_there = |key: &[u8]| Ok::<_, StoreError>(self.core.engine.get(key)?.is_some());
         let head = keys::head(&event.article);
-        let has_head = self.core.engine.get(&head)?.is_some();
-        // An article that is there and has a tombstone was found where tombstones are looked at.
-        if !has_head && self.core.engine.get(&keys::tombstone(&event.article))?.is_some() {
-            for body in purge::bodies_in(self.core, seq)? {
-                let name = keys::readable(&keys::body(body));
-                self.report(name, format!("article {:?} was purged", event.article));
+        if !is_there(&head)? {
+            if !is_there(&keys::tombstone(&event.article))? {
+                self.lost(&head, "it", seq);
             }
             return Ok(());
         }
-        let missing = |key: &[u8]| {
-            let problem = format!("it is missing, and commit {seq} changed it");
-            (keys::readable(key), problem)
-        };
-        if !has_head {
-            let (record, problem) = missing(&head);
-            self.report(record, problem);
-        }
-        match (&event.language, &event.kind) {
+        match (event.language.clone(), &event.kind) {
             (Some(language), Kind::Job { kind, number, .. }) => {
-                self.job_event(&event.article, language, *kind, *number, seq)?;
+                let key = JobKey {
+                    language,
+                    kind: *kind,
+                };
+                if self.newest_job(&event.article, &key)? < Some(*number) {
+                    let key = keys::job(&event.article, &key);
+                    self.lost(&key, &format!("its number {number}"), seq);
+                }
             }
             (Some(language), _) => {
-                let slot = keys::slot(&event.article, language);
-                if self.core.engine.get(&slot)?.is_none() {
-                    let (record, problem) = missing(&slot);
-                    self.report(record, problem);
+                let slot = keys::slot(&event.article, &language);
+                if !is_there(&slot)? {
+                    self.lost(&slot, "it", seq);
                 }
             }
             (None, _) => {}
         }
         Ok(())
     }
+
+    fn lost(&mut self, key: &[u8], what: &str, seq: Seq) {
+        let problem = format!("{what} is missing, and commit {seq} changed it");
+        self.report(keys::readable(key), problem);
+    }
+}
+
+fn unreadable(key: &[u8]) -> StoreError {
+    corrupt(key)(codec::Malformed("its key cannot be read".into()))
 }

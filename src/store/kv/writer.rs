@@ -419,7 +419,7 @@ impl Writer {
             if let Some(tracker) = tracker.as_mut() {
                 tracker.note(&writes, self.last.seq);
             }
-            let _locks = self.core.lock(group.articles.keys(), &group.erased);
+            let _locks = self.core.lock(group.articles.keys());
             self.core.show(last.seq, group.purged());
             self.core.engine.apply(writes)?;
             let mut counts = self.core.counts.lock();

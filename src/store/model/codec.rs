@@ -15,7 +15,6 @@ use crate::domain::change::{Event, JobStep, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Overall;
-use crate::domain::history::{History, VersionRef};
 use crate::domain::ids::{RequestId, SegmentId, TranslationId};
 use crate::domain::job::{JobId, JobKind, JobState};
 use crate::domain::language::Language;
@@ -32,6 +31,7 @@ use crate::domain::translation::{
     TranslationVersion,
 };
 use crate::domain::url::CanonicalUrl;
+use crate::domain::version::Version;
 use crate::store::{Body, Counts};
 
 mod job;
@@ -206,39 +206,46 @@ fn etag(record: Option<rec::Etag>) -> Result<Etag> {
     })
 }
 
-pub(in crate::store) fn version_record(version: &VersionRef) -> rec::VersionRef {
+fn version_record(version: Version) -> rec::VersionRef {
     rec::VersionRef {
         number: version.number,
         stamp: stamp_record(version.stamp),
-        part: u32::from(version.part),
+        part: 0,
     }
 }
 
-pub(in crate::store) fn version(record: rec::VersionRef, own: Stamp) -> Result<VersionRef> {
-    Ok(VersionRef {
+fn version(record: rec::VersionRef, own: Stamp) -> Result<Version> {
+    if record.number == 0 {
+        return Err(malformed("number"));
+    }
+    Ok(Version {
         number: record.number,
         stamp: stamp(record.stamp, own)?,
-        part: u16::try_from(record.part).map_err(|_| malformed("part"))?,
     })
 }
 
-fn history_record(history: &History) -> Option<rec::History> {
+fn newest_record(newest: Version) -> Option<rec::History> {
     Some(rec::History {
-        newest: Some(version_record(&history.newest)),
-        earlier: history.earlier.iter().map(version_record).collect(),
+        newest: Some(version_record(newest)),
+        earlier: Vec::new(),
     })
 }
 
-fn history(record: Option<rec::History>, own: Stamp) -> Result<History> {
+fn newest(record: Option<rec::History>, own: Stamp) -> Result<Version> {
     let record = some(record, "history")?;
-    Ok(History {
-        newest: version(some(record.newest, "history")?, own)?,
-        earlier: record
-            .earlier
-            .into_iter()
-            .map(|v| version(v, own))
-            .collect::<Result<_>>()?,
+    version(some(record.newest, "history")?, own)
+}
+
+/// The number of the version that a record holds.
+fn number_record(number: u32) -> Option<rec::History> {
+    newest_record(Version {
+        number,
+        stamp: Stamp::PENDING,
     })
+}
+
+fn number(record: Option<rec::History>, own: Stamp) -> Result<u32> {
+    Ok(newest(record, own)?.number)
 }
 
 fn actor_record(actor: &Actor) -> Option<rec::Actor> {
@@ -391,20 +398,23 @@ fn article_version_record(version: &ArticleVersion) -> rec::ArticleVersion {
     rec::ArticleVersion {
         etag: etag_record(version.etag),
         metadata: Some(metadata_record(&version.metadata)),
-        revision: Some(version_record(&version.revision)),
+        revision: Some(version_record(version.revision)),
         created: stamp_record(version.created),
         is_deleted: version.deleted.is_some(),
         deleted: version.deleted.and_then(stamp_record),
         actor: actor_record(&version.actor),
-        history: history_record(&version.history),
+        history: newest_record(Version {
+            number: version.number,
+            stamp: version.stamp,
+        }),
         visibility: visibility_code(version.visibility),
     }
 }
 
 fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVersion> {
-    let history = history(record.history, own)?;
+    let newest = newest(record.history, own)?;
     Ok(ArticleVersion {
-        stamp: history.newest.stamp,
+        stamp: newest.stamp,
         etag: etag(record.etag)?,
         metadata: metadata(some(record.metadata, "metadata")?)?,
         revision: version(some(record.revision, "revision")?, own)?,
@@ -415,7 +425,7 @@ fn article_version(record: rec::ArticleVersion, own: Stamp) -> Result<ArticleVer
             .transpose()?,
         visibility: visibility(record.visibility)?,
         actor: actor(record.actor),
-        history,
+        number: newest.number,
     })
 }
 
@@ -462,7 +472,7 @@ pub(in crate::store) fn encode_head(head: &Head) -> Vec<u8> {
         manifest: head.manifest.0.iter().map(entry).collect(),
         next_segment: head.next_segment,
         aliases: head.aliases.iter().map(alias_record).collect(),
-        revisions: history_record(&head.revisions),
+        revisions: newest_record(head.current.revision),
     }
     .encode_to_vec()
 }
@@ -484,7 +494,6 @@ pub(in crate::store) fn decode_head(payload: &[u8], own: Stamp) -> Result<Head> 
         manifest: Manifest(record.manifest.into_iter().map(entry).collect::<Result<_>>()?),
         next_segment: record.next_segment,
         aliases: record.aliases.into_iter().map(alias).collect(),
-        revisions: history(record.revisions, own)?,
     })
 }
 
@@ -501,7 +510,7 @@ pub(in crate::store) fn encode_body(body: &Body) -> Vec<u8> {
             significance: revision.significance.map(significance_code).unwrap_or_default(),
             is_proposed: revision.is_proposed,
             actor: actor_record(&revision.actor),
-            history: history_record(&revision.history),
+            history: number_record(revision.number),
         }),
         Body::Translation(version) => Record::Translation(rec::TranslationVersion {
             head: Some(translation_record(&version.head)),
@@ -512,14 +521,43 @@ pub(in crate::store) fn encode_body(body: &Body) -> Vec<u8> {
         }),
         Body::Selection(selection) => Record::Selection(selection_record(selection)),
         Body::Dropped(dropped) => Record::Dropped(rec::DroppedRevision {
-            article: dropped.article.as_str().to_owned(),
+            article: String::new(),
             significance: dropped.significance.map(significance_code).unwrap_or_default(),
             is_proposed: dropped.is_proposed,
             actor: actor_record(&dropped.actor),
-            history: history_record(&dropped.history),
+            history: number_record(dropped.number),
         }),
     };
     rec::Body { body: Some(record) }.encode_to_vec()
+}
+
+/// The history in the record of a version.
+fn history_of(record: &rec::Body) -> Option<&rec::History> {
+    use rec::body::Body as Record;
+    match record.body.as_ref()? {
+        Record::Article(version) => version.history.as_ref(),
+        Record::Revision(revision) => revision.history.as_ref(),
+        Record::Dropped(dropped) => dropped.history.as_ref(),
+        Record::Translation(version) => version.head.as_ref()?.history.as_ref(),
+        Record::Selection(selection) => selection.history.as_ref(),
+    }
+}
+
+/// Which of its commit's versions a record of format 2 is.
+pub(in crate::store) fn part(record: &rec::Body) -> Option<u32> {
+    Some(history_of(record)?.newest.as_ref()?.part)
+}
+
+/// The earlier versions that a record of format 2 knows: number, commit and part of each.
+pub(in crate::store) fn earlier(record: &rec::Body) -> Vec<(u32, (Seq, u32))> {
+    let earlier = history_of(record)
+        .into_iter()
+        .flat_map(|history| &history.earlier);
+    let place = |version: &rec::VersionRef| {
+        let seq = version.stamp.as_ref()?.seq;
+        Some((version.number, (seq, version.part)))
+    };
+    earlier.filter_map(place).collect()
 }
 
 pub(in crate::store) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> {
@@ -543,16 +581,15 @@ pub(in crate::store) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> 
                 significance: maybe_significance(record.significance)?,
                 is_proposed: record.is_proposed,
                 actor: actor(record.actor),
-                history: history(record.history, own)?,
+                number: number(record.history, own)?,
             })
         }
         Record::Dropped(record) => Body::Dropped(DroppedRevision {
             stamp: own,
-            article: article_id(&record.article)?,
             significance: maybe_significance(record.significance)?,
             is_proposed: record.is_proposed,
             actor: actor(record.actor),
-            history: history(record.history, own)?,
+            number: number(record.history, own)?,
         }),
         Record::Translation(record) => Body::Translation(TranslationVersion {
             head: translation(some(record.head, "translation")?, own)?,

@@ -7,10 +7,12 @@ use super::codec::{self, Group, Malformed};
 use super::records::{self, entity::Entity as Kind};
 use crate::domain::article::{ArticleId, Head, SegmentHistory, Tombstone};
 use crate::domain::job::Job;
+use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
 use crate::domain::request::RequestRecord;
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::Slot;
+use crate::domain::version::{Series, VersionKey};
 use crate::store::Body;
 
 /// An entity as it was handed out by a store or read from a file: it may be malformed.
@@ -37,7 +39,11 @@ pub struct Decoded {
 pub(in crate::store) enum Content {
     Head(Head),
     Slot(Slot),
-    Body(Body),
+    Version(VersionKey, Body),
+    /// A version of format 2, which does not name its article: the key that it had.
+    Unkeyed {
+        part: u32,
+    },
     SegmentHistory(ArticleId, SegmentHistory),
     Tombstone(Tombstone),
     Request(RequestRecord),
@@ -57,7 +63,7 @@ pub(in crate::store) enum Type {
     Tombstone,
     SegmentHistory(ArticleId),
     Request,
-    Body,
+    Version(ArticleId, Series),
     Log,
     Policy,
 }
@@ -76,7 +82,14 @@ impl Entity {
                 history: Some(codec::message(payload)?),
             }),
             Type::Request => Kind::Request(codec::message(payload)?),
-            Type::Body => Kind::Body(codec::message(payload)?),
+            Type::Version(article, series) => Kind::Version(records::VersionOf {
+                article: article.to_string(),
+                language: match &series {
+                    Series::Metadata | Series::Content => String::new(),
+                    Series::Selection(language) | Series::Translation(language, _) => language.to_string(),
+                },
+                body: Some(codec::message(payload)?),
+            }),
             Type::Log => Kind::Log(codec::message(payload)?),
             Type::Policy => Kind::Policy(codec::message(payload)?),
         };
@@ -108,7 +121,21 @@ impl Entity {
             }
             Kind::Body(body) => {
                 payload = body.encode_to_vec();
-                Content::Body(codec::decode_body(&payload, stamp)?)
+                codec::decode_body(&payload, stamp)?;
+                Content::Unkeyed {
+                    part: codec::part(body).ok_or_else(|| missing("history"))?,
+                }
+            }
+            Kind::Version(of) => {
+                payload = of.body.as_ref().ok_or_else(|| missing("body"))?.encode_to_vec();
+                let body = codec::decode_body(&payload, stamp)?;
+                let language = Language::from_canonical(&of.language);
+                let key = VersionKey {
+                    article: ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?,
+                    series: body.series(language),
+                    number: body.version().number,
+                };
+                Content::Version(key, body)
             }
             Kind::SegmentHistory(of) => {
                 let history = of.history.as_ref().ok_or_else(|| missing("history"))?;
@@ -158,7 +185,7 @@ impl Entity {
             Some(Kind::Head(_)) => "articles",
             Some(Kind::Slot(_)) => "slots",
             Some(Kind::Tombstone(_)) => "tombstones",
-            Some(Kind::Body(_)) => "bodies",
+            Some(Kind::Body(_) | Kind::Version(_)) => "bodies",
             Some(Kind::SegmentHistory(_)) => "segment_histories",
             Some(Kind::Request(_)) => "requests",
             Some(Kind::Log(_)) => "log_groups",

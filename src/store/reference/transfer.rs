@@ -10,7 +10,6 @@ use super::{Place, ReferenceStore, State};
 use crate::clock::Clock;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{JobStep, Kind};
-use crate::domain::history::{BodyRef, History};
 use crate::domain::job::{Job, JobId, JobKey, Jobs};
 use crate::domain::language::Language;
 use crate::domain::time::Timestamp;
@@ -19,7 +18,7 @@ use crate::store::error::{Result, StoreError};
 use crate::store::model::codec::{self, Malformed};
 use crate::store::model::entity::{Content, Decoded, Entity, Type};
 use crate::store::transfer::Import;
-use crate::store::{ArticleState, Body, Store};
+use crate::store::{ArticleState, Store};
 
 fn malformed(Malformed(detail): Malformed) -> StoreError {
     StoreError::Corrupt {
@@ -39,7 +38,7 @@ pub(super) fn entities(state: &State) -> Result<Vec<Entity>> {
             Place::Tombstone(_) => Type::Tombstone,
             Place::SegmentHistory(article) => Type::SegmentHistory(article.clone()),
             Place::Request(_) => Type::Request,
-            Place::Body(_) => Type::Body,
+            Place::Version(_, version) => Type::Version(version.article.clone(), version.series.clone()),
             Place::Log(_) => Type::Log,
             Place::Policy(_) => Type::Policy,
         };
@@ -57,7 +56,6 @@ pub struct ReferenceImport {
     heads: BTreeMap<ArticleId, Head>,
     slots: BTreeMap<ArticleId, BTreeMap<Language, Arc<Slot>>>,
     jobs: BTreeMap<ArticleId, Jobs>,
-    bodies: BTreeMap<BodyRef, Arc<Body>>,
     replaced: BTreeMap<JobId, Arc<Job>>,
     clock: Arc<dyn Clock>,
     published: Published,
@@ -72,7 +70,6 @@ impl ReferenceImport {
             heads: BTreeMap::new(),
             slots: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            bodies: BTreeMap::new(),
             replaced: BTreeMap::new(),
             clock,
             published: published.clone(),
@@ -80,7 +77,7 @@ impl ReferenceImport {
         (import, published)
     }
 
-    fn put_one(&mut self, entity: Decoded) {
+    fn put_one(&mut self, entity: Decoded) -> Result<()> {
         let Decoded {
             stamp,
             content,
@@ -123,13 +120,13 @@ impl ReferenceImport {
                 self.state.requests.insert(record.key.clone(), record);
                 Place::Request(name)
             }
-            Content::Body(body) => {
-                let place = BodyRef {
-                    seq: stamp.seq,
-                    part: body.history().newest.part,
-                };
-                self.bodies.insert(place, Arc::new(body));
-                Place::Body(place)
+            Content::Version(key, body) => {
+                self.state.versions.insert(key.clone(), Arc::new(body));
+                Place::Version(stamp.seq, key)
+            }
+            Content::Unkeyed { .. } => {
+                let detail = "it is a version of an older format, which does not name its article";
+                return Err(malformed(Malformed(detail.into())));
             }
             Content::Log(group) => {
                 let first = group.first;
@@ -143,18 +140,7 @@ impl ReferenceImport {
             }
         };
         self.state.put(place, stamp, payload);
-    }
-
-    /// Takes the body of each version of a history, newest first.
-    fn own(&mut self, article: &ArticleId, history: &History) {
-        let mut next = Some(history.newest);
-        while let Some(version) = next {
-            let Some(body) = self.bodies.remove(&version.body()) else {
-                break;
-            };
-            next = body.history().earlier.first().copied();
-            self.state.bodies.insert(version.body(), (article.clone(), body));
-        }
+        Ok(())
     }
 
     /// When each job was replaced by the next of its key.
@@ -185,21 +171,12 @@ impl ReferenceImport {
 #[async_trait]
 impl Import for ReferenceImport {
     async fn put(&mut self, entities: Vec<Decoded>) -> Result<()> {
-        entities.into_iter().for_each(|entity| self.put_one(entity));
-        Ok(())
+        entities.into_iter().try_for_each(|entity| self.put_one(entity))
     }
 
     async fn finish(&mut self, epoch: Option<[u8; 16]>) -> Result<Box<dyn Store>> {
         for (id, head) in std::mem::take(&mut self.heads) {
             let slots = self.slots.remove(&id).unwrap_or_default();
-            self.own(&id, &head.current.history);
-            self.own(&id, &head.revisions);
-            for slot in slots.values() {
-                self.own(&id, &slot.selections);
-                for translation in &slot.translations {
-                    self.own(&id, &translation.history);
-                }
-            }
             let aliases = head.aliases.iter().map(|alias| (alias.clone(), id.clone()));
             self.state.aliases.extend(aliases);
             let state = ArticleState {

@@ -18,7 +18,10 @@ use crate::store::model::records::{self, backup_line::Line};
 /// What the header calls the file.
 const KIND: &str = "article-store backup";
 /// The format of the lines; grows when older versions could not read them.
-const FORMAT: u32 = 1;
+///
+/// - 1: versions do not name their articles.
+/// - 2: they do.
+const FORMAT: u32 = 2;
 /// Bytes of lines in a frame.
 const FRAME_BYTES: usize = 4 << 20;
 /// What zstd does well at several times the speed of a disk.

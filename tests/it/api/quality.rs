@@ -1,9 +1,12 @@
 //! Quality over the wire: evidence on exact texts, and what the store measures.
 
+use std::sync::Arc;
+
 use article_store::domain::change::Kind;
 use article_store::domain::ids::{ArticleId, TranslationId};
 use article_store::domain::language::Language;
 use article_store::domain::translation::TranslationVersion;
+use article_store::domain::version::VersionKey;
 use article_store::pb;
 use article_store::store::Body;
 use pb::{AgentKind, IssueSeverity, IssueSide};
@@ -114,25 +117,18 @@ async fn versions(server: &Server) -> Vec<TranslationVersion> {
     let id = ArticleId::parse("a").unwrap();
     let state = server.store.articles(&[id]).await.unwrap().remove(0).unwrap();
     let slot = &state.slots[&Language::parse("en").unwrap()];
-    let mut history = slot.translation(TranslationId(1)).unwrap().history.clone();
-    let mut versions = Vec::new();
-    loop {
-        let body = server
-            .store
-            .bodies(&[history.newest.body()])
-            .await
-            .unwrap()
-            .remove(0);
-        let Body::Translation(version) = &*body else {
-            panic!("a translation")
-        };
-        versions.push(version.clone());
-        let Some(earlier) = version.head.history.earlier.first() else {
-            return versions;
-        };
-        let body = server.store.bodies(&[earlier.body()]).await.unwrap().remove(0);
-        history = body.history().clone();
-    }
+    let newest = slot.version_key(slot.translation(TranslationId(1)).unwrap());
+    let key = |number| VersionKey {
+        number,
+        ..newest.clone()
+    };
+    let keys: Vec<_> = (1..=newest.number).rev().map(key).collect();
+    let bodies = server.store.versions(&keys).await.unwrap();
+    let version = |body: &Arc<Body>| match &**body {
+        Body::Translation(version) => version.clone(),
+        other => panic!("{other:?}"),
+    };
+    bodies.iter().map(version).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,13 +166,10 @@ async fn is_the_same(store: &dyn Store, other: &dyn Store) {
     let (status, other_status) = (store.status().await.unwrap(), other.status().await.unwrap());
     assert_eq!(other_status.counts, status.counts);
     for state in &all {
-        let refs = [
-            state.head.current.history.newest.body(),
-            state.head.revisions.newest.body(),
-        ];
+        let keys = all_versions(state);
         assert_eq!(
-            other.bodies(&refs).await.unwrap(),
-            store.bodies(&refs).await.unwrap()
+            other.versions(&keys).await.unwrap(),
+            store.versions(&keys).await.unwrap()
         );
         let id = &state.head.id;
         assert_eq!(

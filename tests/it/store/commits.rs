@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use article_store::domain::history::BodyRef;
 use article_store::domain::time::Stamp;
 use article_store::store::{Batch, Conflict, Expect, StoreError};
 use futures::future::join_all;
@@ -48,19 +47,7 @@ async fn full_batch(bench: &Bench) -> Batch {
     let attached = attach(&*bench.store, &twin, &language("fr"), &texts("un", 2))
         .await
         .unwrap();
-    // The slot's bodies come first, as it says itself.
-    let head = batch.head.as_mut().unwrap();
-    head.current.history.newest.part = 2;
-    head.current.revision.part = 3;
-    head.revisions.newest.part = 3;
-    for body in &mut batch.bodies {
-        match body {
-            article_store::store::Body::Article(version) => *version = head.current.clone(),
-            article_store::store::Body::Revision(revision) => revision.history = head.revisions.clone(),
-            _ => {}
-        }
-    }
-    batch.bodies.splice(0..0, attached.bodies);
+    batch.bodies.extend(attached.bodies);
     batch.slots = attached.slots;
     batch.slots[0].article = article;
     batch.segment_history = Some(Default::default());
@@ -77,11 +64,9 @@ async fn a_batch_is_applied_as_a_whole(bench: &mut Bench) {
         assert_eq!(state.head.current.created, stamp);
         assert_eq!(state.slots[&language("fr")].stamp, stamp);
         assert_eq!(state.seq(), stamp.seq);
-        for part in 0..4 {
-            let body = BodyRef { seq: stamp.seq, part };
-            let body = bench.store.bodies(&[body]).await.unwrap().remove(0);
-            assert_eq!(body.history().newest.stamp, stamp);
-        }
+        let versions = bench.store.versions(&all_versions(&state)).await.unwrap();
+        assert_eq!(versions.len(), 4);
+        assert!(versions.iter().all(|version| version.version().stamp == stamp));
         let holder = bench.store.lookup(&[url("https://e.test/full")]).await.unwrap();
         assert_eq!(holder, [Some(batch.article.clone())]);
         let request = bench.store.request(&request_key(1)).await.unwrap().unwrap();

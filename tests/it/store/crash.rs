@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use article_store::clock::SystemClock;
 use article_store::domain::article::Content;
 use article_store::domain::change::JobStep;
-use article_store::domain::history::BodyRef;
+use article_store::domain::ids::TranslationId;
 use article_store::domain::job::{ClaimQuery, Job, JobKind};
+use article_store::domain::version::VersionKey;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::{SledConfig, SledEngine};
 use article_store::store::{Body, Conflict, Store, StoreError};
@@ -189,13 +190,23 @@ async fn verify(store: &dyn Store, acknowledged: &BTreeMap<u64, String>) {
             continue;
         }
         assert!(state.head.revision() >= number, "{said}");
-        let part = u16::from(kind != "attach");
-        let body = store
-            .bodies(&[BodyRef { seq: *seq, part }])
-            .await
-            .unwrap()
-            .remove(0);
-        match &*body {
+        let newest = if kind == "attach" {
+            let slot = &state.slots[&language("fr")];
+            slot.version_key(slot.translation(TranslationId(1)).unwrap())
+        } else {
+            state.head.revision_key(state.head.revision())
+        };
+        let numbered = |number| VersionKey {
+            number,
+            ..newest.clone()
+        };
+        let keys: Vec<_> = (1..=newest.number).map(numbered).collect();
+        let versions = store.versions(&keys).await.unwrap();
+        let body = versions
+            .iter()
+            .find(|body| body.version().stamp.seq == *seq)
+            .unwrap();
+        match &**body {
             Body::Revision(revision) => assert_eq!(revision.content, text(name, number), "{said}"),
             Body::Translation(version) => {
                 let texts = version.texts.iter().map(|text| text.text().to_owned());

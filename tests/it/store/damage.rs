@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use article_store::domain::access::Visibility;
 use article_store::domain::change::JobStep;
-use article_store::domain::history::BodyRef;
 use article_store::domain::job::{Job, JobKind};
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
+use article_store::domain::version::{Series, VersionKey};
 use article_store::store::kv::KvStore;
 use article_store::store::kv::engine::{Engine, Write};
 use article_store::store::kv::sled::SledEngine;
@@ -121,7 +121,7 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         removed,
         Target::Named("ha"),
         "index row Published \"a\"",
-        "does not agree with its article",
+        "there is no such article",
     ),
     (flipped, Target::Named("ha"), "head a", "checksum"),
     (
@@ -160,35 +160,49 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         |bench, target| copied(bench, target, |key| key.push(b'x')),
         Target::Nth(b'i', 0),
         "index row Published \"ax\"",
-        "does not agree with its article",
+        "there is no such article",
     ),
-    (removed, Target::Nth(b'a', 0), "head a", "does not lead to it"),
+    (removed, Target::Nth(b'a', 0), "alias ", "missing"),
     (flipped, Target::Nth(b'a', 0), "alias ", "checksum"),
     (
         |bench, target| copied(bench, target, |key| key[1] ^= 1),
         Target::Nth(b'a', 0),
         "alias ",
+        "does not agree with its article",
+    ),
+    // The versions of commit 1 are the first metadata and the first revision of `a`.
+    (flipped, Target::Nth(b'v', 1), "version a revision 1", "checksum"),
+    (removed, Target::Nth(b'v', 1), "version a revision 1", "missing"),
+    (removed, Target::Nth(b'v', 2), "version b metadata 1", "missing"),
+    (
+        |bench, target| exchanged(bench, target, Target::Nth(b'v', 0)),
+        Target::Nth(b'v', 1),
+        "version a revision 1",
         "another place",
-    ),
-    // Bodies 1/0 and 1/1 are the first version and revision of `a`.
-    (flipped, Target::Nth(b'b', 1), "body 1/1", "checksum"),
-    (
-        removed,
-        Target::Nth(b'b', 1),
-        "body 5/1",
-        "earlier version 1 is missing",
-    ),
-    (
-        removed,
-        Target::Nth(b'b', 2),
-        "body 6/0",
-        "earlier version 1 is missing",
     ),
     (
         |bench, target| copied(bench, target, |key| key[8] ^= 64),
-        Target::Nth(b'b', 0),
-        "body 65/0",
-        "another place",
+        Target::Nth(b'v', 0),
+        "version a metadata 1",
+        "does not agree with its article",
+    ),
+    (
+        removed,
+        Target::Nth(b'o', 0),
+        "head a",
+        "its metadata before 2 are missing",
+    ),
+    (
+        flipped,
+        Target::Nth(b'o', 0),
+        "place 1 of version a metadata 1",
+        "checksum",
+    ),
+    (
+        |bench, target| copied(bench, target, |key| *key.last_mut().unwrap() ^= 64),
+        Target::Nth(b'o', 0),
+        "place 65 of version a metadata 1",
+        "does not agree with its article",
     ),
     (removed, Target::Nth(b'e', 0), "embargo timer \"b\"", "missing"),
     (
@@ -218,13 +232,13 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         |bench, target| copied(bench, target, |key| key[1] = b'z'),
         Target::Named("sa\0fr"),
         "slot z fr",
-        "another",
+        "there is no such article",
     ),
     (
         |bench, target| copied(bench, target, |key| key[1] = b'z'),
         Target::Named("ha"),
         "head z",
-        "another id",
+        "another place",
     ),
     (removed, Target::Nth(b't', 0), "standing fr a", "missing"),
     (flipped, Target::Nth(b't', 0), "standing fr a", "checksum"),
@@ -253,7 +267,7 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         |bench, target| copied(bench, target, |key| key.push(b'x')),
         Target::Nth(b'w', 0),
         "work fr ax",
-        "does not agree with its article",
+        "there is no such article",
     ),
     // It is current in no language.
     (
@@ -299,20 +313,20 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         |bench, target| copied(bench, target, |key| key[1] = b'z'),
         Target::Named(JOB),
         "job z fr mt",
-        "another place",
+        "there is no such article",
     ),
     (
         |bench, target| copied(bench, target, |key| key[1] = b'z'),
         Target::Named(JOB),
         "job z fr mt",
-        "another place",
+        "there is no such article",
     ),
     // The job before it in its place: it has ended, and yet its queue has it.
     (
         |bench, target| exchanged(bench, target, Target::Nth(b'k', 0)),
         Target::Named(JOB),
         "queued job c fr mt",
-        "does not agree with its job",
+        "does not agree with its article",
     ),
     (
         |bench, target| exchanged(bench, target, Target::Nth(b'k', 0)),
@@ -344,19 +358,19 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         |bench, target| copied(bench, target, |key| key.push(b'x')),
         Target::Nth(b'q', 0),
         "queued job cx fr mt",
-        "does not agree with its job",
+        "there is no such article",
     ),
     (
         |bench, target| copied(bench, target, |key| key[1] = 1),
         Target::Nth(b'q', 0),
         "queued job c fr mt",
-        "does not agree with its job",
+        "does not agree with its article",
     ),
     (
         |bench, target| copied(bench, target, |key| key[1] = 7),
         Target::Nth(b'q', 0),
         "queued job ",
-        "does not agree with its job",
+        "its key cannot be read",
     ),
     (flipped, Target::Named("nnews"), "policy news", "checksum"),
     (
@@ -406,7 +420,7 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
     within_limit(async {
         let mut bench = filled(Kind::Sled).await;
         for target in [
-            Target::Nth(b'b', 1),
+            Target::Nth(b'v', 1),
             Target::Named("hb"),
             Target::Nth(b'r', 0),
             Target::Nth(b'i', 11),
@@ -415,8 +429,15 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
         }
         bench.reopen_with_cache(0).await;
         let store = &bench.store;
-        let first_revision = BodyRef { seq: 1, part: 1 };
-        assert_eq!(store.bodies(&[first_revision]).await, Err(corrupt("body 1/1")));
+        let first_revision = VersionKey {
+            article: id("a"),
+            series: Series::Content,
+            number: 1,
+        };
+        assert_eq!(
+            store.versions(&[first_revision]).await,
+            Err(corrupt("version a revision 1"))
+        );
         assert_eq!(store.articles(&[id("b")]).await, Err(corrupt("head b")));
         let request = store.request(&request_key(1)).await.unwrap_err();
         assert!(request.to_string().contains("record request "), "{request}");

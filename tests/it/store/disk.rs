@@ -35,7 +35,8 @@ struct State {
     broken: bool,
     down: bool,
     reopened: usize,
-    apply_panics: bool,
+    /// After so many calls.
+    apply_panics: Option<usize>,
     sync_panics: bool,
 }
 
@@ -94,7 +95,17 @@ impl Disk {
 
     /// Lets the next `apply` panic, as code of ours above it could.
     pub(crate) fn panic_in_apply(&self) {
-        self.0.state.lock().apply_panics = true;
+        self.panic_in_apply_after(0);
+    }
+
+    /// The same after so many that succeed.
+    pub(crate) fn panic_in_apply_after(&self, calls: usize) {
+        self.0.state.lock().apply_panics = Some(calls);
+    }
+
+    /// Whether the panic is still to come.
+    pub(crate) fn is_to_panic(&self) -> bool {
+        self.0.state.lock().apply_panics.is_some()
     }
 
     /// Lets the next `sync` panic.
@@ -148,8 +159,9 @@ impl Engine for Disk {
         self.0.memory.admit()
     }
     fn apply(&self, batch: Vec<Write>) -> Result<()> {
-        let panics = std::mem::take(&mut self.0.state.lock().apply_panics);
-        assert!(!panics, "it was to panic");
+        let left = self.0.state.lock().apply_panics.take();
+        assert!(left != Some(0), "it was to panic");
+        self.0.state.lock().apply_panics = left.map(|left| left - 1);
         let mut undo = Vec::new();
         for write in &batch {
             let (Write::Put(key, _) | Write::Remove(key)) = write;

@@ -22,7 +22,7 @@ pub(super) fn embargoed(name: &str, end: Timestamp) -> Batch {
     let mut batch = create(&id(name), metadata, content("t", &["p"]));
     let head = batch.head.as_mut().unwrap();
     head.current.visibility = Visibility::Embargoed;
-    batch.bodies[0] = article_store::store::Body::Article(head.current.clone());
+    batch.bodies[0].1 = article_store::store::Body::Article(head.current.clone());
     batch
 }
 

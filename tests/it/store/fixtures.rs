@@ -13,7 +13,6 @@ use article_store::domain::attach::{
 use article_store::domain::change::{Event, JobStep, Kind};
 use article_store::domain::date::ArticleDate;
 use article_store::domain::etag::Etag;
-use article_store::domain::history::History;
 use article_store::domain::ids::{RequestId, SegmentId};
 use article_store::domain::job::{self, Grant, Job, JobId, JobKey, JobKind, LeaseToken, Order, Priority};
 use article_store::domain::language::Language;
@@ -24,6 +23,7 @@ use article_store::domain::segment::{DraftSegment, MarkedText};
 use article_store::domain::time::{Stamp, Timestamp};
 use article_store::domain::translation::{State, TranslationVersion};
 use article_store::domain::url::CanonicalUrl;
+use article_store::domain::version::{Series, Version, VersionKey};
 use article_store::domain::workflow::SelfReview;
 use article_store::store::{ArticleState, Batch, Body, Expect, Result, Store};
 
@@ -98,31 +98,40 @@ pub(crate) fn content(title: &str, paragraphs: &[&str]) -> Content {
     }
 }
 
-/// A new article; the version is the commit's first body, the revision its second.
+/// A new article.
 pub(crate) fn create(article: &ArticleId, metadata: Metadata, content: Content) -> Batch {
-    let revisions = History::first(1);
     let current = ArticleVersion {
         stamp: Stamp::PENDING,
         etag: Etag::of(1, &(&metadata, &content)),
         metadata,
-        revision: revisions.newest,
+        revision: Version::FIRST,
         created: Stamp::PENDING,
         deleted: None,
         visibility: Visibility::default(),
         actor: Actor::default(),
-        history: History::first(0),
+        number: 1,
     };
     let aliases = current.metadata.aliases();
     let expect = vec![Expect::Head(None)];
-    with_revision(
-        article,
-        current,
-        aliases,
-        revisions,
-        content,
-        expect,
-        Kind::ArticleCreated,
-    )
+    with_revision(article, current, aliases, content, expect, Kind::ArticleCreated)
+}
+
+/// Names the newest revision.
+pub(crate) fn newest_revision(state: &ArticleState) -> VersionKey {
+    state.head.revision_key(state.head.revision())
+}
+
+/// Names all versions of an article.
+pub(crate) fn all_versions(state: &ArticleState) -> Vec<VersionKey> {
+    let versions = state
+        .series()
+        .flat_map(|(series, newest)| (1..=newest.number).map(move |number| (series.clone(), number)));
+    let key = |(series, number)| VersionKey {
+        article: state.head.id.clone(),
+        series,
+        number,
+    };
+    versions.map(key).collect()
 }
 
 /// A small article whose texts tell it from others.
@@ -138,27 +147,18 @@ pub(crate) fn simple(article: &ArticleId) -> Batch {
 pub(crate) fn revise(state: &ArticleState, mut history: SegmentHistory, content: Content) -> Batch {
     let head = &state.head;
     history.advance(&head.manifest, head.revision(), &content.manifest(), None);
-    let revisions = head.revisions.next(1);
     let current = ArticleVersion {
         stamp: Stamp::PENDING,
         etag: Etag::of(head.version() + 1, &(&head.current.metadata, &content)),
-        revision: revisions.newest,
-        history: head.current.history.next(0),
+        revision: head.current.revision.next(),
+        number: head.version() + 1,
         ..head.current.clone()
     };
     let expect = vec![Expect::Head(Some(head.version()))];
     let aliases = head.aliases.clone();
     Batch {
         segment_history: Some(history),
-        ..with_revision(
-            &head.id,
-            current,
-            aliases,
-            revisions,
-            content,
-            expect,
-            Kind::ArticleRevised,
-        )
+        ..with_revision(&head.id, current, aliases, content, expect, Kind::ArticleRevised)
     }
 }
 
@@ -166,7 +166,6 @@ fn with_revision(
     article: &ArticleId,
     current: ArticleVersion,
     aliases: Vec<Alias>,
-    revisions: History,
     content: Content,
     expect: Vec<Expect>,
     kind: Kind,
@@ -178,7 +177,6 @@ fn with_revision(
         manifest: content.manifest(),
         next_segment: content.body.len() as u32 + 1,
         aliases,
-        revisions: revisions.clone(),
         current,
     };
     let revision = Revision {
@@ -187,11 +185,14 @@ fn with_revision(
         significance: None,
         is_proposed: false,
         actor: Actor::default(),
-        history: revisions,
+        number: head.revision(),
     };
     Batch {
         expect,
-        bodies: vec![Body::Article(head.current.clone()), Body::Revision(revision)],
+        bodies: vec![
+            (Series::Metadata, Body::Article(head.current.clone())),
+            (Series::Content, Body::Revision(revision)),
+        ],
         events: vec![event(&head, kind)],
         head: Some(head),
         ..Batch::new(article.clone())
@@ -203,7 +204,7 @@ pub(crate) fn change(state: &ArticleState, kind: Kind, edit: impl FnOnce(&mut Ar
     let old = &state.head;
     let mut current = ArticleVersion {
         stamp: Stamp::PENDING,
-        history: old.current.history.next(0),
+        number: old.version() + 1,
         ..old.current.clone()
     };
     edit(&mut current);
@@ -222,7 +223,7 @@ pub(crate) fn change(state: &ArticleState, kind: Kind, edit: impl FnOnce(&mut Ar
     }
     Batch {
         expect: vec![Expect::Head(Some(old.version()))],
-        bodies: vec![Body::Article(head.current.clone())],
+        bodies: vec![(Series::Metadata, Body::Article(head.current.clone()))],
         events: vec![event(&head, kind)],
         head: Some(head),
         ..Batch::new(old.id.clone())
@@ -295,11 +296,8 @@ pub(crate) async fn attach(
         scores: &[],
     };
     let plan = plan(&attach).unwrap();
-    let refs: Vec<_> = plan
-        .needs(&attach)
-        .map(|base| base.history.newest.body())
-        .collect();
-    let bases = store.bodies(&refs).await?;
+    let refs: Vec<_> = plan.needs(&attach).collect();
+    let bases = store.versions(&refs).await?;
     let bases: Vec<&TranslationVersion> = bases
         .iter()
         .map(|body: &Arc<Body>| match &**body {
@@ -311,8 +309,13 @@ pub(crate) async fn attach(
         panic!("the texts are those that are there");
     };
     let expected = slot.map(|slot| slot.version);
-    let bodies = std::iter::once(Body::Translation(written.version))
-        .chain(written.selection.map(Body::Selection))
+    let translation = Series::Translation(written.slot.language.clone(), written.id);
+    let selections = Series::Selection(written.slot.language.clone());
+    let selection = written
+        .selection
+        .map(|selection| (selections, Body::Selection(selection)));
+    let bodies = std::iter::once((translation, Body::Translation(written.version)))
+        .chain(selection)
         .collect();
     let event = Event {
         language: Some(language.clone()),

@@ -108,13 +108,17 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         ("articles", store.articles(&[id("a")]).await.map(drop)),
         ("articles", store.articles(&[id("b")]).await.map(drop)),
         (
-            "bodies",
+            "versions",
+            store.versions(&[newest_revision(&state)]).await.map(drop),
+        ),
+        ("versions", store.versions(&[]).await.map(drop)),
+        (
+            "version_at",
             store
-                .bodies(&[state.head.revisions.newest.body()])
+                .version_at(&newest_revision(&state), Timestamp::MAX)
                 .await
                 .map(drop),
         ),
-        ("bodies", store.bodies(&[]).await.map(drop)),
         ("segment_history", store.segment_history(&id("a")).await.map(drop)),
         ("request", store.request(&request_key(1)).await.map(drop)),
         ("lookup", store.lookup(&[url("https://e.test/")]).await.map(drop)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use article_store::domain::article::ArticleId;
-use article_store::domain::history::BodyRef;
+use article_store::domain::version::{Series, VersionKey};
 use article_store::store::{ArticleState, Batch, Body, Expect, Store, StoreError};
 use futures::future::join_all;
 
@@ -45,7 +45,7 @@ async fn a_read_shows_every_acknowledged_write(bench: &mut Bench) {
                 let state = article(&*store, &article_id).await.unwrap();
                 assert_eq!(state.head.title.content.text(), number.to_string());
                 assert_eq!(state.seq(), stamp.seq);
-                let body = store.bodies(&[state.head.revisions.newest.body()]).await.unwrap();
+                let body = store.versions(&[newest_revision(&state)]).await.unwrap();
                 assert!(matches!(&*body[0], Body::Revision(r) if r.content.title == state.head.title));
             }
         })
@@ -60,24 +60,8 @@ async fn step(store: &dyn Store, state: &ArticleState, number: u32) -> Batch {
         let attached = attach(store, state, &language(tag), &texts(&number.to_string(), 2))
             .await
             .unwrap();
-        let mut slot = attached.slots.into_iter().next().unwrap();
-        let first = batch.bodies.len() as u16;
-        let mut bodies = attached.bodies;
-        for (part, body) in (first..).zip(&mut bodies) {
-            match body {
-                Body::Translation(version) => {
-                    version.head.history.newest.part = part;
-                    slot.translations[0].history.newest.part = part;
-                }
-                Body::Selection(selection) => {
-                    selection.history.newest.part = part;
-                    slot.selections.newest.part = part;
-                }
-                _ => {}
-            }
-        }
-        batch.bodies.extend(bodies);
-        batch.slots.push(slot);
+        batch.bodies.extend(attached.bodies);
+        batch.slots.extend(attached.slots);
     }
     batch.expect.push(Expect::Slots(versions(state)));
     batch
@@ -152,29 +136,35 @@ async fn bodies_never_change(bench: &mut Bench) {
     let mut kept = Vec::new();
     for number in 0..5 {
         let state = bench.article(&id("a")).await.unwrap();
-        let refs = [
-            state.head.current.history.newest.body(),
-            state.head.revisions.newest.body(),
-        ];
-        kept.push((refs, bench.store.bodies(&refs).await.unwrap()));
+        let keys = [state.head.version_key(), newest_revision(&state)];
+        let versions = bench.store.versions(&keys).await.unwrap();
+        kept.push((keys, versions));
         let history = bench.store.segment_history(&id("a")).await.unwrap();
         let new = revise(&state, history, content(&number.to_string(), &["p"]));
         bench.store.commit(new).await.unwrap();
     }
     for cache in [8 << 20, 0] {
         bench.reopen_with_cache(cache).await;
-        for (refs, bodies) in &kept {
-            assert_eq!(bench.store.bodies(refs).await.unwrap(), *bodies);
+        for (keys, versions) in &kept {
+            assert_eq!(bench.store.versions(keys).await.unwrap(), *versions);
         }
     }
 }
 
 async fn a_missing_body_is_named(bench: &mut Bench) {
-    let missing = bench.store.bodies(&[BodyRef { seq: 9, part: 1 }]).await;
+    let missing = VersionKey {
+        article: id("a"),
+        series: Series::Content,
+        number: 9,
+    };
+    let missing = bench.store.versions(&[missing]).await;
     let Err(StoreError::Corrupt { record, detail }) = missing else {
         panic!("{missing:?}");
     };
-    assert_eq!((record.as_str(), detail.as_str()), ("body 9/1", "it is missing"));
+    assert_eq!(
+        (record.as_str(), detail.as_str()),
+        ("version a revision 9", "it is missing")
+    );
 }
 
 async fn a_scan_goes_through_all_articles_in_order(bench: &mut Bench) {
@@ -264,11 +254,7 @@ async fn a_large_article_comes_back(bench: &mut Bench) {
     for _ in 0..2 {
         let state = bench.article(&id("a")).await.unwrap();
         assert_eq!(state.head.manifest, text.manifest());
-        let body = bench
-            .store
-            .bodies(&[state.head.revisions.newest.body()])
-            .await
-            .unwrap();
+        let body = bench.store.versions(&[newest_revision(&state)]).await.unwrap();
         assert!(matches!(&*body[0], Body::Revision(revision) if revision.content == text));
         bench.reopen_with_cache(1 << 20).await;
     }

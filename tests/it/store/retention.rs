@@ -5,13 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use article_store::clock::SystemClock;
-use article_store::domain::article::ArticleId;
 use article_store::domain::change::JobStep;
-use article_store::domain::history::{At, Step, VersionRef};
 use article_store::domain::job::{ClaimQuery, JobKind};
 use article_store::domain::retention::Retention;
 use article_store::domain::selection::Decided;
 use article_store::domain::time::{Stamp, Timestamp};
+use article_store::domain::version::Series;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::SledEngine;
 use article_store::store::{Batch, Body, Entity, Expect, Result, Store, Sweep};
@@ -73,38 +72,20 @@ async fn revise_to(bench: &Bench, name: &str, revisions: u32) {
     }
 }
 
-/// The place of a revision, found as readers find it.
-async fn revision(bench: &Bench, article: &ArticleId, number: u32) -> VersionRef {
-    let state = bench.article(article).await.unwrap();
-    let mut step = state.head.revisions.find(At::Number(number));
-    loop {
-        match step {
-            Step::Found(version) => return version,
-            Step::Hop(version) => {
-                let body = bench.store.bodies(&[version.body()]).await.unwrap();
-                step = body[0].history().find(At::Number(number));
-            }
-            Step::None => panic!("revision {number} of {article} is not found"),
-        }
-    }
-}
-
 /// The revisions of an article that have their content; all of them must be found.
 async fn with_content(bench: &Bench, name: &str) -> Vec<u32> {
     let article = id(name);
-    let newest = bench.article(&article).await.unwrap().head.revision();
+    let state = bench.article(&article).await.unwrap();
     let mut kept = Vec::new();
-    for number in 1..=newest {
-        let version = revision(bench, &article, number).await;
-        let body = bench.store.bodies(&[version.body()]).await.unwrap();
+    for number in 1..=state.head.revision() {
+        let key = state.head.revision_key(number);
+        let body = bench.store.versions(&[key]).await.unwrap();
         match &*body[0] {
             Body::Revision(_) => kept.push(number),
-            Body::Dropped(dropped) => {
-                assert_eq!((&dropped.article, dropped.stamp), (&article, version.stamp));
-            }
+            Body::Dropped(_) => {}
             other => panic!("{other:?}"),
         }
-        assert_eq!(body[0].history().newest, version);
+        assert_eq!(body[0].version().number, number);
     }
     kept
 }
@@ -146,18 +127,18 @@ async fn the_content_of_old_revisions_goes_and_nothing_else(bench: &mut Bench) {
         let of = |prefix: &u8| bench.records(*prefix);
         prefixes.iter().map(of).collect::<Vec<_>>()
     };
-    let (before, bodies) = (others(bench), bench.records(b'b'));
+    let (before, bodies) = (others(bench), bench.records(b'v'));
     let live = bench.store.status().await.unwrap().sizes.unwrap().live_bytes;
 
     sweep(&*bench.store, keep(50)).await;
-    assert!(bench.records(b'b') == bodies, "there is nothing to drop");
+    assert!(bench.records(b'v') == bodies, "there is nothing to drop");
     sweep(&*bench.store, keep(3)).await;
     for _ in 0..2 {
         assert_eq!(with_content(bench, "a").await, [38, 39, 40]);
         assert_eq!(with_content(bench, "b").await, [1, 2, 3]);
         assert_eq!(with_content(bench, "c").await, [1]);
         assert!(others(bench) == before, "only bodies change");
-        let now = bench.records(b'b');
+        let now = bench.records(b'v');
         assert!(
             now.iter()
                 .map(|(key, _)| key)
@@ -198,7 +179,7 @@ async fn what_a_translation_was_made_from_stays(bench: &mut Bench) {
     let withdraw = Batch {
         expect: vec![Expect::Slot(language("fr"), Some(slot.version))],
         slots: vec![detached],
-        bodies: vec![Body::Selection(selection)],
+        bodies: vec![(Series::Selection(language("fr")), Body::Selection(selection))],
         ..Batch::new(id("a"))
     };
     bench.store.commit(withdraw).await.unwrap();
@@ -244,11 +225,11 @@ async fn a_sweep_is_bounded_and_goes_on_where_it_stopped(bench: &mut Bench) {
     let changed = |before: &[(Vec<u8>, Vec<u8>)], after: &[(Vec<u8>, Vec<u8>)]| {
         before.iter().zip(after).filter(|(a, b)| a != b).count()
     };
-    let mut before = bench.records(b'b');
+    let mut before = bench.records(b'v');
     let (mut steps, mut dropped) = (0, 0);
     loop {
         let swept = bench.store.drop_revisions(keep(2)).await.unwrap();
-        let after = bench.records(b'b');
+        let after = bench.records(b'v');
         let now = changed(&before, &after);
         assert!(now <= 300, "{now} at once");
         dropped += now;
@@ -272,9 +253,10 @@ async fn a_damaged_article_does_not_hold_up_the_others(bench: &mut Bench) {
         revise_to(bench, name, 4).await;
     }
     let sound = bench.engine().get(b"ha").unwrap().unwrap();
-    let lost = revision(bench, &id("b"), 2).await.body();
-    let lost = [&b"b"[..], &lost.seq.to_be_bytes(), &lost.part.to_be_bytes()].concat();
-    let body = bench.engine().get(&lost).unwrap().unwrap();
+    // The second revision of `b`.
+    let name = b"b\0\x01\0\0\0\x02";
+    let mut bodies = bench.records(b'v').into_iter();
+    let (lost, body) = bodies.find(|(key, _)| key[9..] == *name).unwrap();
     bench.reopen().await;
     let broken = vec![
         Write::Put(b"ha".to_vec(), b"rot".to_vec()),
@@ -346,10 +328,10 @@ async fn a_backup_has_what_is_left(bench: &mut Bench) {
     restore(&file, &config, false).await.unwrap();
     let restored = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
     for number in 1..=9 {
-        let place = [revision(bench, &id("a"), number).await.body()];
+        let key = [bench.article(&id("a")).await.unwrap().head.revision_key(number)];
         assert_eq!(
-            restored.bodies(&place).await.unwrap(),
-            bench.store.bodies(&place).await.unwrap()
+            restored.versions(&key).await.unwrap(),
+            bench.store.versions(&key).await.unwrap()
         );
     }
     restored.close().await.unwrap();

@@ -46,11 +46,11 @@ impl Tracker {
             match write {
                 Write::Put(key, _) => match key.first() {
                     Some(prefix) if CHANGING.contains(prefix) => drop(self.changed.insert(key.clone())),
-                    Some(b'b') => self.erased |= *key <= keys::bodies_up_to(last),
+                    Some(b'v') => self.erased |= *key <= keys::bodies_up_to(last),
                     _ => {}
                 },
                 // Requests and replaced jobs are forgotten in time; a dump may still know them.
-                Write::Remove(key) => self.erased |= matches!(key.first(), Some(b'h' | b's' | b'p' | b'b')),
+                Write::Remove(key) => self.erased |= matches!(key.first(), Some(b'h' | b's' | b'p' | b'v')),
             }
         }
     }
@@ -92,7 +92,7 @@ pub(in crate::store::kv) fn dump(
     let mut dump = Dump {
         core,
         sink,
-        ends: [keys::log(0), b"b".to_vec()],
+        ends: [keys::log(0), b"v".to_vec()],
     };
     for prefix in PREFIXES {
         dump.range(prefix)?;
@@ -101,7 +101,7 @@ pub(in crate::store::kv) fn dump(
         let changed = dump.take_changed();
         let few = changed.len() < LAST_RECORDS;
         dump.again(&changed)?;
-        let appended = dump.range(b'b')? + dump.range(b'l')?;
+        let appended = dump.range(b'v')? + dump.range(b'l')?;
         if few && appended < LAST_RECORDS {
             let last = dump.last(writer)?;
             let tracker = core.tracker.lock();
@@ -146,7 +146,7 @@ impl Dump<'_> {
     fn range(&mut self, prefix: u8) -> Result<usize> {
         let mut from = match prefix {
             b'l' => self.ends[0].clone(),
-            b'b' => self.ends[1].clone(),
+            b'v' => self.ends[1].clone(),
             _ => vec![prefix],
         };
         let mut count = 0;
@@ -171,7 +171,7 @@ impl Dump<'_> {
         }
         match prefix {
             b'l' => self.ends[0] = from,
-            b'b' => self.ends[1] = from,
+            b'v' => self.ends[1] = from,
             _ => {}
         }
         Ok(count)
@@ -212,7 +212,7 @@ impl Dump<'_> {
                 }
                 let all = (usize::MAX, usize::MAX);
                 entities.extend(read_all(&*core.engine, POLICIES)?);
-                entities.extend(read_on(&*core.engine, &mut bodies, b'b', all)?);
+                entities.extend(read_on(&*core.engine, &mut bodies, b'v', all)?);
                 entities.extend(read_on(&*core.engine, &mut log, b'l', all)?);
                 Ok((last, entities))
             };

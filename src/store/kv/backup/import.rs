@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::{FuturesOrdered, StreamExt};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Loader, Record, dump, record_of};
+use super::{Loader, Record, dump, records_of};
 use crate::clock::Clock;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::engine::Engine;
@@ -70,7 +70,7 @@ impl KvImport {
 #[async_trait]
 impl Import for KvImport {
     async fn put(&mut self, entities: Vec<Decoded>) -> Result<()> {
-        let encode = move || entities.into_iter().map(record_of).collect();
+        let encode = move || entities.into_iter().flat_map(records_of).collect();
         self.encoding.push_back(spawn_blocking(encode));
         self.write(2 * available_parallelism().map_or(1, usize::from))
             .await

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::{Record, record_of};
+use super::{Record, records_of};
 use crate::clock::Clock;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::kv::engine::{Engine, Write};
 use crate::store::kv::recovery::{self, Identity};
 use crate::store::kv::shared::{Shared, corrupt};
-use crate::store::kv::{KvStore, keys, purge, trim};
+use crate::store::kv::{KvStore, keys, purge, trim, upgrade};
 use crate::store::model::codec::Malformed;
 use crate::store::model::entity::{Content, Entity};
 
@@ -53,7 +53,7 @@ impl Loader {
     /// Takes in the tombstone of an article that was purged after the entities were handed out: nothing of it may come
     /// back. All of its entities must have been added.
     pub(super) fn bury(&mut self, tombstone: &Entity) -> Result<()> {
-        self.apply()?;
+        self.key_versions()?;
         let mut tombstone = tombstone.decode().map_err(corrupt(b"x"))?;
         // Nothing may name a commit that the new store does not have.
         tombstone.stamp.seq = tombstone.stamp.seq.min(recovery::last_commit(&self.core)?.seq);
@@ -61,16 +61,13 @@ impl Loader {
             Content::Tombstone(tombstone) => tombstone.article.clone(),
             _ => return Err(corrupt(b"x")(Malformed("it is no tombstone".into()))),
         };
-        let (key, record) = record_of(tombstone);
         let mut writes = Vec::new();
         if let Some(state) = self.core.load(&article)? {
-            let bodies = purge::bodies_of(&self.core, &state)?;
-            writes = purge::removals(&state, &bodies);
-            let replaced = purge::replaced_jobs(&self.core, &article)?;
-            writes.extend(replaced.into_iter().map(Write::Remove));
+            let erased = purge::keys_of(&self.core, &state)?;
+            writes.extend(erased.into_iter().map(Write::Remove));
             self.core.articles.remove(&article);
         }
-        writes.push(Write::Put(key, record));
+        writes.extend(records_of(tombstone).map(|(key, record)| Write::Put(key, record)));
         self.core.engine.apply(writes)?;
         self.core.engine.flush()
     }
@@ -81,9 +78,19 @@ impl Loader {
         recovery::write_part(&*self.core.engine, std::mem::take(&mut self.writes))
     }
 
+    /// Applies what was put, and gives versions of an older format their keys.
+    fn key_versions(&mut self) -> Result<()> {
+        self.apply()?;
+        if upgrade::is_needed(&self.core)? {
+            upgrade::copy(&self.core)?;
+            upgrade::remove_copied(&self.core)?;
+        }
+        Ok(())
+    }
+
     /// Derives what is derived, and makes a store of it. `epoch`: `None` for one whose past is its own.
     pub(super) fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
-        self.apply()?;
+        self.key_versions()?;
         recovery::derive(&self.core)?;
         // The log may have been trimmed where it comes from.
         if let Some(floor) = trim::floor_of_log(&self.core)? {

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::envelope::Sealed;
 use super::keys;
-use crate::domain::history::BodyRef;
 use crate::domain::time::Stamp;
 use crate::store::Entity;
 use crate::store::model::codec::Malformed;
@@ -26,7 +25,7 @@ pub(super) use load::Loader;
 type Record = (Vec<u8>, Vec<u8>);
 
 /// The prefixes whose records are entities. Bodies and log come last: what is written meanwhile is at their ends.
-const PREFIXES: [u8; 9] = *b"hsjkxprbl";
+const PREFIXES: [u8; 9] = *b"hsjkxprvl";
 /// The prefix of the policies, which are entities too: few, and the only ones that may be removed for good at any time.
 /// So they are read when all else was, while the writer stands still.
 const POLICIES: u8 = b'n';
@@ -84,27 +83,28 @@ impl EntitySink for Chunks {
 
 /// The entity in a record of the engine.
 fn entity_of(key: &[u8], stamp: Stamp, payload: &[u8]) -> Result<Entity, Malformed> {
+    let unreadable = || Malformed("its key cannot be read".into());
     let of = match key.first() {
         Some(b'h') => Type::Head,
         Some(b's') => Type::Slot,
-        Some(b'b') => Type::Body,
         Some(b'x') => Type::Tombstone,
         Some(b'r') => Type::Request,
         Some(b'l') => Type::Log,
         Some(b'j') => Type::Job,
         Some(b'k') => Type::ReplacedJob,
         Some(b'n') => Type::Policy,
-        Some(b'p') => {
-            let unreadable = || Malformed("its key cannot be read".into());
-            Type::SegmentHistory(keys::segment_history_id(key).ok_or_else(unreadable)?)
+        Some(b'v') => {
+            let (_, version) = keys::body_of(key).ok_or_else(unreadable)?;
+            Type::Version(version.article, version.series)
         }
+        Some(b'p') => Type::SegmentHistory(keys::segment_history_id(key).ok_or_else(unreadable)?),
         _ => return Err(Malformed("it is no entity".into())),
     };
     Entity::of(of, stamp, payload)
 }
 
-/// The record of an entity for the engine.
-fn record_of(entity: Decoded) -> Record {
+/// The records of an entity for the engine.
+fn records_of(entity: Decoded) -> impl Iterator<Item = Record> {
     let Decoded {
         stamp,
         content,
@@ -113,13 +113,8 @@ fn record_of(entity: Decoded) -> Record {
     let (key, sealed) = match &content {
         Content::Head(head) => (keys::head(&head.id), Sealed::new(&payload)),
         Content::Slot(slot) => (keys::slot(&slot.article, &slot.language), Sealed::plain(&payload)),
-        Content::Body(body) => {
-            let place = BodyRef {
-                seq: stamp.seq,
-                part: body.history().newest.part,
-            };
-            (keys::body(place), Sealed::new(&payload))
-        }
+        Content::Version(version, _) => (keys::body(stamp.seq, version), Sealed::new(&payload)),
+        Content::Unkeyed { part } => (keys::unkeyed(stamp.seq, *part), Sealed::new(&payload)),
         Content::SegmentHistory(article, _) => (keys::segment_history(article), Sealed::new(&payload)),
         Content::Tombstone(tombstone) => (keys::tombstone(&tombstone.article), Sealed::new(&payload)),
         Content::Request(request) => (keys::request(&request.key), Sealed::new(&payload)),
@@ -128,5 +123,10 @@ fn record_of(entity: Decoded) -> Record {
         Content::Policy(policy) => (keys::policy(&policy.id), Sealed::new(&payload)),
         Content::Log(group) => (keys::log(group.first), Sealed::new(&payload)),
     };
-    (key, sealed.stamped(stamp))
+    // Which version is the newest is known when all are there.
+    let place = keys::body_of(&key).map(|(seq, version)| {
+        let place = Sealed::plain(&[]).stamped(stamp);
+        (keys::superseded_at(&version, seq), place)
+    });
+    std::iter::once((key, sealed.stamped(stamp))).chain(place)
 }

@@ -12,7 +12,7 @@ use crate::store::kv::{envelope, keys};
 use crate::store::{Checked, Finding};
 
 /// Records and bytes that a walk reads ahead at most.
-const AHEAD: (usize, usize) = (256, 4 << 20);
+pub(super) const AHEAD: (usize, usize) = (256, 4 << 20);
 
 /// Key and value, as the engine has them.
 type Record = (Vec<u8>, Vec<u8>);
@@ -54,12 +54,19 @@ impl Check<'_> {
             for part in checked {
                 self.take_in(part.unwrap_or_else(|panic| resume_unwind(panic))?);
             }
+            let read = std::mem::take(&mut self.read);
+            self.seen(read);
         }
         Ok(())
     }
 
     /// The next records of a prefix; `from` goes on behind them. `None`: there are none, or nobody wants to know any more.
-    fn read_on(&self, prefix: &[u8], from: &mut Vec<u8>, limit: usize) -> Result<Option<Vec<Record>>> {
+    pub(super) fn read_on(
+        &self,
+        prefix: &[u8],
+        from: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<Option<Vec<Record>>> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         self.core.engine.scan(
             from.as_slice()..=&keys::above(prefix),
@@ -87,7 +94,7 @@ impl Check<'_> {
         self.report.blocking_send(Checked::Records(records)).is_ok()
     }
 
-    fn visit(
+    pub(super) fn visit(
         &mut self,
         records: &[Record],
         mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
@@ -107,20 +114,25 @@ impl Check<'_> {
     }
 
     /// Adds what another thread found.
-    fn take_in(&mut self, part: Self) {
+    pub(super) fn take_in(&mut self, part: Self) {
         for Finding { record, problem } in part.findings {
             self.report(record, problem);
         }
         self.countable &= part.countable;
         self.tally.add(part.tally);
-        self.met.add(part.met);
+        self.read += part.read;
+        for (prefix, met) in part.met {
+            *self.met.entry(prefix).or_default() += met;
+        }
     }
 
     /// Whether a prefix holds what was met and nothing else. Its records were looked at when they were met.
-    pub(super) fn is_all(&self, prefix: &[u8], met: u64) -> Result<bool> {
+    pub(super) fn is_all(&self, prefix: u8) -> Result<bool> {
         if !self.findings.is_empty() {
             return Ok(false);
         }
+        let met = self.met.get(&prefix).copied().unwrap_or_default();
+        let prefix = &[prefix];
         let mut count = 0;
         self.core
             .engine

@@ -90,7 +90,7 @@ pub(in crate::store) fn translation_record(head: &TranslationHead) -> rec::Trans
         scored: head.scored,
         created: stamp_record(head.created),
         updated: stamp_record(head.updated),
-        history: history_record(&head.history),
+        history: newest_record(head.version),
     }
 }
 
@@ -112,7 +112,7 @@ pub(in crate::store) fn translation(record: rec::TranslationHead, own: Stamp) ->
         scored: record.scored,
         created: stamp(record.created, own)?,
         updated: stamp(record.updated, own)?,
-        history: history(record.history, own)?,
+        version: newest(record.history, own)?,
     })
 }
 
@@ -123,7 +123,7 @@ pub(in crate::store) fn encode_slot(slot: &Slot) -> Vec<u8> {
         version: slot.version,
         etag: etag_record(slot.etag),
         translations: slot.translations.iter().map(translation_record).collect(),
-        selections: history_record(&slot.selections),
+        selections: newest_record(slot.selection),
     }
     .encode_to_vec()
 }
@@ -141,7 +141,7 @@ pub(in crate::store) fn decode_slot(payload: &[u8], own: Stamp) -> Result<Slot> 
             .into_iter()
             .map(|t| translation(t, own))
             .collect::<Result<_>>()?,
-        selections: history(record.selections, own)?,
+        selection: newest(record.selections, own)?,
     })
 }
 
@@ -208,7 +208,7 @@ pub(in crate::store) fn selection_record(selection: &Selection) -> rec::Selectio
         etag: etag_record(selection.etag),
         dispositions: selection.dispositions.iter().map(disposition).collect(),
         actor: actor_record(&selection.actor),
-        history: history_record(&selection.history),
+        history: number_record(selection.number),
         choice: Some(rec::Choice {
             step: step_code(choice.step),
             translation: choice.translation.map(|id| id.0).unwrap_or_default(),
@@ -223,11 +223,16 @@ pub(in crate::store) fn selection_record(selection: &Selection) -> rec::Selectio
 pub(in crate::store) fn selection(record: rec::Selection, own: Stamp) -> Result<Selection> {
     let disposition =
         |of: rec::DispositionOf| Ok((TranslationId(of.translation), disposition(of.disposition)?));
-    let history = history(record.history, own)?;
+    let part = record
+        .history
+        .iter()
+        .flat_map(|history| &history.newest)
+        .map(|newest| newest.part);
+    let is_detachment = part.sum::<u32>() == 0;
     let choice = match record.choice {
         Some(record) => choice(record)?,
         None => Choice {
-            step: if history.newest.part == 0 {
+            step: if is_detachment {
                 Step::Detached
             } else {
                 Step::Attached
@@ -249,7 +254,7 @@ pub(in crate::store) fn selection(record: rec::Selection, own: Stamp) -> Result<
             .collect::<Result<_>>()?,
         choice,
         actor: actor(record.actor),
-        history,
+        number: number(record.history, own)?,
     })
 }
 

@@ -22,7 +22,13 @@ fn damage_first_revision(directory: &std::path::Path) {
         damaged.push(Write::Put(key.to_vec(), rotten));
         std::ops::ControlFlow::Continue(())
     };
-    let revision = [b"b".as_slice(), &1u64.to_be_bytes(), &1u16.to_be_bytes()].concat();
+    let revision = [
+        b"v".as_slice(),
+        &1u64.to_be_bytes(),
+        b"a\0\x01",
+        &1u32.to_be_bytes(),
+    ]
+    .concat();
     engine
         .scan(revision.as_slice()..=&revision, Direction::Forward, &mut visit)
         .unwrap();

@@ -1,7 +1,6 @@
 //! Answers to writes: what is in them of what was written depends on what the caller may read.
 
-use super::snapshot::TranslationSnapshot;
-use super::{Call, Error, Result};
+use super::{Call, Error};
 use crate::domain::access::Visibility;
 
 /// The answer to a write. A caller that may not read what it has written gets only the ids, the revision and the etags.
@@ -27,18 +26,8 @@ impl Call {
         }
     }
 
-    /// The answer to a write to a translation.
-    pub(super) fn written_translation(
-        &self,
-        done: Result<TranslationSnapshot>,
-    ) -> Result<Written<TranslationSnapshot>> {
-        let after = done.map_err(|error| self.conceal(error))?;
-        let visibility = after.visibility;
-        Ok(self.written(after, visibility))
-    }
-
     /// Removes the current etag from the errors of a caller that may not read.
-    fn conceal(&self, error: Error) -> Error {
+    pub(super) fn conceal(&self, error: Error) -> Error {
         match error {
             Error::EtagMismatch { what, expected, .. } if !self.reads(Visibility::Public) => {
                 Error::EtagMismatch {

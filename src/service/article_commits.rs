@@ -14,14 +14,6 @@ use crate::domain::translation::Slot;
 use crate::domain::version::{Series, Version};
 use crate::store::{ArticleState, Batch, Body, Expect};
 
-/// A batch that only records a request, on the state that it found.
-pub(super) fn unchanged(id: &ArticleId, state: Option<&ArticleState>) -> Batch {
-    Batch {
-        expect: vec![Expect::Head(state.map(|state| state.head.version()))],
-        ..Batch::new(id.clone())
-    }
-}
-
 /// Everything of a new article.
 pub(super) fn new_article(
     id: &ArticleId,
@@ -171,11 +163,10 @@ pub(super) fn lifted(state: &ArticleState, now: Timestamp) -> Option<Batch> {
 /// A commit that changes an article without touching its content.
 fn rewrite(state: &ArticleState, head: Head, kind: Kind) -> Batch {
     Batch {
-        expect: vec![Expect::Head(Some(state.head.version()))],
         events: events(&head, kind, &state.head),
         bodies: vec![metadata_version(&head)],
         head: Some(head),
-        ..Batch::new(state.head.id.clone())
+        ..Batch::on(state, None)
     }
 }
 

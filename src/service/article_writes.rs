@@ -1,28 +1,24 @@
-//! Writes of articles: the decision on an edit, and the optimistic loop that commits it.
-//!
-//! An edit is decided on a state, committed as data with preconditions, and decided again if the state has changed.
+//! Writes of articles: what each edit makes of an article that is there or not.
 
 use std::sync::Arc;
 
-use super::article_commits::{lifted, new_article, revised, set_deleted, set_metadata, unchanged};
+use super::article_commits::{lifted, new_article, revised, set_deleted, set_metadata};
 use super::snapshot::Snapshot;
-use super::view::Moment;
+use super::transact::{Decision, Effect, Mutation};
 use super::view::View;
-use super::{ATTEMPTS, Call, Error, Result, Service};
-use crate::domain::access::{Visibility, visibility_again};
+use super::{Call, Error, Result, Service};
+use crate::domain::access::Visibility;
 use crate::domain::article::{
     ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
 };
 use crate::domain::change::Kind;
 use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, StatusChange, assign};
 use crate::domain::etag::ExpectedEtag;
-use crate::domain::job::Jobs;
 use crate::domain::provenance::Actor;
-use crate::domain::request::{Outcome, RequestRecord};
+use crate::domain::request::Outcome;
 use crate::domain::significance::propose;
-use crate::domain::time::{Stamp, Timestamp};
-use crate::domain::version::Series;
-use crate::store::{ArticleState, Batch, Conflict, StoreError};
+use crate::domain::time::Timestamp;
+use crate::store::{ArticleState, Batch, Body};
 
 /// What is asked of an article.
 #[derive(Clone, Copy)]
@@ -37,6 +33,15 @@ pub(super) enum Edit<'a> {
         missing: Option<&'a ArticleDraft>,
         /// The etag that it must have.
         expected: Option<&'a ExpectedEtag>,
+        /// How much the new content changes.
+        significance: Option<Significance>,
+    },
+    /// A whole article, to create or to replace the one that has its id or aliases.
+    Import {
+        /// The article.
+        draft: &'a ArticleDraft,
+        /// The same as new values.
+        patch: &'a ArticlePatch,
         /// How much the new content changes.
         significance: Option<Significance>,
     },
@@ -58,219 +63,118 @@ pub(super) enum Edit<'a> {
     LiftEmbargo,
 }
 
-/// What an edit comes to.
-enum Step {
-    /// Commit this, then answer with the state after it.
-    Commit(Box<Batch>),
-    /// Nothing differs.
-    Unchanged,
+/// An edit of an article under way.
+pub(super) struct ArticleEdit<'a> {
+    /// The RPC.
+    pub(super) rpc: &'static str,
+    /// The article.
+    pub(super) id: &'a ArticleId,
+    /// What is asked of it.
+    pub(super) edit: Edit<'a>,
+    /// How much of it the answer shows.
+    pub(super) view: View,
 }
 
-impl Service {
-    /// Carries out an edit, and answers with the article after it.
-    pub(super) async fn change(
-        &self,
-        call: &Call,
-        rpc: &'static str,
-        id: &ArticleId,
-        view: View,
-        edit: Edit<'_>,
-    ) -> Result<(Snapshot, Outcome)> {
-        // A caller that may not read is not answered with the text.
-        let view = if call.reads(Visibility::Public) {
-            view
-        } else {
-            View::Basic
-        };
-        match self.try_change(call, rpc, id, view, edit).await {
-            Err(error) => match self.carried_out(call, rpc).await {
-                Some(record) => Ok((self.answer_again(&record, view).await?, record.outcome)),
-                None => self.unless_purged(id, Err(error)).await,
-            },
-            changed => changed,
+impl Mutation for ArticleEdit<'_> {
+    type Detail = ();
+    type Answer = (Snapshot, Outcome);
+
+    fn rpc(&self) -> Option<&'static str> {
+        Some(self.rpc)
+    }
+
+    fn article(&self) -> &ArticleId {
+        self.id
+    }
+
+    fn follows_aliases(&self) -> bool {
+        matches!(self.edit, Edit::Import { draft, .. } if draft.id.is_none())
+    }
+
+    async fn read(&self, service: &Service, call: &Call) -> Result<Option<Arc<ArticleState>>> {
+        match self.edit {
+            Edit::Import { draft, .. } if draft.id.is_none() => service.holder(call, draft).await,
+            _ => service.state(self.id).await,
         }
     }
 
-    /// Decides on an article again and again until the decision is committed.
-    async fn try_change(
+    async fn decide(
         &self,
+        service: &Service,
         call: &Call,
-        rpc: &'static str,
-        id: &ArticleId,
-        view: View,
-        edit: Edit<'_>,
-    ) -> Result<(Snapshot, Outcome)> {
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, rpc).await? {
-                return Ok((self.answer_again(&record, view).await?, record.outcome));
-            }
-            let state = self.state(id).await?;
-            let (mut batch, outcome) = match (self.decide_edit(call, id, state.as_ref(), edit).await?, &state)
-            {
-                ((Step::Commit(batch), outcome), _) => (*batch, outcome),
-                ((Step::Unchanged, outcome), Some(state)) if call.request.is_none() => {
-                    return Ok((self.snapshot(state.clone(), view).await?, outcome));
-                }
-                ((Step::Unchanged, outcome), state) => (unchanged(id, state.as_deref()), outcome),
-            };
-            batch.request = call.record(rpc, id, None, outcome);
-            match self.commit(call, state.as_deref(), batch.clone()).await {
-                // As a retry will be answered: a translation may have been attached since the decision.
-                Ok(stamp) if call.request.is_some() => {
-                    return Ok((self.snapshot_then(id, stamp, view).await?, outcome));
-                }
-                Ok(stamp) => return Ok((self.after(state, batch, stamp, view).await?, outcome)),
-                Err(StoreError::Conflict(Conflict::Alias { alias, holder })) => {
-                    let holder = self.readable_id(call, holder).await?;
-                    return Err(Error::AliasTaken { alias, holder });
-                }
-                Err(StoreError::Conflict(Conflict::Purged(id))) => return Err(Error::IdPurged(id)),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.clone()))
-    }
-
-    /// What an edit makes of an article that is there or not.
-    async fn decide_edit(
-        &self,
-        call: &Call,
-        id: &ArticleId,
         state: Option<&Arc<ArticleState>>,
-        edit: Edit<'_>,
-    ) -> Result<(Step, Outcome)> {
-        let now = self.clock.now();
-        let create = |draft: &ArticleDraft| {
-            let ArticleDraft {
-                id: _,
-                metadata,
-                content,
-            } = draft.clone();
-            let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
-            check_not_empty(&assigned.content)?;
-            let batch = new_article(id, metadata, assigned, call.actor(), now);
-            Ok((Step::Commit(Box::new(batch)), Outcome::Created))
-        };
-        match (edit, state) {
-            (Edit::Create(draft), None) => create(draft),
-            (Edit::Create(_), Some(_)) => Err(Error::ArticleExists(id.clone())),
-            (
-                Edit::Update {
+    ) -> Result<Decision> {
+        let (id, actor, now) = (self.id, call.actor(), service.clock.now());
+        let Some(state) = state else {
+            return match self.edit {
+                Edit::Create(draft)
+                | Edit::Import { draft, .. }
+                | Edit::Update {
                     missing: Some(draft),
                     expected: None,
                     ..
-                },
-                None,
-            ) => create(draft),
-            (_, None) => Err(self.absent(id).await),
-            (Edit::Update { .. }, Some(state)) if state.head.current.deleted.is_some() => {
-                Err(Error::ArticleDeleted(id.clone()))
+                } => created(id, draft, actor, now),
+                _ => Err(service.absent(id).await),
+            };
+        };
+        match self.edit {
+            Edit::Create(_) => Err(Error::ArticleExists(id.clone())),
+            Edit::Update { .. } | Edit::Import { .. } if state.head.current.deleted.is_some() => {
+                Err(Error::ArticleDeleted(state.head.id.clone()))
             }
-            (
-                Edit::Update {
-                    patch,
-                    missing: _,
-                    expected,
-                    significance,
-                },
-                Some(state),
-            ) => {
+            Edit::Update {
+                patch,
+                missing: _,
+                expected,
+                significance,
+            } => {
                 check_etag(call, state, expected)?;
-                self.revise(state, patch, significance, call.actor()).await
+                service.revise(state, patch, significance, actor).await
             }
-            (Edit::SetDeleted { deleted, expected }, Some(state)) => {
+            Edit::Import {
+                draft: _,
+                patch,
+                significance,
+            } => service.revise(state, patch, significance, actor).await,
+            Edit::SetDeleted { deleted, expected } => {
                 check_etag(call, state, expected)?;
                 if state.head.current.deleted.is_some() == deleted {
-                    return Ok((Step::Unchanged, Outcome::Unchanged));
+                    return Ok(Decision::unchanged());
                 }
-                Ok(committing(set_deleted(state, deleted, call.actor(), now)))
+                Ok(changed(set_deleted(state, deleted, actor, now)))
             }
-            (Edit::SetStatus { change, expected }, Some(state)) => {
+            Edit::SetStatus { change, expected } => {
                 check_etag(call, state, expected)?;
                 let metadata = change.metadata(&state.head.current.metadata);
-                if metadata == state.head.current.metadata {
-                    return Ok((Step::Unchanged, Outcome::Unchanged));
-                }
-                let batch = set_metadata(
-                    state,
-                    &metadata,
-                    Kind::PublicationStatusChanged,
-                    call.actor(),
-                    now,
-                );
-                Ok(committing(batch))
+                let kind = Kind::PublicationStatusChanged;
+                Ok(with_metadata(state, &metadata, kind, actor, now))
             }
-            (Edit::LiftEmbargo, Some(state)) => Ok(match lifted(state, now) {
-                Some(batch) => committing(batch),
-                None => (Step::Unchanged, Outcome::Unchanged),
-            }),
+            Edit::LiftEmbargo => Ok(lifted(state, now).map_or_else(Decision::unchanged, changed)),
         }
     }
 
-    /// The article after a batch was committed.
-    async fn after(
-        &self,
-        state: Option<Arc<ArticleState>>,
-        batch: Batch,
-        stamp: Stamp,
-        view: View,
-    ) -> Result<Snapshot> {
-        let slots = state
-            .as_ref()
-            .map(|state| state.slots.clone())
-            .unwrap_or_default();
-        let head = match (batch.head, state) {
-            (Some(mut head), _) => {
-                head.resolve(stamp);
-                Arc::new(head)
-            }
-            (None, Some(state)) => state.head.clone(),
-            (None, None) => return Err(Error::internal("a change of no article was committed")),
+    async fn answer(&self, service: &Service, call: &Call, effect: Effect) -> Result<(Snapshot, Outcome)> {
+        let (state, visibility) = effect.state(service).await?;
+        let outcome = effect.outcome;
+        // A caller that may not read is not answered with the text.
+        let is_full = self.view == View::Full && call.reads(Visibility::Public);
+        let is_revision = |body: &Arc<Body>| matches!(**body, Body::Revision(_));
+        let revision = match effect.bodies.into_iter().find(is_revision) {
+            _ if !is_full => None,
+            Some(written) => Some(written),
+            None => Some(service.revision_body(&state.head, state.head.revision()).await?),
         };
-        let mut snapshot = self
-            .snapshot(
-                Arc::new(ArticleState {
-                    head,
-                    slots,
-                    jobs: Jobs::new(),
-                }),
-                View::Basic,
-            )
-            .await?;
-        if view == View::Full {
-            let written = batch
-                .bodies
-                .into_iter()
-                .find_map(|(series, body)| (series == Series::Content).then_some(body));
-            snapshot.revision = Some(match written {
-                Some(mut body) => {
-                    body.resolve(stamp);
-                    Arc::new(body)
-                }
-                None => {
-                    self.revision_body(&snapshot.state.head, snapshot.state.head.revision())
-                        .await?
-                }
-            });
-        }
-        Ok(snapshot)
+        let snapshot = Snapshot {
+            state,
+            revision,
+            visibility,
+            asked: None,
+        };
+        Ok((snapshot, outcome))
     }
+}
 
-    /// The first answer to a recorded request. Visibility is judged as of now.
-    pub(super) async fn answer_again(&self, record: &RequestRecord, view: View) -> Result<Snapshot> {
-        self.snapshot_then(&record.article, record.stamp, view).await
-    }
-
-    async fn snapshot_then(&self, id: &ArticleId, stamp: Stamp, view: View) -> Result<Snapshot> {
-        let now = self.existing(id).await?;
-        let then = self.at(&now, Moment::Time(stamp.time)).await?;
-        Ok(Snapshot {
-            visibility: visibility_again(then.head.current.visibility, now.head.current.visibility),
-            ..self.snapshot(then, view).await?
-        })
-    }
-
+impl Service {
     /// What a patch makes of an article.
     async fn revise(
         &self,
@@ -278,7 +182,7 @@ impl Service {
         patch: &ArticlePatch,
         significance: Option<Significance>,
         actor: &Actor,
-    ) -> Result<(Step, Outcome)> {
+    ) -> Result<Decision> {
         let head = &state.head;
         let now = self.clock.now();
         let metadata = patch.metadata(&head.current.metadata);
@@ -287,13 +191,25 @@ impl Service {
             return Err(Error::invalid("article.language", description));
         }
         if !patch.touches_content() {
-            return Ok(metadata_step(state, &metadata, actor, now));
+            return Ok(with_metadata(
+                state,
+                &metadata,
+                Kind::ArticleMetadataChanged,
+                actor,
+                now,
+            ));
         }
         let old = self.revision(head, head.revision()).await?;
         let history = self.store.segment_history(&head.id).await?;
         let assigned = self.assign(patch, &old, head, &history).await?;
         if assigned.content == old.content {
-            return Ok(metadata_step(state, &metadata, actor, now));
+            return Ok(with_metadata(
+                state,
+                &metadata,
+                Kind::ArticleMetadataChanged,
+                actor,
+                now,
+            ));
         }
         check_not_empty(&assigned.content)?;
         let current = ArticleVersion {
@@ -306,7 +222,7 @@ impl Service {
         let is_proposed = significance.is_none();
         let significance = significance.unwrap_or_else(proposed);
         let batch = revised(state, current, assigned, history, significance, is_proposed);
-        Ok(committing(batch))
+        Ok(changed(batch))
     }
 
     /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's, as long as
@@ -337,26 +253,29 @@ impl Service {
     }
 }
 
-fn committing(batch: Batch) -> (Step, Outcome) {
-    (Step::Commit(Box::new(batch)), Outcome::Changed)
+fn changed(batch: Batch) -> Decision {
+    Decision::write(batch, Outcome::Changed)
 }
 
-fn metadata_step(
+fn created(id: &ArticleId, draft: &ArticleDraft, actor: &Actor, now: Timestamp) -> Result<Decision> {
+    let (metadata, content) = (draft.metadata.clone(), draft.content.clone());
+    let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
+    check_not_empty(&assigned.content)?;
+    let batch = new_article(id, metadata, assigned, actor, now);
+    Ok(Decision::write(batch, Outcome::Created))
+}
+
+fn with_metadata(
     state: &ArticleState,
     metadata: &Metadata,
+    kind: Kind,
     actor: &Actor,
     now: Timestamp,
-) -> (Step, Outcome) {
+) -> Decision {
     if *metadata == state.head.current.metadata {
-        return (Step::Unchanged, Outcome::Unchanged);
+        return Decision::unchanged();
     }
-    committing(set_metadata(
-        state,
-        metadata,
-        Kind::ArticleMetadataChanged,
-        actor,
-        now,
-    ))
+    changed(set_metadata(state, metadata, kind, actor, now))
 }
 
 /// Whether the caller's etag is the article's.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answers::Written;
-use super::article_writes::Edit;
+use super::article_writes::{ArticleEdit, Edit};
 use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 use super::view::{Moment, PAGE_BYTES, View};
 use super::{Call, Error, Result, Service};
@@ -224,7 +224,8 @@ impl Service {
         view: View,
         edit: Edit<'_>,
     ) -> Result<Written<Snapshot>> {
-        let (after, _) = self.change(call, rpc, id, view, edit).await?;
+        let edit = ArticleEdit { rpc, id, edit, view };
+        let (after, _) = self.transact(call, &edit).await?;
         let visibility = after.visibility;
         Ok(call.written(after, visibility))
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::answers;
 use super::quality::check_room;
 use super::snapshot::TranslationSnapshot;
+use super::transact::Decision;
+use super::translations::TranslationMutation;
 use super::workflow::{check, check_etag, check_slot_etag, refused};
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::Violation;
-use crate::domain::article::{ArticleId, Head};
-use crate::domain::attach::{self, Attach, Decision, Material, Refusal, Target, TargetTexts, Written};
+use crate::domain::article::ArticleId;
+use crate::domain::attach::{self, Attach, Material, Refusal, Target, TargetTexts, Written};
 use crate::domain::capacity::Usage;
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::{Etag, ExpectedEtag};
@@ -21,7 +23,7 @@ use crate::domain::translation::{
     Disposition, MAX_CANDIDATES, MAX_SLOT_SEGMENTS, QualityScore, Slot, State, TranslationVersion,
 };
 use crate::domain::version::Series;
-use crate::store::{ArticleState, Batch, Body, Conflict, Expect, StoreError};
+use crate::store::{ArticleState, Batch, Body};
 
 /// What is attached, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,30 @@ pub struct Attachment {
     pub overwrite_human: bool,
 }
 
-const ATTACH: &str = "AttachTranslation";
+impl TranslationMutation for Attachment {
+    fn rpc(&self) -> &'static str {
+        "AttachTranslation"
+    }
+
+    fn article(&self) -> &ArticleId {
+        &self.article
+    }
+
+    fn language(&self) -> &Language {
+        &self.language
+    }
+
+    async fn decide(&self, service: &Service, _: &Call, state: &Arc<ArticleState>) -> Result<Decision> {
+        let slot = state.slots.get(&self.language).map(|slot| &**slot);
+        Ok(match service.decide_attach(self, state, slot).await? {
+            attach::Decision::Unchanged(id) => Decision::unchanged().about(id),
+            attach::Decision::Write(written) => {
+                let (id, outcome) = (written.id, written.outcome);
+                Decision::write(attaching(state, *written), outcome).about(id)
+            }
+        })
+    }
+}
 
 impl Service {
     /// Writes a translation of a named source revision, or a part of one.
@@ -69,84 +94,7 @@ impl Service {
         attachment: &Attachment,
     ) -> Result<(answers::Written<TranslationSnapshot>, Outcome)> {
         call.may_attach(attachment)?;
-        let (translation, outcome) = match self.try_attach(call, attachment).await {
-            Err(error) => match self.carried_out(call, ATTACH).await {
-                Some(record) => (self.attached_before(&record).await, record.outcome),
-                None => (
-                    self.unless_purged(&attachment.article, Err(error)).await,
-                    Outcome::Unchanged,
-                ),
-            },
-            Ok((translation, outcome)) => (Ok(translation), outcome),
-        };
-        Ok((call.written_translation(translation)?, outcome))
-    }
-
-    async fn try_attach(
-        &self,
-        call: &Call,
-        attachment: &Attachment,
-    ) -> Result<(TranslationSnapshot, Outcome)> {
-        let id = &attachment.article;
-        let mut turn = self.slot_locks.join(id, &attachment.language).await;
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, ATTACH).await? {
-                return Ok((self.attached_before(&record).await?, record.outcome));
-            }
-            let state = self.translatable(call, id).await?;
-            let slot = state.slots.get(&attachment.language);
-            let decision = self
-                .decide_attach(attachment, &state, slot.map(Arc::as_ref))
-                .await?;
-            let (batch, slot, written, outcome) = match (decision, slot) {
-                (Decision::Unchanged(written), Some(slot)) => {
-                    if call.request.is_none() {
-                        return Ok((self.summary(&state, slot, written).await?, Outcome::Unchanged));
-                    }
-                    let expect = vec![
-                        Expect::Head(Some(state.head.version())),
-                        Expect::Slot(slot.language.clone(), Some(slot.version)),
-                    ];
-                    let batch = Batch {
-                        expect,
-                        ..Batch::new(id.clone())
-                    };
-                    (batch, (**slot).clone(), written, Outcome::Unchanged)
-                }
-                (Decision::Unchanged(_), None) => {
-                    return Err(Error::internal("an absent slot was found unchanged"));
-                }
-                (Decision::Write(written), slot) => {
-                    let after = written.slot.clone();
-                    let (id, outcome) = (written.id, written.outcome);
-                    (
-                        attaching(&state.head, slot.map(Arc::as_ref), *written),
-                        after,
-                        id,
-                        outcome,
-                    )
-                }
-            };
-            let translation = Some((attachment.language.clone(), written));
-            let batch = Batch {
-                request: call.record(ATTACH, id, translation, outcome),
-                ..batch
-            };
-            match self.commit(call, Some(&state), batch).await {
-                Ok(stamp) => {
-                    let mut slot = slot;
-                    slot.resolve(stamp);
-                    return Ok((self.summary(&state, &Arc::new(slot), written).await?, outcome));
-                }
-                Err(StoreError::Conflict(Conflict::Article(_) | Conflict::Slot(..) | Conflict::Request)) => {
-                    if turn.is_none() {
-                        turn = Some(self.slot_locks.take(id, &attachment.language).await);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.clone()))
+        self.transact(call, attachment).await
     }
 
     async fn decide_attach(
@@ -154,7 +102,7 @@ impl Service {
         attachment: &Attachment,
         state: &ArticleState,
         slot: Option<&Slot>,
-    ) -> Result<Decision> {
+    ) -> Result<attach::Decision> {
         let head = &state.head;
         if head.current.deleted.is_some() {
             return Err(Error::ArticleDeleted(head.id.clone()));
@@ -213,12 +161,12 @@ impl Service {
     pub(super) fn fitting(
         &self,
         state: &ArticleState,
-        decision: std::result::Result<Decision, Refusal>,
+        decision: std::result::Result<attach::Decision, Refusal>,
         language: &Language,
-    ) -> Result<Decision> {
+    ) -> Result<attach::Decision> {
         let id = &state.head.id;
         let decision = decision.map_err(|refusal| refuse_attach(refusal, id, language))?;
-        if let Decision::Write(written) = &decision {
+        if let attach::Decision::Write(written) = &decision {
             let before = usage(state);
             let slot = state.slots.get(language).map(Arc::as_ref);
             let after = before.clone().with_slot(slot, &written.slot);
@@ -235,7 +183,7 @@ impl Service {
     pub(super) async fn plan_and_write(
         &self,
         attach: &Attach<'_>,
-    ) -> Result<std::result::Result<Decision, Refusal>> {
+    ) -> Result<std::result::Result<attach::Decision, Refusal>> {
         let plan = match attach::plan(attach) {
             Ok(plan) => plan,
             Err(refusal) => return Ok(Err(refusal)),
@@ -245,7 +193,7 @@ impl Service {
             versions.push(self.translation_version(&base).await?);
         }
         let decision = plan.write(attach, &versions.iter().collect::<Vec<_>>());
-        if let Ok(Decision::Write(written)) = &decision {
+        if let Ok(attach::Decision::Write(written)) = &decision {
             check_room(attach.article, attach.language, &written.version)?;
         }
         Ok(decision)
@@ -312,35 +260,26 @@ fn check_etags(attachment: &Attachment, slot: Option<&Slot>) -> Result<()> {
 }
 
 /// The commit that attaches a translation.
-pub(super) fn attaching(head: &Head, slot: Option<&Slot>, written: Written) -> Batch {
+pub(super) fn attaching(state: &ArticleState, written: Written) -> Batch {
     let Written {
         id,
-        slot: after,
+        slot,
         version,
         selection,
         outcome: _,
     } = written;
     let about = |kind| Event {
-        language: Some(after.language.clone()),
+        language: Some(slot.language.clone()),
         etag: Some(version.head.etag),
-        ..Event::about(head, kind, None)
+        ..Event::about(&state.head, kind, None)
     };
-    let written = Series::Translation(after.language.clone(), id);
-    let selections = Series::Selection(after.language.clone());
+    let written = Series::Translation(slot.language.clone(), id);
+    let selections = Series::Selection(slot.language.clone());
     let mut events = vec![about(Kind::TranslationAttached(id))];
     if selection.is_some() && version.head.disposition == Disposition::Active {
         events.push(about(Kind::TranslationSelected(Some(id))));
     }
-    Batch {
-        expect: vec![
-            Expect::Head(Some(head.version())),
-            Expect::Slot(after.language.clone(), slot.map(|slot| slot.version)),
-        ],
-        events,
-        bodies: std::iter::once((written, Body::Translation(version)))
-            .chain(selection.map(|selection| (selections, Body::Selection(selection))))
-            .collect(),
-        slots: vec![after],
-        ..Batch::new(head.id.clone())
-    }
+    let bodies = std::iter::once((written, Body::Translation(version)))
+        .chain(selection.map(|selection| (selections, Body::Selection(selection))));
+    Batch::of_slot(state, slot, bodies.collect(), events)
 }

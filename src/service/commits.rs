@@ -12,8 +12,7 @@ use super::{Call, Service, TRACES};
 use crate::domain::article::Head;
 use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{Article, Job, JobState, Jobs};
-use crate::domain::time::Stamp;
-use crate::store::{ArticleState, Batch, Expect, StoreError};
+use crate::store::{ArticleState, Batch, Committed, Expect, StoreError};
 
 impl Service {
     /// Commits a batch that was decided on a state, with the changes of jobs that follow from it.
@@ -22,28 +21,20 @@ impl Service {
         call: &Call,
         state: Option<&ArticleState>,
         mut batch: Batch,
-    ) -> Result<Stamp, StoreError> {
+    ) -> Result<Committed, StoreError> {
         batch.principal.clone_from(&call.actor().principal);
         self.add_followers(state, &mut batch).await?;
-        let opened: Vec<_> = batch
-            .jobs
-            .iter()
-            .filter(|job| job.place().is_some())
-            .cloned()
-            .collect();
-        let language = batch
-            .head
-            .as_ref()
-            .or(state.map(|state| &*state.head))
-            .map(|head| head.current.metadata.language.clone());
+        let queued = batch.jobs.iter().filter(|job| job.place().is_some());
+        let queued: Vec<_> = queued.map(|job| job.id.key.clone()).collect();
         let span = tracing::info_span!(target: TRACES, "store.commit");
-        let stamp = self.store.commit(batch).instrument(span).await?;
-        if let Some(language) = language {
-            opened
-                .iter()
-                .for_each(|job| self.job_notifier.announce(&language, job));
+        let committed = self.store.commit(batch).instrument(span).await?;
+        if let Some(after) = &committed.state {
+            let language = &after.head.current.metadata.language;
+            queued
+                .into_iter()
+                .for_each(|key| self.job_notifier.announce(language, key));
         }
-        Ok(stamp)
+        Ok(committed)
     }
 
     async fn add_followers(&self, state: Option<&ArticleState>, batch: &mut Batch) -> Result<(), StoreError> {
@@ -61,7 +52,7 @@ impl Service {
         };
         let mut slots = state.map(|state| state.slots.clone()).unwrap_or_default();
         let written = batch.slots.iter().cloned();
-        slots.extend(written.map(|slot| (slot.language.clone(), Arc::new(slot))));
+        slots.extend(written.map(|slot| (slot.language.clone(), slot)));
         let after = Article {
             head,
             slots: &slots,
@@ -83,9 +74,8 @@ impl Service {
             let language = &job.id.key.language;
             if !languages.contains(language) {
                 // What is wanted was read off this translation.
-                let slot = state.and_then(|state| state.slots.get(language));
-                let expect = Expect::Slot(language.clone(), slot.map(|slot| slot.version));
-                batch.expect.push(expect);
+                let version = slots.get(language).map(|slot| slot.version);
+                batch.expect.push(Expect::Slot(language.clone(), version));
             }
             batch.add_job(&head, state, job);
         }

@@ -6,25 +6,28 @@ use std::sync::Arc;
 use super::answers;
 use super::attach::attaching;
 use super::jobs::JobSnapshot;
-use super::quality::{NewEvidence, scored_event};
+use super::quality::{NewEvidence, scored};
 use super::snapshot::TranslationSnapshot;
+use super::transact::{Decision, Effect, Mutation};
 use super::translations::TranslationName;
 use super::worker_jobs::{Fence, is_settled, lost};
 use super::workflow::refused;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::Violation;
-use crate::domain::attach::{Attach, BodyTexts, Decision, Fitted, Material, Target, TargetText, TargetTexts};
+use crate::domain::article::ArticleId;
+use crate::domain::attach::{self, Attach, BodyTexts, Fitted, Material, Target, TargetText, TargetTexts};
 use crate::domain::change::{Event, Kind};
-use crate::domain::ids::SegmentId;
+use crate::domain::ids::{SegmentId, TranslationId};
 use crate::domain::job::{Article, Job, JobId, JobKind, JobResult, Jobs, Settled, Wanted};
+use crate::domain::language::Language;
 use crate::domain::provenance::Provenance;
 use crate::domain::quality::evidence::QualityIssue;
 use crate::domain::request::Outcome;
 use crate::domain::review;
 use crate::domain::segment::TextHash;
-use crate::domain::translation::{QualityScore, Slot, State, TranslationHead, TranslationVersion};
+use crate::domain::translation::{QualityScore, Slot, State, TranslationHead};
 use crate::domain::version::Series;
-use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
+use crate::store::{ArticleState, Batch, Body};
 
 /// The result of a job.
 #[derive(Debug, Clone)]
@@ -68,97 +71,74 @@ pub struct Completed {
     pub next: Option<JobId>,
 }
 
-/// What a result makes of a slot.
-struct Taken {
-    batch: Batch,
-    /// The slot after it; `None` where nothing changes.
-    slot: Option<Slot>,
-    result: Option<JobResult>,
+/// What a result makes of a slot: the commit, and what became of the result; `None` where nothing was left of it.
+type Taken = (Batch, Option<JobResult>);
+
+impl Mutation for Completion {
+    type Detail = ();
+    type Answer = Completed;
+
+    fn article(&self) -> &ArticleId {
+        &self.id.article
+    }
+
+    fn language(&self) -> Option<&Language> {
+        Some(&self.id.key.language)
+    }
+
+    async fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: Option<&Arc<ArticleState>>,
+    ) -> Result<Decision> {
+        let token = self.fence.token;
+        let (state, job) = service.leased(call, &self.id, token, state).await?;
+        if is_settled(&job, self.fence)? {
+            return Ok(Decision::unchanged());
+        }
+        job.fenced(token).map_err(|_| lost(&self.id, &job))?;
+        let (mut batch, result) = service.take(call, state, &job, self).await?;
+        let done = job.done(Settled {
+            token,
+            digest: self.fence.digest,
+            result,
+        });
+        let next = next_job(state, batch.slots.first(), &done);
+        for job in std::iter::once(done).chain(next) {
+            batch.add_job(&state.head, Some(state), job);
+        }
+        Ok(Decision::write(batch, Outcome::Changed))
+    }
+
+    async fn answer(&self, service: &Service, call: &Call, effect: Effect) -> Result<Completed> {
+        let (state, visibility) = effect.state(service).await?;
+        let job = service.find_job(&state, &self.id).await?;
+        let result = job.settled.as_ref().and_then(|settled| settled.result);
+        let slot = state.slots.get(&self.id.key.language);
+        let translation = match slot.zip(result) {
+            Some((slot, result)) => {
+                let summary = service.summary(&state, slot, result.translation).await?;
+                Some(call.written(summary, visibility))
+            }
+            None => None,
+        };
+        let newest = state.jobs.get(&self.id.key);
+        let next = newest.filter(|newest| newest.id.number == self.id.number + 1);
+        Ok(Completed {
+            job: service.job_snapshot(&state, job),
+            translation,
+            outcome: result.map_or(Outcome::Unchanged, |result| result.outcome),
+            next: next.map(|next| next.id.clone()),
+        })
+    }
 }
 
 impl Service {
     /// Takes the result of a job.
     pub async fn complete_job(&self, call: &Call, completion: &Completion) -> Result<Completed> {
-        let id = &completion.id;
-        call.may_work_on(&id.key)?;
-        let mut turn = self.slot_locks.join(&id.article, &id.key.language).await;
-        for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(call, id, completion.fence.token).await?;
-            if is_settled(&job, completion.fence)? {
-                return self.completed_before(call, &state, job).await;
-            }
-            job.fenced(completion.fence.token).map_err(|_| lost(id, &job))?;
-            let slot = state.slots.get(&id.key.language);
-            let taken = self.take(call, &state, &job, completion).await?;
-            let mut batch = taken.batch;
-            let done = job.done(Settled {
-                token: completion.fence.token,
-                digest: completion.fence.digest,
-                result: taken.result,
-            });
-            let next = next_job(&state, taken.slot.as_ref(), &done);
-            for job in std::iter::once(done.clone()).chain(next.clone()) {
-                batch.add_job(&state.head, Some(&state), job);
-            }
-            match self.commit(call, Some(&state), batch).await {
-                Ok(stamp) => {
-                    let mut done = done;
-                    done.resolve(stamp);
-                    let after = taken.slot.map(|mut slot| {
-                        slot.resolve(stamp);
-                        Arc::new(slot)
-                    });
-                    let translation = match (after.as_ref().or(slot), taken.result) {
-                        (Some(slot), Some(result)) => {
-                            let summary = self.summary(&state, slot, result.translation).await;
-                            Some(call.written_translation(summary)?)
-                        }
-                        _ => None,
-                    };
-                    return Ok(Completed {
-                        job: self.job_snapshot(&state, Arc::new(done)),
-                        translation,
-                        outcome: taken.result.map_or(Outcome::Unchanged, |result| result.outcome),
-                        next: next.map(|next| next.id),
-                    });
-                }
-                Err(StoreError::Conflict(_)) => {
-                    if turn.is_none() {
-                        turn = Some(self.slot_locks.take(&id.article, &id.key.language).await);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.article.clone()))
-    }
-
-    /// The answer to a call that was carried out before, with the translation as it is now.
-    async fn completed_before(
-        &self,
-        call: &Call,
-        state: &Arc<ArticleState>,
-        job: Arc<Job>,
-    ) -> Result<Completed> {
-        let result = job.settled.as_ref().and_then(|settled| settled.result);
-        let slot = state.slots.get(&job.id.key.language);
-        let translation = match (slot, result) {
-            (Some(slot), Some(result)) => {
-                let summary = self.summary(state, slot, result.translation).await;
-                Some(call.written_translation(summary)?)
-            }
-            _ => None,
-        };
-        let next = state
-            .jobs
-            .get(&job.id.key)
-            .filter(|newest| newest.id.number == job.id.number + 1);
-        Ok(Completed {
-            job: self.job_snapshot(state, job),
-            translation,
-            outcome: result.map_or(Outcome::Unchanged, |result| result.outcome),
-            next: next.map(|next| next.id.clone()),
-        })
+        call.may_work_on(&completion.id.key)?;
+        self.transact(call, completion).await
     }
 
     async fn take(
@@ -214,7 +194,7 @@ impl Service {
         let slot = state.slots.get(&job.id.key.language).map(|slot| &**slot);
         let (fitted, made_from) = still_useful(sent, job, state, slot);
         if fitted.is_empty() {
-            return Ok(nothing(state, slot, job));
+            return Ok(nothing(state, job));
         }
         let material = Material::Texts(fitted);
         let attach = Attach {
@@ -235,21 +215,14 @@ impl Service {
         let decision = self.plan_and_write(&attach).await?;
         let decision = self.fitting(state, decision, &job.id.key.language)?;
         Ok(match decision {
-            Decision::Unchanged(translation) => Taken {
-                result: Some(JobResult {
-                    translation,
-                    outcome: Outcome::Unchanged,
-                }),
-                ..nothing(state, slot, job)
-            },
-            Decision::Write(written) => Taken {
-                slot: Some(written.slot.clone()),
-                result: Some(JobResult {
+            attach::Decision::Unchanged(translation) => unchanged(state, job, translation),
+            attach::Decision::Write(written) => {
+                let result = JobResult {
                     translation: written.id,
                     outcome: written.outcome,
-                }),
-                batch: attaching(head, slot, *written),
-            },
+                };
+                (attaching(state, *written), Some(result))
+            }
         })
     }
 
@@ -262,14 +235,13 @@ impl Service {
     ) -> Result<Taken> {
         check_wanted(segments.iter().enumerate(), "review.segment_ids", job)?;
         let slot = state.slots.get(&job.id.key.language).map(|slot| &**slot);
-        let nothing = || nothing(state, slot, job);
         let Some((slot, active)) = slot.and_then(|slot| Some((slot, slot.active()?))) else {
-            return Ok(nothing());
+            return Ok(nothing(state, job));
         };
         let meant = |wanted: &&Wanted| segments.is_empty() || segments.contains(&wanted.segment);
         let same = same_texts(job.wanted.iter().filter(meant), active);
         if same.is_empty() {
-            return Ok(nothing());
+            return Ok(nothing(state, job));
         }
         let review = review::Review {
             segments: &same,
@@ -279,17 +251,8 @@ impl Service {
         };
         let reviewed = review::review(slot, active.id, &review)
             .map_err(|refusal| refused(refusal, &slot.article, &slot.language, &same))?;
-        let result = |outcome| {
-            Some(JobResult {
-                translation: active.id,
-                outcome,
-            })
-        };
         let Some(reviewed) = reviewed else {
-            return Ok(Taken {
-                result: result(Outcome::Unchanged),
-                ..nothing()
-            });
+            return Ok(unchanged(state, job, active.id));
         };
         let newest = self
             .translation_version(&slot.version_key(reviewed.needs()))
@@ -300,7 +263,10 @@ impl Service {
             etag: Some(version.head.etag),
             ..Event::about(&state.head, Kind::TranslationReviewed(active.id), None)
         };
-        Ok(written(state, slot, after, version, event))
+        let series = Series::Translation(slot.language.clone(), active.id);
+        let bodies = vec![(series, Body::Translation(version))];
+        let batch = Batch::of_slot(state, after, bodies, vec![event]);
+        Ok((batch, changed(active.id)))
     }
 
     async fn take_scores(
@@ -312,12 +278,11 @@ impl Service {
         provenance: Provenance,
     ) -> Result<Taken> {
         let slot = state.slots.get(&job.id.key.language).map(|slot| &**slot);
-        let nothing = || nothing(state, slot, job);
         if scores.is_empty() && issues.is_empty() {
             return Err(Error::invalid("scores", "a score or an issue is required"));
         }
         let Some((slot, active)) = slot.and_then(|slot| Some((slot, slot.active()?))) else {
-            return Ok(nothing());
+            return Ok(nothing(state, job));
         };
         let same = same_texts(job.wanted.iter(), active);
         let is_whole = same.len() == job.wanted.len();
@@ -345,31 +310,21 @@ impl Service {
             etag: None,
         };
         if evidence.scores.is_empty() && evidence.issues.is_empty() {
-            return Ok(nothing());
+            return Ok(nothing(state, job));
         }
         Ok(
             match self.decide_add(&state.head, slot, active, &evidence).await? {
-                Some(version) => {
-                    let after = slot.with(&version.head);
-                    let event = scored_event(&state.head, slot, active);
-                    written(state, slot, after, version, event)
-                }
-                None => Taken {
-                    result: Some(JobResult {
-                        translation: active.id,
-                        outcome: Outcome::Unchanged,
-                    }),
-                    ..nothing()
-                },
+                Some(version) => (scored(state, slot, active, version), changed(active.id)),
+                None => unchanged(state, job, active.id),
             },
         )
     }
 }
 
 /// The job for what is still wanted after a result, where that was not asked for by the job that is done.
-fn next_job(state: &ArticleState, slot: Option<&Slot>, done: &Job) -> Option<Job> {
+fn next_job(state: &ArticleState, slot: Option<&Arc<Slot>>, done: &Job) -> Option<Job> {
     let mut slots = state.slots.clone();
-    slots.extend(slot.map(|slot| (slot.language.clone(), Arc::new(slot.clone()))));
+    slots.extend(slot.map(|slot| (slot.language.clone(), slot.clone())));
     let after = Article {
         head: &state.head,
         slots: &slots,
@@ -379,49 +334,24 @@ fn next_job(state: &ArticleState, slot: Option<&Slot>, done: &Job) -> Option<Job
 }
 
 /// A result of which nothing is left to write: the batch only ends the job, on the state that it was judged on.
-fn nothing(state: &ArticleState, slot: Option<&Slot>, job: &Job) -> Taken {
-    Taken {
-        batch: Batch {
-            expect: vec![
-                Expect::Head(Some(state.head.version())),
-                Expect::Slot(job.id.key.language.clone(), slot.map(|slot| slot.version)),
-            ],
-            ..Batch::new(job.id.article.clone())
-        },
-        slot: None,
-        result: None,
-    }
+fn nothing(state: &ArticleState, job: &Job) -> Taken {
+    (Batch::on(state, Some(&job.id.key.language)), None)
 }
 
-/// A result that makes a new version of the active translation.
-fn written(
-    state: &ArticleState,
-    slot: &Slot,
-    after: Slot,
-    version: TranslationVersion,
-    event: Event,
-) -> Taken {
-    let translation = version.head.id;
-    Taken {
-        batch: Batch {
-            expect: vec![
-                Expect::Head(Some(state.head.version())),
-                Expect::Slot(slot.language.clone(), Some(slot.version)),
-            ],
-            bodies: vec![(
-                Series::Translation(slot.language.clone(), translation),
-                Body::Translation(version),
-            )],
-            events: vec![event],
-            slots: vec![after.clone()],
-            ..Batch::new(state.head.id.clone())
-        },
-        slot: Some(after),
-        result: Some(JobResult {
-            translation,
-            outcome: Outcome::Changed,
-        }),
-    }
+/// A result that the translation has already.
+fn unchanged(state: &ArticleState, job: &Job, translation: TranslationId) -> Taken {
+    let result = JobResult {
+        translation,
+        outcome: Outcome::Unchanged,
+    };
+    (nothing(state, job).0, Some(result))
+}
+
+fn changed(translation: TranslationId) -> Option<JobResult> {
+    Some(JobResult {
+        translation,
+        outcome: Outcome::Changed,
+    })
 }
 
 /// Puts texts to the wanted segments of a job, or says of each one why it does not fit.

@@ -1,12 +1,15 @@
 //! Imports: an article that may be there already, found by its id or by its aliases.
 
-use super::article_writes::Edit;
+use std::sync::Arc;
+
+use super::article_writes::{ArticleEdit, Edit};
 use super::snapshot::Snapshot;
 use super::view::View;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::article::{Alias, ArticleId, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::request::Outcome;
+use crate::store::ArticleState;
 
 impl Service {
     /// Creates the article, or replaces the one that has its id, guid or URL.
@@ -16,23 +19,21 @@ impl Service {
         draft: &ArticleDraft,
         significance: Option<Significance>,
     ) -> Result<(Snapshot, Outcome)> {
-        let patch = ArticlePatch::from(draft.clone());
-        for _ in 0..ATTEMPTS {
-            let id = self.identify(call, draft).await?;
-            let edit = Edit::Update {
-                patch: &patch,
-                missing: Some(draft),
-                expected: None,
+        let id = match &draft.id {
+            Some(id) => id.clone(),
+            None => self.new_article_id()?,
+        };
+        let import = ArticleEdit {
+            rpc: "ImportArticles",
+            id: &id,
+            view: View::Basic,
+            edit: Edit::Import {
+                draft,
+                patch: &ArticlePatch::from(draft.clone()),
                 significance,
-            };
-            let imported = self.change(call, "ImportArticles", &id, View::Basic, edit).await;
-            match imported {
-                // Somebody else created an article with these aliases meanwhile: it is the one to revise.
-                Err(Error::AliasTaken { .. }) if draft.id.is_none() => {}
-                imported => return imported,
-            }
-        }
-        Err(Error::Contention(self.identify(call, draft).await?))
+            },
+        };
+        self.transact(call, &import).await
     }
 
     /// The articles that hold these aliases, in their order.
@@ -43,19 +44,20 @@ impl Service {
         Ok(self.store.lookup(aliases).await?.into_iter().flatten().collect())
     }
 
-    /// The id of the article that a draft is about; a new one if there is none.
-    async fn identify(&self, call: &Call, draft: &ArticleDraft) -> Result<ArticleId> {
-        if let Some(id) = &draft.id {
-            return Ok(id.clone());
-        }
+    /// The article that holds the aliases of a draft.
+    pub(super) async fn holder(
+        &self,
+        call: &Call,
+        draft: &ArticleDraft,
+    ) -> Result<Option<Arc<ArticleState>>> {
         let mut holders = self.holders(&draft.metadata.aliases()).await?.into_iter();
         match (holders.next(), holders.next()) {
             (Some(first), Some(second)) if first != second => Err(Error::AliasesDisagree {
                 first: self.readable_id(call, first).await?,
                 second: self.readable_id(call, second).await?,
             }),
-            (Some(holder), _) => Ok(holder),
-            (None, _) => self.new_article_id(),
+            (Some(holder), _) => self.state(&holder).await,
+            (None, _) => Ok(None),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::domain::job::{ClaimQuery, Job, JobKey};
+use crate::domain::job::{ClaimQuery, JobKey};
 use crate::domain::language::Language;
 
 /// Announcements that a claim may be behind before it looks at the queue anyway.
@@ -22,9 +22,9 @@ impl Default for JobNotifier {
 
 impl JobNotifier {
     /// Says that a job of an article in this language may be claimed, now or later.
-    pub(super) fn announce(&self, source: &Language, job: &Job) {
+    pub(super) fn announce(&self, source: &Language, key: JobKey) {
         if self.0.receiver_count() > 0 {
-            let about = Arc::new((source.clone(), job.id.key.clone()));
+            let about = Arc::new((source.clone(), key));
             // Nobody may listen any more.
             drop(self.0.send(about));
         }

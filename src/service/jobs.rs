@@ -6,15 +6,17 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::attach::usage;
+use super::transact::{Decision, Effect, Mutation};
 use super::view::PAGE_BYTES;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::access::{Reach, Shown, Visibility};
 use crate::domain::article::ArticleId;
 use crate::domain::capacity::Exceeded;
-use crate::domain::job::{Article, Job, JobId, JobKey, JobKind, JobState, Order};
+use crate::domain::job::{Article, Job, JobId, JobKey, JobKind, JobState, LeaseToken, Order};
 use crate::domain::language::Language;
 use crate::domain::query::{Position, Query};
-use crate::store::{ArticleState, Batch, Budget, Expect, StoreError};
+use crate::domain::request::Outcome;
+use crate::store::{ArticleState, Batch, Budget};
 
 /// Articles that one call with a query is about, at most.
 const ARTICLES_A_CALL: usize = 1_000;
@@ -122,6 +124,132 @@ pub(super) fn article(state: &ArticleState) -> Article<'_> {
     }
 }
 
+/// That jobs of an article are opened.
+struct RequestJobs<'a> {
+    id: &'a ArticleId,
+    request: &'a JobRequest,
+}
+
+impl Mutation for RequestJobs<'_> {
+    type Detail = Vec<Requested>;
+    type Answer = Vec<Requested>;
+
+    fn article(&self) -> &ArticleId {
+        self.id
+    }
+
+    async fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: Option<&Arc<ArticleState>>,
+    ) -> Result<Decision<Vec<Requested>>> {
+        let all = |outcome: RequestOutcome| {
+            let requested = |key: &JobKey| Requested {
+                article: self.id.clone(),
+                key: key.clone(),
+                outcome: outcome.clone(),
+            };
+            Ok(Decision {
+                detail: self.request.keys.iter().map(requested).collect(),
+                ..Decision::unchanged()
+            })
+        };
+        match service.translatable(call, self.id, state).await {
+            Ok(state) if state.head.current.deleted.is_none() => {
+                let (batch, detail) = service.decide_request(self.id, state, self.request);
+                let batch = Some(batch).filter(|batch| !batch.jobs.is_empty());
+                Ok(Decision {
+                    batch,
+                    detail,
+                    ..Decision::unchanged()
+                })
+            }
+            Ok(_) | Err(Error::ArticleNotFound(_) | Error::ArticlePurged(_)) => {
+                all(RequestOutcome::NoArticle)
+            }
+            Err(Error::SourceWithheld(_)) => all(RequestOutcome::Withheld),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn answer(&self, _: &Service, _: &Call, effect: Effect<Vec<Requested>>) -> Result<Vec<Requested>> {
+        Ok(effect.detail)
+    }
+}
+
+/// A change of one job.
+pub(super) struct JobChange<'a, D> {
+    /// The job.
+    pub(super) id: &'a JobId,
+    /// The token of the lease that it is changed under; `None`: it is changed from outside.
+    pub(super) token: Option<LeaseToken>,
+    /// What becomes of the job; `None`: nothing differs.
+    pub(super) decide: D,
+}
+
+impl<D> Mutation for JobChange<'_, D>
+where
+    D: Fn(&Arc<Job>, &ArticleState) -> Result<Option<Job>> + Sync,
+{
+    type Detail = ();
+    /// The job, and the newest revision of its article.
+    type Answer = (JobSnapshot, u32);
+
+    fn article(&self) -> &ArticleId {
+        &self.id.article
+    }
+
+    fn language(&self) -> Option<&Language> {
+        Some(&self.id.key.language)
+    }
+
+    async fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: Option<&Arc<ArticleState>>,
+    ) -> Result<Decision> {
+        let id = self.id;
+        let (state, job) = match self.token {
+            Some(token) => service.leased(call, id, token, state).await?,
+            None => {
+                let state = seen(call.caller.reach, id, state)?;
+                (state, service.find_job(state, id).await?)
+            }
+        };
+        let Some(changed) = (self.decide)(&job, state)? else {
+            return Ok(Decision::unchanged());
+        };
+        if state.jobs.get(&id.key).is_none_or(|newest| newest.id != *id) {
+            return Err(Error::JobNotOpen {
+                id: id.clone(),
+                state: job.state,
+            });
+        }
+        let mut batch = match self.token {
+            // The lease decides alone.
+            Some(_) => Batch::new(id.article.clone()),
+            None => Batch::on(state, Some(&id.key.language)),
+        };
+        batch.add_job(&state.head, Some(state), changed);
+        Ok(Decision::write(batch, Outcome::Changed))
+    }
+
+    async fn answer(&self, service: &Service, _: &Call, effect: Effect) -> Result<(JobSnapshot, u32)> {
+        let (state, _) = effect.state(service).await?;
+        let job = service.find_job(&state, self.id).await?;
+        Ok((service.job_snapshot(&state, job), state.head.revision()))
+    }
+}
+
+/// The article of a job as it was read, if the caller may see it.
+fn seen<T: AsRef<ArticleState>>(reach: Reach, id: &JobId, state: Option<T>) -> Result<T> {
+    state
+        .filter(|state| reach.covers(state.as_ref().head.current.visibility))
+        .ok_or_else(|| Error::JobNotFound(id.clone()))
+}
+
 impl Service {
     /// Opens jobs for articles, in their order.
     pub async fn request_translations(
@@ -165,34 +293,7 @@ impl Service {
     }
 
     async fn request_for(&self, call: &Call, id: &ArticleId, request: &JobRequest) -> Result<Vec<Requested>> {
-        let all = |outcome: RequestOutcome| {
-            let requested = |key: &JobKey| Requested {
-                article: id.clone(),
-                key: key.clone(),
-                outcome: outcome.clone(),
-            };
-            Ok(request.keys.iter().map(requested).collect())
-        };
-        for _ in 0..ATTEMPTS {
-            let state = match self.translatable(call, id).await {
-                Ok(state) if state.head.current.deleted.is_none() => state,
-                Ok(_) | Err(Error::ArticleNotFound(_) | Error::ArticlePurged(_)) => {
-                    return all(RequestOutcome::NoArticle);
-                }
-                Err(Error::SourceWithheld(_)) => return all(RequestOutcome::Withheld),
-                Err(error) => return Err(error),
-            };
-            let (batch, requested) = self.decide_request(id, &state, request);
-            if batch.jobs.is_empty() {
-                return Ok(requested);
-            }
-            match self.commit(call, Some(&state), batch).await {
-                Ok(_) => return Ok(requested),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.clone()))
+        self.transact(call, &RequestJobs { id, request }).await
     }
 
     fn decide_request(
@@ -202,10 +303,7 @@ impl Service {
         request: &JobRequest,
     ) -> (Batch, Vec<Requested>) {
         let now = self.clock.now();
-        let mut batch = Batch {
-            expect: vec![Expect::Head(Some(state.head.version()))],
-            ..Batch::new(id.clone())
-        };
+        let mut batch = Batch::on(state, None);
         let mut requested = Vec::with_capacity(request.keys.len());
         let mut usage = usage(state);
         for key in &request.keys {
@@ -239,8 +337,7 @@ impl Service {
                                 .into_iter()
                                 .chain([job])
                                 .for_each(|job| batch.add_job(&state.head, Some(state), job));
-                            let slot = state.slots.get(&key.language).map(|slot| slot.version);
-                            batch.expect.push(Expect::Slot(key.language.clone(), slot));
+                            batch.expect.push(state.expect_slot(&key.language));
                             opened
                         }
                     }
@@ -256,7 +353,7 @@ impl Service {
 
     /// Reads a job.
     pub async fn get_job(&self, reach: Reach, id: &JobId) -> Result<JobSnapshot> {
-        let state = self.with_job(reach, id).await?;
+        let state = seen(reach, id, self.state(&id.article).await?)?;
         let job = self.find_job(&state, id).await?;
         Ok(self.job_snapshot(&state, job))
     }
@@ -361,7 +458,7 @@ impl Service {
 
     /// Gives a job up.
     pub async fn cancel_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
-        self.change_job(call, id, |job, state| match job.state {
+        self.change_job(call, id, |job: &Arc<Job>, state: &ArticleState| match job.state {
             JobState::Canceled => Ok(None),
             open if open.is_open() => Ok(Some(article(state).assigned(job.clone()).canceled(false))),
             state => Err(Error::JobNotOpen {
@@ -375,34 +472,36 @@ impl Service {
     /// Opens a job again that was given up.
     pub async fn retry_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
         let now = self.clock.now();
-        self.change_job(call, id, |job, state| match job.state_at(now) {
-            open if open.is_open() => Ok(None),
-            JobState::Dead | JobState::Canceled => {
-                match state.head.current.visibility {
-                    Visibility::Withheld | Visibility::Canceled => {
-                        return Err(Error::SourceWithheld(id.article.clone()));
+        self.change_job(call, id, |job: &Arc<Job>, state: &ArticleState| {
+            match job.state_at(now) {
+                open if open.is_open() => Ok(None),
+                JobState::Dead | JobState::Canceled => {
+                    match state.head.current.visibility {
+                        Visibility::Withheld | Visibility::Canceled => {
+                            return Err(Error::SourceWithheld(id.article.clone()));
+                        }
+                        _ if state.head.current.deleted.is_some() => {
+                            return Err(Error::ArticleDeleted(id.article.clone()));
+                        }
+                        Visibility::Public | Visibility::Embargoed => {}
                     }
-                    _ if state.head.current.deleted.is_some() => {
-                        return Err(Error::ArticleDeleted(id.article.clone()));
+                    if !article(state).has_work(&id.key) {
+                        return Err(Error::NothingWanted(id.clone()));
                     }
-                    Visibility::Public | Visibility::Embargoed => {}
+                    let before = usage(state);
+                    let after = before.clone().with_open_job(&id.key, Some(job));
+                    let full = |exceeded| Error::ArticleFull {
+                        id: id.article.clone(),
+                        exceeded,
+                    };
+                    self.capacity.check(&before, &after).map_err(full)?;
+                    Ok(Some(job.retried()))
                 }
-                if !article(state).has_work(&id.key) {
-                    return Err(Error::NothingWanted(id.clone()));
-                }
-                let before = usage(state);
-                let after = before.clone().with_open_job(&id.key, Some(job));
-                let full = |exceeded| Error::ArticleFull {
-                    id: id.article.clone(),
-                    exceeded,
-                };
-                self.capacity.check(&before, &after).map_err(full)?;
-                Ok(Some(job.retried()))
+                state => Err(Error::JobNotOpen {
+                    id: id.clone(),
+                    state,
+                }),
             }
-            state => Err(Error::JobNotOpen {
-                id: id.clone(),
-                state,
-            }),
         })
         .await
     }
@@ -411,50 +510,32 @@ impl Service {
         &self,
         call: &Call,
         id: &JobId,
-        decide: impl Fn(&Arc<Job>, &ArticleState) -> Result<Option<Job>>,
+        decide: impl Fn(&Arc<Job>, &ArticleState) -> Result<Option<Job>> + Sync,
     ) -> Result<JobSnapshot> {
         call.may_work_on(&id.key)?;
-        for _ in 0..ATTEMPTS {
-            let state = self.with_job(call.caller.reach, id).await?;
-            let job = self.find_job(&state, id).await?;
-            let is_newest = state.jobs.get(&id.key).is_some_and(|newest| newest.id == *id);
-            let Some(changed) = decide(&job, &state)? else {
-                return Ok(self.job_snapshot(&state, job));
-            };
-            if !is_newest {
-                return Err(Error::JobNotOpen {
-                    id: id.clone(),
-                    state: job.state,
-                });
-            }
-            let slot = state.slots.get(&id.key.language).map(|slot| slot.version);
-            let mut batch = Batch {
-                expect: vec![
-                    Expect::Head(Some(state.head.version())),
-                    Expect::Slot(id.key.language.clone(), slot),
-                ],
-                ..Batch::new(id.article.clone())
-            };
-            batch.add_job(&state.head, Some(&state), changed.clone());
-            match self.commit(call, Some(&state), batch).await {
-                Ok(stamp) => {
-                    let mut changed = changed;
-                    changed.resolve(stamp);
-                    return Ok(self.job_snapshot(&state, Arc::new(changed)));
-                }
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.article.clone()))
+        let token = None;
+        let (snapshot, _) = self.transact(call, &JobChange { id, token, decide }).await?;
+        Ok(snapshot)
     }
 
-    /// The article of a job, if the caller may see it.
-    async fn with_job(&self, reach: Reach, id: &JobId) -> Result<Arc<ArticleState>> {
-        let state = self.state(&id.article).await?;
-        state
-            .filter(|state| reach.covers(state.head.current.visibility))
-            .ok_or_else(|| Error::JobNotFound(id.clone()))
+    /// A job that a worker names, with its article as it was read. The job of a hidden article is absent for callers that
+    /// have neither the scope to see the article nor the token of the job's lease.
+    pub(super) async fn leased<'a>(
+        &self,
+        call: &Call,
+        id: &JobId,
+        token: LeaseToken,
+        state: Option<&'a Arc<ArticleState>>,
+    ) -> Result<(&'a Arc<ArticleState>, Arc<Job>)> {
+        let absent = || Error::JobNotFound(id.clone());
+        let state = state.ok_or_else(absent)?;
+        let job = self.find_job(state, id).await?;
+        let is_holder = job.fenced(token).is_ok() || job.settled_by(token).is_some();
+        if is_holder || call.caller.reach.covers(state.head.current.visibility) {
+            Ok((state, job))
+        } else {
+            Err(absent())
+        }
     }
 
     /// A job of an article, whether it is the newest of its key or not.

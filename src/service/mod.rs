@@ -41,6 +41,7 @@ pub mod purge;
 pub mod quality;
 mod requests;
 pub mod snapshot;
+mod transact;
 pub mod translations;
 pub mod view;
 pub mod worker_jobs;
@@ -52,9 +53,6 @@ use cpu::CpuWork;
 use fair_lock::FairLocks;
 use job_notify::{Drain, JobNotifier};
 use policies::Policies;
-
-/// How often a decision is made again before the call gives up with [`Error::Contention`].
-const ATTEMPTS: usize = 16;
 
 /// The target of spans that show in traces what takes a call its time.
 pub(crate) const TRACES: &str = "article_store::trace";

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::answers::Written;
-use super::article_writes::Edit;
+use super::article_writes::{ArticleEdit, Edit};
 use super::snapshot::Snapshot;
 use super::view::View;
 use super::{Call, Result, Service};
@@ -59,15 +59,13 @@ impl Service {
 
     /// Whether it was lifted.
     async fn lift_embargo(&self, id: &ArticleId) -> bool {
-        let lifted = self
-            .change(
-                &Call::default(),
-                "LiftEmbargo",
-                id,
-                View::Basic,
-                Edit::LiftEmbargo,
-            )
-            .await;
+        let lift = ArticleEdit {
+            rpc: "LiftEmbargo",
+            id,
+            view: View::Basic,
+            edit: Edit::LiftEmbargo,
+        };
+        let lifted = self.transact(&Call::default(), &lift).await;
         lifted
             .inspect_err(
                 |error| tracing::warn!(%id, %error, "an embargo has ended and could not be lifted yet"),

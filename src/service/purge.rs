@@ -1,15 +1,67 @@
 //! Purging: an article disappears from the store with everything that belongs to it, for good.
 
+use std::sync::Arc;
+
 use super::article_writes::check_etag;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::transact::{Decision, Effect, Mutation};
+use super::{Call, Error, Result, Service};
 use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::request::Outcome;
 use crate::domain::time::Stamp;
-use crate::store::{ArticleState, Batch, Conflict, Expect, StoreError};
+use crate::store::{ArticleState, Batch, StoreError};
 
-const PURGE: &str = "PurgeArticle";
+/// That an article is to be erased.
+struct Purge<'a> {
+    id: &'a ArticleId,
+    reason: &'a str,
+    expected: Option<&'a ExpectedEtag>,
+}
+
+impl Mutation for Purge<'_> {
+    type Detail = ();
+    type Answer = Tombstone;
+
+    fn rpc(&self) -> Option<&'static str> {
+        Some("PurgeArticle")
+    }
+
+    fn article(&self) -> &ArticleId {
+        self.id
+    }
+
+    async fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: Option<&Arc<ArticleState>>,
+    ) -> Result<Decision> {
+        let Some(state) = state else {
+            return service.tombstone(self.id).await.map(|_| Decision::unchanged());
+        };
+        check_etag(call, state, self.expected)?;
+        let purged = Event {
+            etag: None,
+            ..Event::about(&state.head, Kind::ArticlePurged, None)
+        };
+        let batch = Batch {
+            events: vec![purged],
+            purge: Some(Tombstone {
+                article: self.id.clone(),
+                stamp: Stamp::PENDING,
+                reason: self.reason.to_owned(),
+                actor: call.actor().clone(),
+            }),
+            ..Batch::on(state, None)
+        };
+        Ok(Decision::write(batch, Outcome::Changed))
+    }
+
+    async fn answer(&self, service: &Service, _: &Call, _: Effect) -> Result<Tombstone> {
+        service.tombstone(self.id).await
+    }
+}
 
 impl Service {
     /// Erases an article with all its versions and translations. Purging a purged article changes nothing.
@@ -20,60 +72,8 @@ impl Service {
         reason: &str,
         expected: Option<&ExpectedEtag>,
     ) -> Result<Tombstone> {
-        match self.try_purge(call, id, reason, expected).await {
-            Err(error) => match self.carried_out(call, PURGE).await {
-                Some(record) => self.tombstone(&record.article).await,
-                None => Err(error),
-            },
-            purged => purged,
-        }
-    }
-
-    async fn try_purge(
-        &self,
-        call: &Call,
-        id: &ArticleId,
-        reason: &str,
-        expected: Option<&ExpectedEtag>,
-    ) -> Result<Tombstone> {
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, PURGE).await? {
-                return self.tombstone(&record.article).await;
-            }
-            let (batch, outcome, mut tombstone) = match self.state(id).await? {
-                Some(state) => {
-                    check_etag(call, &state, expected)?;
-                    let tombstone = Tombstone {
-                        article: id.clone(),
-                        stamp: Stamp::PENDING,
-                        reason: reason.to_owned(),
-                        actor: call.actor().clone(),
-                    };
-                    (purging(&state, tombstone.clone()), Outcome::Changed, tombstone)
-                }
-                None => {
-                    let tombstone = self.tombstone(id).await?;
-                    if call.request.is_none() {
-                        return Ok(tombstone);
-                    }
-                    (Batch::new(id.clone()), Outcome::Unchanged, tombstone)
-                }
-            };
-            let batch = Batch {
-                principal: call.actor().principal.clone(),
-                request: call.record(PURGE, id, None, outcome),
-                ..batch
-            };
-            match self.store.commit(batch).await {
-                Ok(stamp) => {
-                    tombstone.stamp.resolve(stamp);
-                    return Ok(tombstone);
-                }
-                Err(StoreError::Conflict(Conflict::Article(_) | Conflict::Slot(..) | Conflict::Request)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(id.clone()))
+        let purge = Purge { id, reason, expected };
+        self.transact(call, &purge).await
     }
 
     /// What is left of an article that was purged.
@@ -101,20 +101,5 @@ impl Service {
             },
             done => done,
         }
-    }
-}
-
-/// The commit that purges an article.
-fn purging(state: &ArticleState, tombstone: Tombstone) -> Batch {
-    let head = &state.head;
-    let purged = Event {
-        etag: None,
-        ..Event::about(head, Kind::ArticlePurged, None)
-    };
-    Batch {
-        expect: vec![Expect::Head(Some(head.version()))],
-        events: vec![purged],
-        purge: Some(tombstone),
-        ..Batch::new(head.id.clone())
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::answers::Written;
 use super::snapshot::TranslationSnapshot;
-use super::translations::TranslationName;
+use super::transact::Decision;
+use super::translations::{TranslationMutation, TranslationName, named};
 use super::workflow::check_etag;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::change::{Event, Kind};
@@ -22,7 +23,7 @@ use crate::domain::request::Outcome;
 use crate::domain::time::Stamp;
 use crate::domain::translation::{Binding, QualityScore, Slot, TranslationHead, TranslationVersion};
 use crate::domain::version::Series;
-use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
+use crate::store::{ArticleState, Batch, Body};
 
 /// Scores and issues to add.
 #[derive(Debug, Clone)]
@@ -50,7 +51,32 @@ pub struct Measured {
     pub measures: Measures,
 }
 
-const ADD: &str = "AddQualityScores";
+impl TranslationMutation for NewEvidence {
+    fn rpc(&self) -> &'static str {
+        "AddQualityScores"
+    }
+
+    fn article(&self) -> &ArticleId {
+        &self.name.article
+    }
+
+    fn language(&self) -> &Language {
+        &self.name.language
+    }
+
+    async fn decide(&self, service: &Service, _: &Call, state: &Arc<ArticleState>) -> Result<Decision> {
+        if state.head.current.deleted.is_some() {
+            return Err(Error::ArticleDeleted(self.name.article.clone()));
+        }
+        let (slot, translation) = named(state, &self.name)?;
+        check_etag(translation, &slot.language, self.etag.as_ref())?;
+        let version = service.decide_add(&state.head, slot, translation, self).await?;
+        let changed = |version| Decision::write(scored(state, slot, translation, version), Outcome::Changed);
+        Ok(version
+            .map_or_else(Decision::unchanged, changed)
+            .about(translation.id))
+    }
+}
 
 impl Service {
     /// Adds scores and issues to a translation.
@@ -60,58 +86,7 @@ impl Service {
         evidence: &NewEvidence,
     ) -> Result<(Written<TranslationSnapshot>, Outcome)> {
         call.may_score(&evidence.name.language)?;
-        let (translation, outcome) = match self.try_add(call, evidence).await {
-            Err(error) => match self.carried_out(call, ADD).await {
-                Some(record) => (self.attached_before(&record).await, record.outcome),
-                None => (Err(error), Outcome::Unchanged),
-            },
-            Ok((translation, outcome)) => (Ok(translation), outcome),
-        };
-        Ok((call.written_translation(translation)?, outcome))
-    }
-
-    async fn try_add(&self, call: &Call, evidence: &NewEvidence) -> Result<(TranslationSnapshot, Outcome)> {
-        let name = &evidence.name;
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, ADD).await? {
-                return Ok((self.attached_before(&record).await?, record.outcome));
-            }
-            let state = self.translatable(call, &name.article).await?;
-            if state.head.current.deleted.is_some() {
-                return Err(Error::ArticleDeleted(name.article.clone()));
-            }
-            let (slot, translation) = named(&state, name)?;
-            let id = translation.id;
-            check_etag(translation, &slot.language, evidence.etag.as_ref())?;
-            let mut batch = Batch {
-                expect: vec![
-                    Expect::Head(Some(state.head.version())),
-                    Expect::Slot(slot.language.clone(), Some(slot.version)),
-                ],
-                ..Batch::new(name.article.clone())
-            };
-            let mut after = (**slot).clone();
-            let mut outcome = Outcome::Unchanged;
-            if let Some(version) = self.decide_add(&state.head, slot, translation, evidence).await? {
-                (after, outcome) = (slot.with(&version.head), Outcome::Changed);
-                batch.events = vec![scored_event(&state.head, slot, translation)];
-                let series = Series::Translation(slot.language.clone(), translation.id);
-                batch.bodies = vec![(series, Body::Translation(version))];
-                batch.slots = vec![after.clone()];
-            } else if call.request.is_none() {
-                return Ok((self.summary(&state, slot, id).await?, outcome));
-            }
-            batch.request = call.record(ADD, &name.article, Some((name.language.clone(), id)), outcome);
-            match self.commit(call, Some(&state), batch).await {
-                Ok(stamp) => {
-                    after.resolve(stamp);
-                    return Ok((self.summary(&state, &Arc::new(after), id).await?, outcome));
-                }
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(name.article.clone()))
+        self.transact(call, evidence).await
     }
 
     pub(super) async fn decide_add(
@@ -241,24 +216,6 @@ fn too_much(
     }
 }
 
-/// The translation that is named, with its slot.
-fn named<'a>(
-    state: &'a ArticleState,
-    name: &TranslationName,
-) -> Result<(&'a Arc<Slot>, &'a TranslationHead)> {
-    let missing = || Error::TranslationNotFound {
-        id: name.article.clone(),
-        language: name.language.clone(),
-        translation: name.id,
-    };
-    let slot = state.slots.get(&name.language).ok_or_else(missing)?;
-    let found = match name.id {
-        Some(id) => slot.translation(id),
-        None => slot.active(),
-    };
-    Ok((slot, found.ok_or_else(missing)?))
-}
-
 fn sources(bodies: &[Arc<Body>]) -> Sources<'_> {
     Sources::new(bodies.iter().filter_map(|body| match &**body {
         Body::Revision(revision) => Some(revision),
@@ -266,17 +223,27 @@ fn sources(bodies: &[Arc<Body>]) -> Sources<'_> {
     }))
 }
 
-pub(super) fn scored_event(head: &Head, slot: &Slot, translation: &TranslationHead) -> Event {
-    Event {
+/// The commit that adds evidence to a translation.
+pub(super) fn scored(
+    state: &ArticleState,
+    slot: &Slot,
+    translation: &TranslationHead,
+    version: TranslationVersion,
+) -> Batch {
+    let event = Event {
         language: Some(slot.language.clone()),
         etag: Some(translation.etag),
-        ..Event::about(head, Kind::TranslationScored(translation.id), None)
-    }
+        ..Event::about(&state.head, Kind::TranslationScored(translation.id), None)
+    };
+    let after = slot.with(&version.head);
+    let series = Series::Translation(slot.language.clone(), translation.id);
+    let bodies = vec![(series, Body::Translation(version))];
+    Batch::of_slot(state, after, bodies, vec![event])
 }
 
 impl Slot {
     /// The slot with another state of one of its translations.
-    pub(super) fn with(&self, head: &TranslationHead) -> Self {
+    fn with(&self, head: &TranslationHead) -> Self {
         let mut slot = Self {
             version: self.version + 1,
             stamp: Stamp::PENDING,

@@ -50,10 +50,4 @@ impl Service {
             None => Ok(None),
         }
     }
-
-    /// The record of a failed call if another one with the same request was carried out meanwhile: what stood in the
-    /// way, a taken id or another etag, may be that one's own effect.
-    pub(super) async fn carried_out(&self, call: &Call, rpc: &str) -> Option<RequestRecord> {
-        self.earlier(call, rpc).await.ok().flatten()
-    }
 }

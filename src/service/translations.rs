@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::answers::Written;
 use super::snapshot::TranslationSnapshot;
+use super::transact::{Decision, Effect, Mutation};
 use super::view::{Moment, PAGE_BYTES};
 use super::{Call, Error, Result, Service};
-use crate::domain::access::{Shown, Visibility, visibility_again};
+use crate::domain::access::{Shown, Visibility};
 use crate::domain::article::ArticleId;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
-use crate::domain::request::RequestRecord;
+use crate::domain::request::Outcome;
 use crate::domain::time::Timestamp;
 use crate::domain::translation::{Disposition, Slot, TranslationHead};
 use crate::store::ArticleState;
@@ -58,6 +60,80 @@ impl TranslationName {
     }
 }
 
+/// The translation that is named, with its slot.
+pub(super) fn named<'a>(
+    state: &'a ArticleState,
+    name: &TranslationName,
+) -> Result<(&'a Arc<Slot>, &'a TranslationHead)> {
+    let slot = state.slots.get(&name.language).ok_or_else(|| name.missing())?;
+    let found = match name.id {
+        Some(id) => slot.translation(id),
+        None => slot.active(),
+    };
+    Ok((slot, found.ok_or_else(|| name.missing())?))
+}
+
+/// A change of one translation, or of which one is served.
+pub(super) trait TranslationMutation: Sync {
+    /// The name that its requests are recorded under.
+    fn rpc(&self) -> &'static str;
+
+    /// The article.
+    fn article(&self) -> &ArticleId;
+
+    /// The language of the translation.
+    fn language(&self) -> &Language;
+
+    /// Decides on an article whose translations the caller may change. It may be deleted.
+    fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: &Arc<ArticleState>,
+    ) -> impl Future<Output = Result<Decision>> + Send;
+}
+
+impl<M: TranslationMutation> Mutation for M {
+    type Detail = ();
+    type Answer = (Written<TranslationSnapshot>, Outcome);
+
+    fn rpc(&self) -> Option<&'static str> {
+        Some(TranslationMutation::rpc(self))
+    }
+
+    fn article(&self) -> &ArticleId {
+        TranslationMutation::article(self)
+    }
+
+    fn language(&self) -> Option<&Language> {
+        Some(TranslationMutation::language(self))
+    }
+
+    async fn decide(
+        &self,
+        service: &Service,
+        call: &Call,
+        state: Option<&Arc<ArticleState>>,
+    ) -> Result<Decision> {
+        let id = TranslationMutation::article(self);
+        let state = service.translatable(call, id, state).await?;
+        TranslationMutation::decide(self, service, call, state).await
+    }
+
+    async fn answer(&self, service: &Service, call: &Call, effect: Effect) -> Result<Self::Answer> {
+        let (state, visibility) = effect.state(service).await?;
+        let slot = state.slots.get(TranslationMutation::language(self));
+        let (slot, id) = slot
+            .zip(effect.translation)
+            .ok_or_else(|| Error::internal("a write concerned no translation"))?;
+        let after = TranslationSnapshot {
+            visibility,
+            ..service.summary(&state, slot, id).await?
+        };
+        Ok((call.written(after, visibility), effect.outcome))
+    }
+}
+
 impl Service {
     /// Reads a translation with its texts: the newest against the newest source, against a revision of it, or both as
     /// they were.
@@ -90,13 +166,7 @@ impl Service {
                 })
             }
         };
-        let missing = || name.missing();
-        let slot = state.slots.get(&name.language).ok_or_else(missing)?;
-        let found = match name.id {
-            Some(id) => slot.translation(id),
-            None => slot.active(),
-        };
-        let head = found.ok_or_else(missing)?;
+        let (slot, head) = named(&state, name)?;
         let mut snapshot = self.translation_snapshot(&state, slot, head).await?;
         snapshot.version = Some(self.version(&slot.version_key(head)).await?);
         Ok(snapshot)
@@ -130,9 +200,16 @@ impl Service {
         Ok((listed, false))
     }
 
-    /// An article whose translations the caller may change, deleted or not.
-    pub(super) async fn translatable(&self, call: &Call, id: &ArticleId) -> Result<Arc<ArticleState>> {
-        let state = self.existing(id).await?;
+    /// An article as it was read, if the caller may change its translations. It may be deleted.
+    pub(super) async fn translatable<'a>(
+        &self,
+        call: &Call,
+        id: &ArticleId,
+        state: Option<&'a Arc<ArticleState>>,
+    ) -> Result<&'a Arc<ArticleState>> {
+        let Some(state) = state else {
+            return Err(self.absent(id).await);
+        };
         match state.head.current.visibility {
             hidden if !call.caller.reach.covers(hidden) => Err(Error::ArticleNotFound(id.clone())),
             Visibility::Embargoed if !call.caller.reach.embargoed => Err(Error::ArticleNotFound(id.clone())),
@@ -152,19 +229,6 @@ impl Service {
             .translation(id)
             .ok_or_else(|| Error::internal("a translation that was written is missing"))?;
         self.translation_snapshot(state, slot, head).await
-    }
-
-    /// The first answer to a recorded request. Visibility is judged as of now.
-    pub(super) async fn attached_before(&self, record: &RequestRecord) -> Result<TranslationSnapshot> {
-        let now = self.existing(&record.article).await?;
-        let then = self.at(&now, Moment::Time(record.stamp.time)).await?;
-        let lost = || Error::internal("a recorded request names no translation");
-        let (language, id) = record.translation.as_ref().ok_or_else(lost)?;
-        let slot = then.slots.get(language).ok_or_else(lost)?;
-        Ok(TranslationSnapshot {
-            visibility: visibility_again(then.head.current.visibility, now.head.current.visibility),
-            ..self.summary(&then, slot, *id).await?
-        })
     }
 
     /// An id, if the caller may read the article.

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::jobs::JobSnapshot;
+use super::jobs::{JobChange, JobSnapshot};
 use super::snapshot::{Snapshot, TranslationSnapshot};
+use super::transact::ATTEMPTS;
 use super::view::View;
 use super::view::{Moment, PAGE_BYTES};
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
 use crate::domain::request::RequestRecord;
 use crate::domain::time::Timestamp;
-use crate::store::{ArticleState, Batch, Claim, Conflict, StoreError};
+use crate::store::{ArticleState, Claim, Conflict, StoreError};
 
 const CLAIM: &str = "ClaimJobs";
 
@@ -248,9 +249,8 @@ impl Service {
     /// Returns a job that was claimed and cannot be handed out. If that fails its lease ends by itself.
     async fn give_back(&self, call: &Call, job: &Job) {
         let Some(token) = job.claim() else { return };
-        let given_back = self
-            .settle(call, &job.id, token, |job, _| Ok(Some(job.released(None))))
-            .await;
+        let release = |job: &Job, lease: Option<&Lease>| Ok(lease.map(|_| job.released(None)));
+        let given_back = self.settle(call, &job.id, token, release).await;
         if let Err(error) = given_back {
             tracing::warn!(id = %job.id, %error, "a job could not be given back; its lease ends by itself");
         }
@@ -265,22 +265,21 @@ impl Service {
         lease_micros: i64,
     ) -> Result<(Timestamp, u32)> {
         call.may_work_on(&id.key)?;
-        for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(call, id, token).await?;
-            let lease = job.fenced(token).map_err(|_| lost(id, &job))?;
-            let prolonged = job.prolonged(lease, self.clock.now(), lease_micros);
-            let until = prolonged
-                .lease
-                .as_ref()
-                .map(|lease| lease.until)
-                .unwrap_or_default();
-            match self.commit_job(call, &state, prolonged).await {
-                Ok(_) => return Ok((until, state.head.revision())),
-                Err(Error::Store(StoreError::Conflict(_))) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Contention(id.article.clone()))
+        let change = JobChange {
+            id,
+            token: Some(token),
+            decide: |job: &Arc<Job>, _: &ArticleState| {
+                let lease = job.fenced(token).map_err(|_| lost(id, job))?;
+                Ok(Some(job.prolonged(lease, self.clock.now(), lease_micros)))
+            },
+        };
+        let (snapshot, head_revision) = self.transact(call, &change).await?;
+        let lease = snapshot
+            .job
+            .lease
+            .as_ref()
+            .ok_or_else(|| lost(id, &snapshot.job))?;
+        Ok((lease.until, head_revision))
     }
 
     /// Takes note that an attempt failed.
@@ -336,47 +335,15 @@ impl Service {
         call: &Call,
         id: &JobId,
         token: LeaseToken,
-        decide: impl Fn(&Job, Option<&Lease>) -> Result<Settling>,
+        decide: impl Fn(&Job, Option<&Lease>) -> Result<Settling> + Sync,
     ) -> Result<JobSnapshot> {
-        for _ in 0..ATTEMPTS {
-            let (state, job) = self.leased(call, id, token).await?;
-            let Some(settled) = decide(&job, job.fenced(token).ok())? else {
-                return Ok(self.job_snapshot(&state, job));
-            };
-            match self.commit_job(call, &state, settled).await {
-                Ok(job) => return Ok(self.job_snapshot(&state, job)),
-                Err(Error::Store(StoreError::Conflict(_))) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Contention(id.article.clone()))
-    }
-
-    /// A job that a worker names, with its article. The job of a hidden article is absent for callers that have neither
-    /// the scope to see the article nor the token of the job's lease.
-    pub(super) async fn leased(
-        &self,
-        call: &Call,
-        id: &JobId,
-        token: LeaseToken,
-    ) -> Result<(Arc<ArticleState>, Arc<Job>)> {
-        let absent = || Error::JobNotFound(id.clone());
-        let state = self.state(&id.article).await?.ok_or_else(absent)?;
-        let job = self.find_job(&state, id).await?;
-        let is_holder = job.fenced(token).is_ok() || job.settled_by(token).is_some();
-        if is_holder || call.caller.reach.covers(state.head.current.visibility) {
-            Ok((state, job))
-        } else {
-            Err(absent())
-        }
-    }
-
-    async fn commit_job(&self, call: &Call, state: &ArticleState, mut job: Job) -> Result<Arc<Job>> {
-        let mut batch = Batch::new(job.id.article.clone());
-        batch.add_job(&state.head, Some(state), job.clone());
-        let stamp = self.commit(call, Some(state), batch).await?;
-        job.resolve(stamp);
-        Ok(Arc::new(job))
+        let change = JobChange {
+            id,
+            token: Some(token),
+            decide: |job: &Arc<Job>, _: &ArticleState| decide(job, job.fenced(token).ok()),
+        };
+        let (snapshot, _) = self.transact(call, &change).await?;
+        Ok(snapshot)
     }
 }
 

@@ -1,18 +1,19 @@
 //! Steps of the workflow: reviews, acknowledgements, and the selection of the translation that is served.
 //!
-//! The order of checks is that of every mutation: replay, etag, no-op, and only then whether the step is allowed, because
-//! a caller that has not read what is there cannot know why the step is refused.
+//! The etag is compared first, then whether anything differs, and only then whether the step is allowed, because a caller
+//! that has not read what is there cannot know why the step is refused.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::answers::Written;
 use super::snapshot::TranslationSnapshot;
-use super::translations::TranslationName;
-use super::{ATTEMPTS, Call, Error, Result, Service};
+use super::transact::Decision;
+use super::translations::{TranslationMutation, TranslationName, named};
+use super::{Call, Error, Result, Service};
 use crate::domain::Violation;
 use crate::domain::access::Right;
-use crate::domain::article::{ArticleId, Head};
+use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Kind};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::ids::SegmentId;
@@ -24,7 +25,7 @@ use crate::domain::selection::Decided;
 use crate::domain::translation::{Disposition, Selection, Slot, State, TranslationHead};
 use crate::domain::version::Series;
 use crate::domain::workflow::{Obstacle, Refusal};
-use crate::store::{ArticleState, Batch, Body, Expect, StoreError};
+use crate::store::{ArticleState, Batch, Body};
 
 /// A review of a translation.
 #[derive(Debug, Clone)]
@@ -77,13 +78,6 @@ enum Change<'a> {
     Detach(&'a Choice),
 }
 
-/// What a step makes of a slot.
-struct Changed {
-    slot: Slot,
-    body: (Series, Body),
-    events: Vec<Event>,
-}
-
 impl Service {
     /// Brings segments of a translation to a state.
     pub async fn review_translation(
@@ -92,7 +86,7 @@ impl Service {
         review: &Review,
     ) -> Result<Written<TranslationSnapshot>> {
         call.may_review(review)?;
-        self.take_step(call, Change::Review(review)).await
+        self.take_step(call, &Change::Review(review)).await
     }
 
     /// Declares that targets hold for the source at another revision.
@@ -102,7 +96,7 @@ impl Service {
         acknowledgement: &Acknowledgement,
     ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Translate, Some(&acknowledgement.name.language))?;
-        self.take_step(call, Change::Acknowledge(acknowledgement)).await
+        self.take_step(call, &Change::Acknowledge(acknowledgement)).await
     }
 
     /// Chooses the translation that is served.
@@ -112,7 +106,7 @@ impl Service {
         choice: &Choice,
     ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Publish, Some(&choice.name.language))?;
-        self.take_step(call, Change::Select(choice)).await
+        self.take_step(call, &Change::Select(choice)).await
     }
 
     /// FairLocks a translation down.
@@ -122,7 +116,7 @@ impl Service {
         choice: &Choice,
     ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Review, Some(&choice.name.language))?;
-        self.take_step(call, Change::Reject(choice)).await
+        self.take_step(call, &Change::Reject(choice)).await
     }
 
     /// Withdraws a translation.
@@ -132,72 +126,7 @@ impl Service {
         choice: &Choice,
     ) -> Result<Written<TranslationSnapshot>> {
         call.may(Right::Review, Some(&choice.name.language))?;
-        self.take_step(call, Change::Detach(choice)).await
-    }
-
-    async fn take_step(&self, call: &Call, change: Change<'_>) -> Result<Written<TranslationSnapshot>> {
-        let taken = match self.try_step(call, change).await {
-            Err(error) => match self.carried_out(call, change.rpc()).await {
-                Some(record) => self.attached_before(&record).await,
-                None => self.unless_purged(&change.name().article, Err(error)).await,
-            },
-            taken => taken,
-        };
-        call.written_translation(taken)
-    }
-
-    async fn try_step(&self, call: &Call, change: Change<'_>) -> Result<TranslationSnapshot> {
-        let (rpc, name) = (change.rpc(), change.name());
-        let mut turn = self.slot_locks.join(&name.article, &name.language).await;
-        for _ in 0..ATTEMPTS {
-            if let Some(record) = self.earlier(call, rpc).await? {
-                return self.attached_before(&record).await;
-            }
-            let state = self.translatable(call, &name.article).await?;
-            if state.head.current.deleted.is_some() {
-                return Err(Error::ArticleNotFound(name.article.clone()));
-            }
-            let slot = state.slots.get(&name.language).ok_or_else(|| name.missing())?;
-            let found = match name.id {
-                Some(id) => slot.translation(id),
-                None => slot.active(),
-            };
-            let translation = found.ok_or_else(|| name.missing())?;
-            change.check_etag(slot, translation)?;
-            let decided = self.decide_step(change, &state, slot, translation).await?;
-            let mut batch = Batch {
-                expect: vec![
-                    Expect::Head(Some(state.head.version())),
-                    Expect::Slot(slot.language.clone(), Some(slot.version)),
-                ],
-                ..Batch::new(name.article.clone())
-            };
-            let (mut after, outcome) = match decided {
-                Some(changed) => {
-                    batch.bodies = vec![changed.body];
-                    batch.events = changed.events;
-                    batch.slots = vec![changed.slot.clone()];
-                    (changed.slot, Outcome::Changed)
-                }
-                None if call.request.is_none() => return self.summary(&state, slot, translation.id).await,
-                None => ((**slot).clone(), Outcome::Unchanged),
-            };
-            let concerned = Some((name.language.clone(), translation.id));
-            batch.request = call.record(rpc, &name.article, concerned, outcome);
-            match self.commit(call, Some(&state), batch).await {
-                Ok(stamp) => {
-                    after.resolve(stamp);
-                    return self.summary(&state, &Arc::new(after), translation.id).await;
-                }
-                Err(StoreError::Conflict(_)) => {
-                    if turn.is_none() {
-                        turn = Some(self.slot_locks.take(&name.article, &name.language).await);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::Contention(name.article.clone()))
+        self.take_step(call, &Change::Detach(choice)).await
     }
 
     /// What a step makes of a translation; `None` if nothing differs.
@@ -207,7 +136,7 @@ impl Service {
         state: &ArticleState,
         slot: &Slot,
         translation: &TranslationHead,
-    ) -> Result<Option<Changed>> {
+    ) -> Result<Option<Batch>> {
         let id = translation.id;
         let refused = |refusal| refused(refusal, &slot.article, &slot.language, change.segments());
         let revised = match change {
@@ -232,15 +161,15 @@ impl Service {
             }
             Change::Select(choice) => {
                 let selected = slot.select(id, choice.decided.clone()).map_err(refused)?;
-                return Ok(selected.map(|selected| change.selected(&state.head, translation, selected)));
+                return Ok(selected.map(|selected| change.selected(state, translation, selected)));
             }
             Change::Reject(choice) => {
                 let rejected = slot.reject(id, choice.decided.clone()).map_err(refused)?;
-                return Ok(rejected.map(|rejected| change.selected(&state.head, translation, rejected)));
+                return Ok(rejected.map(|rejected| change.selected(state, translation, rejected)));
             }
             Change::Detach(choice) => {
                 let detached = slot.detach(id, choice.decided.clone()).map_err(refused)?;
-                return Ok(detached.map(|detached| change.selected(&state.head, translation, detached)));
+                return Ok(detached.map(|detached| change.selected(state, translation, detached)));
             }
         };
         let Some(revised) = revised else { return Ok(None) };
@@ -254,16 +183,21 @@ impl Service {
             ..Event::about(&state.head, change.kind(translation), None)
         }];
         let series = Series::Translation(slot.language.clone(), translation.id);
-        Ok(Some(Changed {
+        Ok(Some(Batch::of_slot(
+            state,
             slot,
-            body: (series, Body::Translation(version)),
+            vec![(series, Body::Translation(version))],
             events,
-        }))
+        )))
+    }
+
+    async fn take_step(&self, call: &Call, change: &Change<'_>) -> Result<Written<TranslationSnapshot>> {
+        let (written, _) = self.transact(call, change).await?;
+        Ok(written)
     }
 }
 
-impl Change<'_> {
-    /// The RPC, as requests are recorded under.
+impl TranslationMutation for Change<'_> {
     fn rpc(&self) -> &'static str {
         match self {
             Self::Review(_) => "ReviewTranslation",
@@ -274,6 +208,30 @@ impl Change<'_> {
         }
     }
 
+    fn article(&self) -> &ArticleId {
+        &self.name().article
+    }
+
+    fn language(&self) -> &Language {
+        &self.name().language
+    }
+
+    async fn decide(&self, service: &Service, _: &Call, state: &Arc<ArticleState>) -> Result<Decision> {
+        let name = self.name();
+        if state.head.current.deleted.is_some() {
+            return Err(Error::ArticleNotFound(name.article.clone()));
+        }
+        let (slot, translation) = named(state, name)?;
+        self.check_etag(slot, translation)?;
+        let batch = service.decide_step(*self, state, slot, translation).await?;
+        let changed = |batch| Decision::write(batch, Outcome::Changed);
+        Ok(batch
+            .map_or_else(Decision::unchanged, changed)
+            .about(translation.id))
+    }
+}
+
+impl Change<'_> {
     fn name(&self) -> &TranslationName {
         match self {
             Self::Review(review) => &review.name,
@@ -316,27 +274,22 @@ impl Change<'_> {
     /// A new selection. Where the translation that was served is served no longer, that is an event of its own.
     fn selected(
         &self,
-        head: &Head,
+        state: &ArticleState,
         translation: &TranslationHead,
         (slot, selection): (Slot, Selection),
-    ) -> Changed {
+    ) -> Batch {
         let about = |kind| Event {
             language: Some(slot.language.clone()),
             etag: Some(translation.etag),
-            ..Event::about(head, kind, None)
+            ..Event::about(&state.head, kind, None)
         };
         let mut events = vec![about(self.kind(translation))];
         if translation.disposition == Disposition::Active {
             events.push(about(Kind::TranslationSelected(None)));
         }
-        Changed {
-            body: (
-                Series::Selection(slot.language.clone()),
-                Body::Selection(selection),
-            ),
-            events,
-            slot,
-        }
+        let series = Series::Selection(slot.language.clone());
+        let bodies = vec![(series, Body::Selection(selection))];
+        Batch::of_slot(state, slot, bodies, events)
     }
 }
 

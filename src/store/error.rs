@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::domain::ids::ArticleId;
+use crate::domain::job::JobKey;
 
 /// The result of every store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -77,8 +78,10 @@ impl StoreError {
 pub enum Conflict {
     /// The article's head, or its set of slots, is not the one that the decision was made on.
     Article(ArticleId),
-    /// The slot `(article, language)`, or a job of it, is not the one that the decision was made on.
+    /// The slot `(article, language)` is not the one that the decision was made on.
     Slot(ArticleId, String),
+    /// The newest job of a key is not the one that the decision was made on.
+    Job(ArticleId, JobKey),
     /// An alias that was to be claimed already has a holder.
     Alias {
         /// The alias as a person would write it (a URL, or `publisher` and guid).
@@ -99,6 +102,12 @@ impl fmt::Display for Conflict {
             Self::Slot(id, language) => {
                 write!(f, "the {language} translations of article \"{id}\" have changed")
             }
+            Self::Job(id, key) => write!(
+                f,
+                "the {} job of article \"{id}\" into {} has changed",
+                key.kind.name(),
+                key.language
+            ),
             Self::Alias { alias, holder } => write!(f, "{alias} belongs to article \"{holder}\""),
             Self::Purged(id) => write!(f, "article \"{id}\" was purged"),
             Self::Request => write!(f, "the request was recorded meanwhile"),

@@ -193,7 +193,7 @@ pub struct Batch {
     /// The article's new head.
     pub head: Option<Head>,
     /// New states of slots.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<Arc<Slot>>,
     /// New states of jobs, in order: one that ends may be followed by the next of its key.
     pub jobs: Vec<Job>,
     /// New versions, one of a series at most and the next of it.
@@ -227,6 +227,17 @@ impl Batch {
             principal: String::new(),
         }
     }
+}
+
+/// What a commit made of its article. It is in hand, so that no answer has to read it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The commit.
+    pub stamp: Stamp,
+    /// The article right after the commit; `None` if there is none.
+    pub state: Option<Arc<ArticleState>>,
+    /// The bodies of the batch, with their stamps.
+    pub bodies: Vec<Arc<Body>>,
 }
 
 /// How far a list or scan may go.
@@ -453,8 +464,8 @@ pub trait Store: Send + Sync + 'static {
     /// What is left of an article that was purged.
     async fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>>;
 
-    /// Applies a batch. The stamp is the commit's.
-    async fn commit(&self, batch: Batch) -> Result<Stamp>;
+    /// Applies a batch.
+    async fn commit(&self, batch: Batch) -> Result<Committed>;
 
     /// Durable commits after a number, in order.
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes>;

@@ -16,8 +16,8 @@ use super::error::{Conflict, Result, StoreError};
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
-    ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Counts,
-    Durable, Entity, Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
+    ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed,
+    Counts, Durable, Entity, Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
 };
 use crate::clock::Clock;
 use crate::domain::access::{Visibility, embargo_end};
@@ -185,7 +185,8 @@ impl State {
         self.records.insert(place, (stamp, record));
     }
 
-    fn apply(&mut self, batch: Batch, stamp: Stamp) {
+    /// Applies a batch, and answers its bodies.
+    fn apply(&mut self, batch: Batch, stamp: Stamp) -> Vec<Arc<Body>> {
         let id = batch.article;
         let request = batch
             .request
@@ -195,8 +196,10 @@ impl State {
         self.append(stamp, events);
         self.record_request(batch.request, stamp);
         if let Some(tombstone) = batch.purge {
-            return self.purge(tombstone, stamp);
+            self.purge(tombstone, stamp);
+            return Vec::new();
         }
+        let mut bodies = Vec::with_capacity(batch.bodies.len());
         for (series, mut body) in batch.bodies {
             let (article, number) = (id.clone(), body.version().number);
             let key = VersionKey {
@@ -210,7 +213,9 @@ impl State {
                 codec::encode_body(&body),
             );
             body.resolve(stamp);
-            self.versions.insert(key, Arc::new(body));
+            let body = Arc::new(body);
+            bodies.push(body.clone());
+            self.versions.insert(key, body);
         }
         if let Some(history) = batch.segment_history {
             let record = codec::encode_segment_history(&history);
@@ -226,9 +231,10 @@ impl State {
         for mut slot in batch.slots {
             let place = Place::Slot(id.clone(), slot.language.clone());
             self.put(place, stamp, codec::encode_slot(&slot));
-            slot.resolve(stamp);
-            slot.stamp = stamp;
-            slots.insert(slot.language.clone(), Arc::new(slot));
+            let written = Arc::make_mut(&mut slot);
+            written.resolve(stamp);
+            written.stamp = stamp;
+            slots.insert(slot.language.clone(), slot);
         }
         let head = batch.head.map(|mut head| {
             self.put(Place::Head(id.clone()), stamp, codec::encode_head(&head));
@@ -242,6 +248,7 @@ impl State {
             let state = ArticleState { head, slots, jobs };
             self.articles.insert(id, Arc::new(state));
         }
+        bodies
     }
 
     fn put_job(&mut self, jobs: &mut Jobs, mut job: Job, stamp: Stamp) {
@@ -548,13 +555,18 @@ impl Store for ReferenceStore {
         Ok(self.open()?.tombstones.get(id).cloned())
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Stamp> {
+    async fn commit(&self, batch: Batch) -> Result<Committed> {
         let mut state = self.open()?;
         state.check(&batch)?;
         let stamp = state.next_stamp(self.clock.now());
-        state.apply(batch, stamp);
+        let article = batch.article.clone();
+        let bodies = state.apply(batch, stamp);
         self.announce(&state);
-        Ok(stamp)
+        Ok(Committed {
+            stamp,
+            state: state.articles.get(&article).cloned(),
+            bodies,
+        })
     }
 
     async fn changes(&self, after: Seq, limit: usize) -> Result<Changes> {

@@ -20,7 +20,7 @@ use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::version::{Version, VersionKey};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::model::commits;
-use crate::store::{ArticleState, Counts};
+use crate::store::{ArticleState, Body, Committed, Counts};
 
 mod claim;
 
@@ -74,8 +74,8 @@ impl<'a> Group<'a> {
         self.last
     }
 
-    /// Checks a batch and adds it. A batch that is refused leaves the group as it was.
-    pub(super) fn add(&mut self, prepared: EncodedBatch, now: Timestamp) -> Result<Stamp> {
+    /// Checks a batch and adds it, and answers the article after it. A batch that is refused leaves the group as it was.
+    pub(super) fn add(&mut self, prepared: EncodedBatch, now: Timestamp) -> Result<Committed> {
         let old = self.current(&prepared.batch.article)?;
         commits::check(&prepared.batch, old.as_deref())?;
         if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
@@ -91,8 +91,13 @@ impl<'a> Group<'a> {
             (None, _) => Vec::new(),
         };
         let stamp = self.next_stamp(now);
-        self.put(prepared, old.as_deref(), aliases, erased, stamp);
-        Ok(stamp)
+        let article = prepared.batch.article.clone();
+        let bodies = self.put(prepared, old.as_deref(), aliases, erased, stamp);
+        Ok(Committed {
+            stamp,
+            state: self.articles.get(&article).cloned().flatten(),
+            bodies,
+        })
     }
 
     /// Numbers a commit.
@@ -213,7 +218,7 @@ impl<'a> Group<'a> {
         new_aliases: Vec<Option<Vec<u8>>>,
         erased: Vec<Vec<u8>>,
         stamp: Stamp,
-    ) {
+    ) -> Vec<Arc<Body>> {
         let EncodedBatch {
             batch,
             head,
@@ -229,7 +234,8 @@ impl<'a> Group<'a> {
         if let (Some(tombstone), Some(old)) = (purge, old) {
             self.purge(old, tombstone, erased, stamp);
         }
-        for ((series, body), record) in batch.bodies.into_iter().zip(bodies) {
+        let mut written = Vec::with_capacity(bodies.len());
+        for ((series, mut body), record) in batch.bodies.into_iter().zip(bodies) {
             let superseded = old.and_then(|old| old.newest(&series));
             let version = |number| VersionKey {
                 article: batch.article.clone(),
@@ -242,6 +248,8 @@ impl<'a> Group<'a> {
                 let key = keys::superseded_at(&version(number), stamp.seq);
                 Write::Put(key, Sealed::plain(&[]).stamped(stamp))
             }));
+            body.resolve(stamp);
+            written.push(Arc::new(body));
         }
         let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for ((_, record), key) in aliases.into_iter().zip(new_aliases) {
@@ -274,9 +282,10 @@ impl<'a> Group<'a> {
             new_head = Some(Arc::new(entity));
         }
         for mut slot in batch.slots {
-            slot.resolve(stamp);
-            slot.stamp = stamp;
-            new_slots.insert(slot.language.clone(), Arc::new(slot));
+            let written = Arc::make_mut(&mut slot);
+            written.resolve(stamp);
+            written.stamp = stamp;
+            new_slots.insert(slot.language.clone(), slot);
         }
         if let Some(head) = new_head.filter(|_| batch.purge.is_none()) {
             let old_jobs = old.map(|old| old.jobs.clone()).unwrap_or_default();
@@ -289,6 +298,7 @@ impl<'a> Group<'a> {
             self.articles.insert(batch.article, Some(Arc::new(new)));
         }
         self.log.commits.push((stamp.time, events));
+        written
     }
 
     /// Stores jobs of an article in order. One that takes the place of another keeps that aside.

@@ -27,8 +27,9 @@ use crate::domain::version::VersionKey;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
-    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Counts,
-    Durable, Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus, Sweep,
+    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
+    Committed, Counts, Durable, Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus,
+    Sweep,
 };
 
 use self::encoded_batch::EncodedBatch;
@@ -404,7 +405,7 @@ impl Store for KvStore {
         .await
     }
 
-    async fn commit(&self, batch: Batch) -> Result<Stamp> {
+    async fn commit(&self, batch: Batch) -> Result<Committed> {
         self.core.check_open()?;
         let prepared = Box::new(EncodedBatch::new(batch)?);
         self.ask(|reply| WriteRequest::Commit(prepared, reply)).await

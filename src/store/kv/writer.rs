@@ -22,7 +22,7 @@ use super::recovery;
 use super::shared::Shared;
 use crate::domain::time::Stamp;
 use crate::store::error::{Result, StoreError};
-use crate::store::{Claim, Claimed, Counts, Progress};
+use crate::store::{Claim, Claimed, Committed, Counts, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
@@ -42,7 +42,7 @@ pub(super) type ExclusiveWork = Box<dyn FnOnce(&Shared, Stamp) + Send>;
 /// What the writer is asked to do.
 pub(super) enum WriteRequest {
     /// Commit a batch.
-    Commit(Box<EncodedBatch>, oneshot::Sender<Result<Stamp>>),
+    Commit(Box<EncodedBatch>, oneshot::Sender<Result<Committed>>),
     /// Lease jobs. There is a stamp if there was a commit.
     Claim(Box<Claim>, oneshot::Sender<Result<(Claimed, Option<Stamp>)>>),
     /// Write something that is no commit.
@@ -59,7 +59,7 @@ pub(super) enum WriteRequest {
 
 /// Who waits for a group.
 enum Waiting {
-    Commit(oneshot::Sender<Result<Stamp>>, Stamp),
+    Commit(oneshot::Sender<Result<Committed>>, Committed),
     Claim(oneshot::Sender<Result<(Claimed, Option<Stamp>)>>, Claimed, Stamp),
     Housekeeping(oneshot::Sender<Result<()>>),
 }
@@ -68,7 +68,7 @@ impl Waiting {
     /// A caller that is gone does not want its answer.
     fn answer(self, result: Result<()>) {
         match self {
-            Self::Commit(reply, stamp) => drop(reply.send(result.map(|()| stamp))),
+            Self::Commit(reply, committed) => drop(reply.send(result.map(|()| committed))),
             Self::Claim(reply, claimed, stamp) => {
                 drop(reply.send(result.map(|()| (claimed, Some(stamp)))));
             }
@@ -358,7 +358,7 @@ impl Writer {
         for job in jobs {
             match job {
                 WriteRequest::Commit(prepared, reply) => match group.add(*prepared, now) {
-                    Ok(stamp) => waiting.push(Waiting::Commit(reply, stamp)),
+                    Ok(committed) => waiting.push(Waiting::Commit(reply, committed)),
                     Err(error) => refused.push(Box::new(move || drop(reply.send(Err(error))))),
                 },
                 WriteRequest::Claim(claim, reply) => match group.claim(*claim, now) {

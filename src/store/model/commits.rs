@@ -37,11 +37,8 @@ pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Re
             Expect::Job(key, version) => {
                 let found = state.and_then(|state| state.jobs.get(key)).map(|job| job.version);
                 if found != *version {
-                    let language = key.language.as_str().to_owned();
-                    return Err(StoreError::Conflict(Conflict::Slot(
-                        batch.article.clone(),
-                        language,
-                    )));
+                    let job = Conflict::Job(batch.article.clone(), key.clone());
+                    return Err(StoreError::Conflict(job));
                 }
             }
             Expect::Slots(versions) => {

@@ -230,7 +230,7 @@ async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
     assert_eq!((claims[0].len(), &claims[0]), (54, &claims[1]));
     let last = other.status().await.unwrap();
     // It goes on where the backup ended.
-    let stamp = other.commit(simple(&id("new"))).await.unwrap();
+    let stamp = other.commit(simple(&id("new"))).await.unwrap().stamp;
     assert_eq!(stamp.seq, last.seq + 1);
     assert_eq!(other.check().await.unwrap(), []);
     other.close().await.unwrap();

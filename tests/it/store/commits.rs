@@ -1,8 +1,10 @@
 //! Promises 1 to 3: a batch is applied as a whole, numbered, and only if its preconditions hold.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use article_store::domain::time::Stamp;
+use article_store::domain::version::VersionKey;
 use article_store::store::{Batch, Conflict, Expect, StoreError};
 use futures::future::join_all;
 
@@ -49,14 +51,23 @@ async fn full_batch(bench: &Bench) -> Batch {
         .unwrap();
     batch.bodies.extend(attached.bodies);
     batch.slots = attached.slots;
-    batch.slots[0].article = article;
+    Arc::make_mut(&mut batch.slots[0]).article = article;
     batch.segment_history = Some(Default::default());
     batch
 }
 
 async fn a_batch_is_applied_as_a_whole(bench: &mut Bench) {
     let batch = full_batch(bench).await;
-    let stamp = bench.store.commit(batch.clone()).await.unwrap();
+    let committed = bench.store.commit(batch.clone()).await.unwrap();
+    let stamp = committed.stamp;
+    assert_eq!(committed.state, bench.article(&batch.article).await);
+    let keys = batch.bodies.iter().map(|(series, body)| VersionKey {
+        article: batch.article.clone(),
+        series: series.clone(),
+        number: body.version().number,
+    });
+    let keys: Vec<_> = keys.collect();
+    assert_eq!(committed.bodies, bench.store.versions(&keys).await.unwrap());
     let check = async |bench: &Bench| {
         let state = bench.article(&batch.article).await.unwrap();
         assert_eq!(state.head.version(), 1);
@@ -95,7 +106,7 @@ async fn a_refused_batch_leaves_nothing(bench: &mut Bench) {
     assert_eq!(bench.store.status().await.unwrap().seq, 1);
     // Nothing of it stands in the way of the next one.
     batch.expect.pop();
-    assert_eq!(bench.store.commit(batch).await.unwrap().seq, 2);
+    assert_eq!(bench.store.commit(batch).await.unwrap().stamp.seq, 2);
 }
 
 async fn commits_are_numbered_in_order_whatever_the_clock_does(bench: &mut Bench) {
@@ -116,7 +127,8 @@ async fn commits_are_numbered_in_order_whatever_the_clock_does(bench: &mut Bench
                 .store
                 .commit(simple(&id(&format!("a{number}"))))
                 .await
-                .unwrap(),
+                .unwrap()
+                .stamp,
         );
     }
     let micros: Vec<_> = stamps.iter().map(|stamp| stamp.time).collect();
@@ -138,11 +150,8 @@ async fn commits_are_numbered_in_order_whatever_the_clock_does(bench: &mut Bench
 
 async fn concurrent_commits_are_numbered_without_gaps(bench: &mut Bench) {
     let ids: Vec<_> = (0..300).map(|number| id(&format!("a{number}"))).collect();
-    let mut stamps = join_all(ids.iter().map(|id| bench.store.commit(simple(id))))
-        .await
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()
-        .unwrap();
+    let committed = join_all(ids.iter().map(|id| bench.store.commit(simple(id)))).await;
+    let mut stamps: Vec<_> = committed.into_iter().map(|done| done.unwrap().stamp).collect();
     stamps.sort_unstable();
     assert!(stamps.iter().map(|stamp| stamp.seq).eq(1..=300));
     assert!(stamps.is_sorted_by(|a, b| a.time < b.time));

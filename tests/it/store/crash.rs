@@ -77,17 +77,27 @@ async fn write(store: &dyn Store, round: u64, task: u64) {
         let name = format!("r{round}-{task}-{count}");
         let request = (round << 40) + (task << 32) + count;
         let new = create(&id(&name), metadata_at(&address(&name)), text(&name, 1));
-        let stamp = store.commit(with_request(new, request)).await.unwrap();
+        let stamp = store.commit(with_request(new, request)).await.unwrap().stamp;
         said(stamp.seq, &format!("create:{request}"), &name, 1);
         for number in 2..4 {
             let state = article(store, &id(&name)).await.unwrap();
             let history = store.segment_history(&id(&name)).await.unwrap();
             let new = revise(&state, history, text(&name, number));
-            said(store.commit(new).await.unwrap().seq, "revise", &name, number);
+            said(
+                store.commit(new).await.unwrap().stamp.seq,
+                "revise",
+                &name,
+                number,
+            );
             let state = article(store, &id(&name)).await.unwrap();
             let texts = translation(&name, number);
             let new = attach(store, &state, &language("fr"), &texts).await.unwrap();
-            said(store.commit(new).await.unwrap().seq, "attach", &name, number);
+            said(
+                store.commit(new).await.unwrap().stamp.seq,
+                "attach",
+                &name,
+                number,
+            );
         }
         for (version, job) in (1..).zip(work_on(store, &name, request).await) {
             said(job.changed.seq, "job", &name, version);

@@ -50,7 +50,7 @@ fn a_write_whose_sync_failed_is_in_doubt_and_then_gone() {
         assert!(article(&*store, &id("kept")).await.is_some());
         // The service goes on by itself, and a retry is a new write with the number that was lost.
         let again = store.commit(with_request(simple(&id("lost")), 1)).await.unwrap();
-        assert_eq!(again.seq, 2);
+        assert_eq!(again.stamp.seq, 2);
         assert_eq!(store.durable().borrow().generation, 1);
         assert_eq!(store.check().await.unwrap(), []);
         store.close().await.unwrap();
@@ -126,7 +126,7 @@ fn an_answer_waits_until_what_it_holds_is_durable() {
         disk.release();
         let seen = read.await.unwrap().remove(0).unwrap();
         assert_eq!(seen.seq(), store.durable().borrow().seq);
-        assert_eq!(writer.await.unwrap().unwrap().seq, 1);
+        assert_eq!(writer.await.unwrap().unwrap().stamp.seq, 1);
         store.close().await.unwrap();
     });
 }
@@ -215,11 +215,11 @@ fn under_load_no_write_is_acknowledged_and_lost() {
             .flat_map(|writer| writer.unwrap())
             .collect();
         assert!(disk.reopened() >= 5, "{} reopenings", disk.reopened());
-        for (name, stamp) in &acknowledged {
+        for (name, committed) in &acknowledged {
             let state = article(&*store, name)
                 .await
                 .expect("an acknowledged write is lost");
-            assert_eq!(state.head.current.stamp, *stamp);
+            assert_eq!(state.head.current.stamp, committed.stamp);
         }
         let changes = store.changes(0, 10_000).await.unwrap();
         assert!(
@@ -293,11 +293,15 @@ fn batches_of_one_group_see_each_other() {
             assert!(futures::poll!(commit).is_pending());
         }
         disk.release();
-        assert_eq!(first.await.unwrap().unwrap().seq, 1);
+        assert_eq!(first.await.unwrap().unwrap().stamp.seq, 1);
         let results: Vec<_> = join_all(commits)
             .await
             .into_iter()
-            .map(|result| result.map(|stamp| stamp.seq).map_err(|error| error.to_string()))
+            .map(|result| {
+                result
+                    .map(|committed| committed.stamp.seq)
+                    .map_err(|error| error.to_string())
+            })
             .collect();
         let refused = |text: &str| Err(format!("a precondition failed: {text}"));
         let expected = [
@@ -376,7 +380,7 @@ fn a_panic_of_the_writer_or_the_syncer_is_contained() {
         let lost = store.commit(simple(&id("lost"))).await;
         assert_eq!(lost, Err(StoreError::OutcomeUnknown));
         assert_eq!(article(&*store, &id("lost")).await, None);
-        assert_eq!(store.commit(simple(&id("next"))).await.unwrap().seq, 2);
+        assert_eq!(store.commit(simple(&id("next"))).await.unwrap().stamp.seq, 2);
 
         // A group that more waits behind is synced by the other thread.
         disk.hold();
@@ -395,7 +399,7 @@ fn a_panic_of_the_writer_or_the_syncer_is_contained() {
         assert!(futures::poll!(&mut policies).is_pending());
         assert!(futures::poll!(&mut third).is_pending());
         disk.release_one();
-        assert_eq!(first.await.unwrap().unwrap().seq, 3);
+        assert_eq!(first.await.unwrap().unwrap().stamp.seq, 3);
         eventually(|| disk.is_syncing().then_some(())).await;
         disk.panic_in_sync();
         disk.release();

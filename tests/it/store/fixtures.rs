@@ -326,7 +326,7 @@ pub(crate) async fn attach(
             Expect::Head(Some(head.version())),
             Expect::Slot(language.clone(), expected),
         ],
-        slots: vec![written.slot],
+        slots: vec![Arc::new(written.slot)],
         bodies,
         events: vec![event],
         ..Batch::new(head.id.clone())

@@ -21,7 +21,7 @@ use super::purge::purge;
 
 on_every_store! {
     a_job_comes_back_as_it_was_stored,
-    a_precondition_on_a_job_names_its_slot,
+    a_precondition_on_a_job_names_it,
     jobs_are_listed_by_article_language_and_kind,
     policies_are_kept_by_id,
     a_policy_that_is_put_by_many_is_whole,
@@ -50,6 +50,7 @@ async fn put(bench: &Bench, name: &str, job: Job, step: JobStep) -> Stamp {
         .commit(put_jobs(&state, vec![(job, step)]))
         .await
         .unwrap()
+        .stamp
 }
 
 fn settled(number: u128) -> Settled {
@@ -154,7 +155,7 @@ async fn a_job_that_ends_may_be_followed_by_the_next_in_one_commit(bench: &mut B
         expect: batch.expect[..2].to_vec(),
         ..batch
     };
-    let stamp = bench.store.commit(batch).await.unwrap();
+    let stamp = bench.store.commit(batch).await.unwrap().stamp;
     for _ in 0..2 {
         let job = newest(bench, "a", &key).await;
         assert_eq!((job.id.number, job.version, job.state), (2, 3, JobState::Pending));
@@ -165,18 +166,18 @@ async fn a_job_that_ends_may_be_followed_by_the_next_in_one_commit(bench: &mut B
     }
 }
 
-async fn a_precondition_on_a_job_names_its_slot(bench: &mut Bench) {
+async fn a_precondition_on_a_job_names_it(bench: &mut Bench) {
     let state = article(bench, "a").await;
     let (fr, de) = (key("fr", JobKind::Mt), key("de", JobKind::Mt));
     put(bench, "a", opened(&state, &fr, order()), JobStep::Opened).await;
-    let slot = |tag: &str| StoreError::Conflict(Conflict::Slot(id("a"), tag.into()));
+    let changed = |key: &JobKey| Some(StoreError::Conflict(Conflict::Job(id("a"), key.clone())));
     let cases = [
         (Expect::Job(fr.clone(), Some(1)), None),
-        (Expect::Job(fr.clone(), Some(2)), Some(slot("fr"))),
-        (Expect::Job(fr.clone(), None), Some(slot("fr"))),
+        (Expect::Job(fr.clone(), Some(2)), changed(&fr)),
+        (Expect::Job(fr.clone(), None), changed(&fr)),
         (Expect::Job(key("fr", JobKind::Llm), None), None),
         (Expect::Job(de.clone(), None), None),
-        (Expect::Job(de.clone(), Some(1)), Some(slot("de"))),
+        (Expect::Job(de.clone(), Some(1)), changed(&de)),
     ];
     for (expect, refusal) in cases {
         let batch = Batch {
@@ -396,7 +397,7 @@ async fn a_batch_with_a_job_of_a_purged_article_is_refused(bench: &mut Bench) {
     let state = bench.article(&id("a")).await.unwrap();
     let late = put_jobs(&state, vec![(state.jobs[&fr].canceled(false), JobStep::Canceled)]);
     bench.store.commit(purge(&id("a"), 1)).await.unwrap();
-    let conflict = StoreError::Conflict(Conflict::Slot(id("a"), "fr".into()));
+    let conflict = StoreError::Conflict(Conflict::Job(id("a"), fr));
     assert_eq!(bench.store.commit(late).await, Err(conflict));
     assert_eq!(bench.store.jobs(None, 9).await.unwrap(), []);
     let named = ClaimQuery {

@@ -84,7 +84,10 @@ async fn reopening_gives_the_same_answers(bench: &mut Bench) {
     let before = answers(bench).await;
     bench.reopen().await;
     assert_eq!(answers(bench).await, before);
-    assert_eq!(bench.store.commit(simple(&id("next"))).await.unwrap().seq, 41);
+    assert_eq!(
+        bench.store.commit(simple(&id("next"))).await.unwrap().stamp.seq,
+        41
+    );
 }
 
 async fn a_closed_store_refuses_everything(bench: &mut Bench) {
@@ -174,7 +177,7 @@ async fn closing_finishes_what_was_begun(bench: &mut Bench) {
         bench.reopen().await;
         for (result, id) in results {
             match result {
-                Ok(stamp) => assert_eq!(bench.article(&id).await.unwrap().seq(), stamp.seq),
+                Ok(committed) => assert_eq!(bench.article(&id).await, committed.state),
                 Err(StoreError::Closed) => assert_eq!(bench.article(&id).await, None),
                 Err(error) => panic!("{error}"),
             }

@@ -143,7 +143,7 @@ pub(crate) fn purge(article: &ArticleId, version: u32) -> Batch {
 
 async fn purge_now(bench: &Bench, article: &ArticleId) -> Stamp {
     let version = bench.article(article).await.unwrap().head.version();
-    bench.store.commit(purge(article, version)).await.unwrap()
+    bench.store.commit(purge(article, version)).await.unwrap().stamp
 }
 
 /// Every record of the engine: its key, its bytes as stored, and its payload without frame and compression.

@@ -29,7 +29,7 @@ async fn a_read_shows_every_acknowledged_write(bench: &mut Bench) {
             let article_id = id(&format!("a{task}"));
             let address = format!("https://e.test/{task}");
             let new = create(&article_id, metadata_at(&address), content("0", &["p"]));
-            let stamp = store.commit(with_request(new, task)).await.unwrap();
+            let stamp = store.commit(with_request(new, task)).await.unwrap().stamp;
             assert!(store.durable().borrow().seq >= stamp.seq);
             assert_eq!(
                 store.lookup(&[url(&address)]).await.unwrap(),
@@ -41,7 +41,7 @@ async fn a_read_shows_every_acknowledged_write(bench: &mut Bench) {
                 let history = store.segment_history(&article_id).await.unwrap();
                 assert_eq!(history.contents.len() + 1, number);
                 let new = revise(&state, history, content(&number.to_string(), &["p"]));
-                let stamp = store.commit(new).await.unwrap();
+                let stamp = store.commit(new).await.unwrap().stamp;
                 let state = article(&*store, &article_id).await.unwrap();
                 assert_eq!(state.head.title.content.text(), number.to_string());
                 assert_eq!(state.seq(), stamp.seq);

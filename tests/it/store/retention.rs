@@ -178,7 +178,7 @@ async fn what_a_translation_was_made_from_stays(bench: &mut Bench) {
     let (detached, selection) = detached.unwrap();
     let withdraw = Batch {
         expect: vec![Expect::Slot(language("fr"), Some(slot.version))],
-        slots: vec![detached],
+        slots: vec![Arc::new(detached)],
         bodies: vec![(Series::Selection(language("fr")), Body::Selection(selection))],
         ..Batch::new(id("a"))
     };

@@ -125,7 +125,7 @@ impl Out {
 
     fn write(&mut self, chunk: &[u8]) -> Result<(), Failure> {
         match self {
-            // Whoever reads a backup needs all of it.
+            // A part of a backup is of no use.
             Self::Stdout => io::stdout()
                 .write_all(chunk)
                 .map_err(|error| Failure::failed(format!("the backup cannot be written: {error}"))),

@@ -46,7 +46,7 @@ pub struct Metadata {
     pub language: Language,
     /// The section of the publication, as the publisher names it.
     pub section: String,
-    /// Who published it; `guid` is unique within it.
+    /// The publisher; `guid` is unique within it.
     pub publisher: String,
     /// The address of the article.
     pub canonical_url: Option<CanonicalUrl>,
@@ -200,9 +200,9 @@ pub enum Visibility {
     /// By everybody.
     #[default]
     Public,
-    /// By those who prepare what is to be published: with the right `Embargoed` or `Editorial`.
+    /// By callers that prepare publication: with the right `Embargoed` or `Editorial`.
     Embargoed,
-    /// By those who decide about it: with the right `Editorial`.
+    /// By callers that decide about publication: with the right `Editorial`.
     Withheld,
     /// The same, and it is not meant to come back.
     Canceled,
@@ -239,7 +239,7 @@ pub struct ArticleVersion {
     pub deleted: Option<Stamp>,
     /// How far it may be seen while this is the newest version.
     pub visibility: Visibility,
-    /// Who made this version.
+    /// The author of this version.
     pub actor: Actor,
     /// 1, 2, 3…
     pub number: u32,
@@ -254,9 +254,9 @@ pub struct Revision {
     pub content: Content,
     /// How much it changes; `None` for a first revision.
     pub significance: Option<Significance>,
-    /// Whether that was proposed from the difference, because nobody said it.
+    /// Whether the significance was proposed from the difference, because the caller did not set it.
     pub is_proposed: bool,
-    /// Who made it.
+    /// The author.
     pub actor: Actor,
     /// 1, 2, 3…
     pub number: u32,
@@ -271,7 +271,7 @@ pub struct DroppedRevision {
     pub significance: Option<Significance>,
     /// Whether that was proposed.
     pub is_proposed: bool,
-    /// Who made it.
+    /// The author.
     pub actor: Actor,
     /// The number of the revision.
     pub number: u32,
@@ -372,7 +372,7 @@ pub struct Tombstone {
     pub stamp: Stamp,
     /// Why.
     pub reason: String,
-    /// Who purged it.
+    /// The principal that purged it.
     pub actor: Actor,
 }
 
@@ -412,9 +412,9 @@ impl Metadata {
     }
 }
 
-/// The most departed texts that an article remembers: twice the segments that an article may have, so that going back to the
-/// revision before the newest always heals. The oldest are forgotten first, so that the cost of a revision does not grow
-/// with their number.
+/// The most departed texts that an article remembers: twice the segments that an article may have, so that going back
+/// to the revision before the newest always heals. The oldest are forgotten first, so that the cost of a revision does
+/// not grow with their number.
 pub const MAX_DEPARTED: usize = 20_000;
 
 /// Where the texts of an article stood in earlier revisions: enough to give a returning text its id back, and to say

@@ -38,7 +38,7 @@ pub struct TargetText {
 /// The texts of a body as they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyTexts {
-    /// One for every body segment of the source revision, in order.
+    /// One per body segment of the source revision, in order.
     InOrder(Vec<TargetText>),
     /// For these segments.
     ById(Vec<(SegmentId, TargetText)>),
@@ -103,7 +103,7 @@ pub struct Attach<'a> {
     pub self_review: SelfReview,
     /// Whether a machine may replace a person's text.
     pub overwrite_human: bool,
-    /// Who wrote the text, made the call, and what it took. Its stamp and segments are filled in by the write.
+    /// The author of the text, the principal of the call, and the effort. Stamp and segments are filled in by the write.
     pub provenance: &'a Provenance,
     /// Scores of the texts that are sent; hashes and stamp are filled in by the write.
     pub scores: &'a [QualityScore],
@@ -219,8 +219,8 @@ fn create(attach: &Attach<'_>, bases: Vec<TranslationId>, outcome: Outcome) -> R
 }
 
 impl Attach<'_> {
-    /// Whether a machine would change a text that a person wrote last, or that is reviewed, among the segments that count;
-    /// or would drop one, because a late result of a machine knows an older source than the person did.
+    /// Whether a machine would change a text that a person wrote last, or that is reviewed, among the segments that
+    /// count; or would drop one, because a late result of a machine knows an older source than the person did.
     fn would_replace_a_person(&self, existing: &TranslationHead, counts: impl Fn(&Binding) -> bool) -> bool {
         if !self.provenance.agent.kind.is_machine() || self.overwrite_human {
             return false;

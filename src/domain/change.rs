@@ -1,4 +1,4 @@
-//! What a commit changed, for everyone who follows: ids and facts, never texts.
+//! Changes of a commit for followers of the feed: ids and facts, never texts.
 
 use super::article::{ArticleId, Head, Metadata};
 use super::etag::Etag;

@@ -81,14 +81,14 @@ pub fn offset_out_of_range(minutes: i64) -> Invalid {
     ))
 }
 
-/// The start of an instant's calendar day at an offset of so many minutes east of UTC.
+/// The start of an instant's calendar day at an offset in minutes east of UTC.
 fn start_of_day(instant: Timestamp, utc_offset_minutes: i16) -> Timestamp {
     const DAY: i64 = 86_400_000_000;
     let local = instant.as_micros() + i64::from(utc_offset_minutes) * 60_000_000;
     instant.saturating_add_micros(-local.rem_euclid(DAY))
 }
 
-/// The calendar day of an instant at an offset of so many minutes east of UTC.
+/// The calendar day of an instant at an offset in minutes east of UTC.
 pub fn civil_day(instant: Timestamp, utc_offset_minutes: i16) -> Option<jiff::civil::Date> {
     let offset = jiff::tz::Offset::from_seconds(i32::from(utc_offset_minutes) * 60).ok()?;
     let instant = jiff::Timestamp::from_microsecond(instant.as_micros()).ok()?;

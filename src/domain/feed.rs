@@ -1,7 +1,7 @@
 //! Following the changes: where a follower is, whether it can go on there, and which changes it is told.
 //!
-//! A hidden article is told of by its id and by what kind of change it was. Filters look at what is told and nothing else,
-//! so that what passes says no more than what is told: of a hidden article only the kind of the change counts.
+//! A hidden article is told of by its id and by what kind of change it was. Filters look at what is told and nothing
+//! else, so that what passes says no more than what is told: of a hidden article only the kind of the change counts.
 
 use std::collections::BTreeSet;
 
@@ -100,7 +100,7 @@ impl Filter {
     }
 }
 
-/// Behind what a follower goes on.
+/// The position that a follower resumes after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// Behind a commit.
@@ -129,7 +129,7 @@ impl Next {
         }
     }
 
-    /// The place that goes on here.
+    /// The position that resumes here.
     pub fn place(self) -> Place {
         match self.ordinal.checked_sub(1) {
             Some(last) => Place::Change(self.seq, last),
@@ -142,7 +142,7 @@ impl Next {
         self.seq.saturating_sub(1)
     }
 
-    /// What follows a change of a commit that has so many.
+    /// The position after a change of a commit with this number of changes.
     #[must_use]
     pub fn behind(self, ordinal: u32, changes: usize) -> Self {
         let next = ordinal.saturating_add(1);

@@ -146,7 +146,7 @@ impl fmt::Display for JobState {
 pub struct Lease {
     /// What proves it.
     pub token: LeaseToken,
-    /// Who has it, as it calls itself.
+    /// The worker's own name for itself.
     pub worker: String,
     /// The commit that gave it.
     pub claimed: Stamp,
@@ -217,7 +217,7 @@ pub struct Job {
     pub last_failure: Option<Failure>,
     /// The policy that opened it; `None` for one that was requested.
     pub policy: Option<PolicyId>,
-    /// Who requested it; empty for an anonymous caller and for policies.
+    /// The principal that requested it; empty for an anonymous caller and for policies.
     pub principal: String,
     /// Whether it was canceled because its article was hidden or deleted: then it is asked for again when that is shown.
     pub hidden: bool,
@@ -242,7 +242,7 @@ pub struct Order {
     pub max_attempts: u32,
     /// The policy that asks.
     pub policy: Option<PolicyId>,
-    /// Who asks.
+    /// The principal that asks.
     pub principal: String,
 }
 
@@ -251,7 +251,7 @@ pub struct Order {
 pub struct Grant {
     /// Its token.
     pub token: LeaseToken,
-    /// Who asks.
+    /// The principal that asks.
     pub worker: String,
     /// How long it is to last, in microseconds.
     pub lease_micros: i64,
@@ -368,8 +368,8 @@ impl Job {
     }
 
     /// Whether a policy is not to ask for this: each text was asked for before, by this job or one that was given up, or
-    /// what an agent of this kind made of it was turned down. Others brought what a superseded job asked for, and a result
-    /// may have been detached since: those jobs count for nothing.
+    /// what an agent of this kind made of it was turned down. Others brought what a superseded job asked for, and a
+    /// result may have been detached since: those jobs count for nothing.
     pub fn has_asked_for(&self, wanted: &[Wanted], slot: Option<&Slot>) -> bool {
         let is_superseded = self.state == JobState::Superseded;
         let is_own = !self.hidden && !is_superseded && !self.result_is_detached(slot);

@@ -76,7 +76,7 @@ impl Language {
         range
     }
 
-    /// Whether the tag goes on where another one ends, as `pt-BR` does after `pt`.
+    /// Whether the tag extends another one, as `pt-BR` extends `pt`.
     pub fn is_variety_of(&self, other: &Self) -> bool {
         let rest = self.0.strip_prefix(&*other.0);
         rest.is_some_and(|rest| rest.starts_with('-'))

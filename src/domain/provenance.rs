@@ -1,4 +1,4 @@
-//! Who or what wrote a text: principals, agents, and the records that nothing clears.
+//! Provenance of texts: principals, agents, and records that are never deleted.
 
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
@@ -7,7 +7,7 @@ use super::ids::{RequestId, SegmentId, TranslationId};
 use super::state::State;
 use super::time::Stamp;
 
-/// Who makes a call, and on whose word.
+/// The author of a call: the principal, and the agent that it declares.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Actor {
     /// The name of the authenticated principal; empty for an anonymous caller.
@@ -56,7 +56,7 @@ impl AgentKind {
         }
     }
 
-    /// Whether texts of this kind must not replace a person's. An import counts: nobody vouches for it.
+    /// Whether texts of this kind must not replace a person's. An import counts: its author is unknown.
     pub fn is_machine(self) -> bool {
         self != Self::Human
     }
@@ -103,8 +103,8 @@ pub struct Agent {
     pub glossary_id: String,
     /// The translation memory that was used, by the caller's id.
     pub memory_id: String,
-    /// The authenticated principal that it is, whatever else it says of itself. Empty where its word is all there is: that
-    /// of a caller without credentials, or of one who may act for others and names somebody.
+    /// The authenticated principal that it is, whatever else it says of itself. Empty where its word is all there is:
+    /// that of a caller without credentials, or of one who may act for others and names somebody.
     pub principal: String,
 }
 
@@ -139,7 +139,7 @@ impl Agent {
         texts.map(|text| text.len() + 4).sum()
     }
 
-    /// Who it is: the principal, as a person of that name, or else whoever it declares.
+    /// The actor: the principal, as a person of that name, or else the declared agent.
     pub fn identity(&self) -> AgentIdentity {
         if self.principal.is_empty() {
             return self.declared_identity();
@@ -187,7 +187,7 @@ pub fn same_name(one: &str, other: &str) -> bool {
     words(one) == words(other)
 }
 
-/// Who an agent is, as a number that can be compared: 64 bits of SHA-256 over what it declares. It is stored with every
+/// Identity of an agent as a comparable number: 64 bits of SHA-256 over its declaration. It is stored with every
 /// segment, so its definition may only change together with its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AgentIdentity(pub u64);
@@ -226,9 +226,9 @@ pub struct Provenance {
     pub state: Option<State>,
     /// Why it was done, where the caller said so.
     pub reason: String,
-    /// Who or what did it.
+    /// The agent.
     pub agent: Agent,
-    /// Who made the call.
+    /// The principal of the call.
     pub actor: Actor,
     /// The segments that the step changed; empty for a translation that is only an address.
     pub segments: Vec<SegmentId>,
@@ -253,7 +253,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// A step of which nothing is known but who did it.
+    /// A step of which only the agent is known.
     pub fn of(step: Step, agent: Agent, actor: Actor) -> Self {
         Self {
             stamp: Stamp::PENDING,
@@ -276,7 +276,7 @@ impl Provenance {
     }
 }
 
-/// What made a selection, who decided it and why: the record of a step that wrote no text.
+/// The record of a selection, a step that writes no text: its cause, its agent and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// What was done.
@@ -285,7 +285,7 @@ pub struct Choice {
     pub translation: Option<TranslationId>,
     /// The translation that was served until then, where another one is served instead.
     pub replaced: Option<TranslationId>,
-    /// Who or what decided, where the caller said so.
+    /// The agent that decided, if the caller declared one.
     pub agent: Option<Agent>,
     /// Why, where the caller said so.
     pub reason: String,
@@ -306,6 +306,6 @@ pub enum OriginClass {
     Human,
     /// Segments of different classes.
     Mixed,
-    /// Imports only: nobody says where they come from.
+    /// Imports of unknown origin only.
     Unknown,
 }

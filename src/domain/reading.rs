@@ -1,6 +1,6 @@
-//! Reading in a language: which text of an article is served to somebody who asks for languages and sets conditions.
+//! Reading in a language: selects the text of an article for a list of wanted languages and conditions.
 //!
-//! The rule is fixed, so that two readers who ask alike get alike. It only chooses; what it chose from stays as it is.
+//! The rule is fixed: equal requests get equal texts. It selects and changes nothing.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! What is dropped in time: the content of old revisions, and the beginning of the change log. What a revision says of
-//! itself, who wrote it and when, is kept for ever; so are metadata and translations.
+//! itself, its author and its time are kept indefinitely; so are metadata and translations.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use super::translation::{Disposition, Slot};
 /// How many revisions keep their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// So many of the newest of an article.
+    /// This many of the newest revisions of an article.
     pub newest: NonZeroU32,
     /// What was the newest revision at this time or later is kept too: a request may have to be answered again with the
     /// article as it was then.
@@ -38,7 +38,7 @@ impl Retention {
 pub struct LogRetention {
     /// What was committed at this time or later, ...
     pub since: Timestamp,
-    /// ... as far as all of the log takes so many bytes at most.
+    /// ... as far as the log stays within this many bytes.
     pub bytes: u64,
 }
 

@@ -21,7 +21,7 @@ pub struct Review<'a> {
     pub to: State,
     /// Whether the reviewer may be their author.
     pub self_review: SelfReview,
-    /// Who reviews, and why. Stamp, state, segments and revision are filled in.
+    /// The reviewer, and the reason. Stamp, state, segments and revision are filled in.
     pub provenance: &'a Provenance,
 }
 
@@ -34,7 +34,7 @@ pub struct Acknowledgement<'a> {
     pub source_revision: u32,
     /// The segments of that revision.
     pub source: &'a Manifest,
-    /// Who declares it, and why. Stamp, segments and revision are filled in.
+    /// The agent that declares it, and the reason. Stamp, segments and revision are filled in.
     pub provenance: &'a Provenance,
 }
 

@@ -9,12 +9,12 @@ use super::translation::{Disposition, Selection, Slot, TranslationHead};
 use super::version::Version;
 use super::workflow::Refusal;
 
-/// Who decides on a selection, and why.
+/// The author of a selection, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decided {
-    /// Who or what, where the caller said so.
+    /// The agent, if the caller declared one.
     pub agent: Option<Agent>,
-    /// Who makes the call.
+    /// The principal of the call.
     pub actor: Actor,
     /// Why, where the caller said so.
     pub reason: String,

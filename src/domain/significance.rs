@@ -1,6 +1,7 @@
-//! How much a revision changes what an article says, proposed from the difference where nobody says it.
+//! Significance of a revision: how much it changes the meaning of an article, proposed from the difference if the caller
+//! does not set it.
 //!
-//! The proposal decides who has to look at a translation again, so it errs on the side of more: only what is spelling or
+//! The proposal decides which translations need another look, so it errs on the side of more: only what is spelling or
 //! punctuation beyond doubt is proposed as a typo, and never a change of a number, a negation or a quotation. The words
 //! that are known are those of Arabic, English and French; in other languages a negation is caught as any other word is,
 //! by being another word.
@@ -16,9 +17,10 @@ mod words;
 
 use words::{is_negation, is_number_word};
 
-/// A revision that changes more of the words than one in so many changes facts, whatever they are.
+/// A revision that changes more than one word in this many changes facts, whatever the words are.
 const MAJOR_SHARE: usize = 4;
-/// Bytes of differing paragraphs, of both revisions, over which nobody looks closer: it would take longer than the write.
+/// Bytes of differing paragraphs, of both revisions, above which words are not compared: that would take longer than
+/// the write.
 const MAX_TEXT: usize = 256 << 10;
 /// The fewest letters of a word in which one wrong letter is spelling: in a shorter one it makes another word.
 const MISSPELT_FROM: usize = 5;

@@ -58,7 +58,7 @@ impl Timestamp {
         )
     }
 
-    /// This instant moved by so many microseconds, kept inside the years 1 to 9999.
+    /// This instant moved by a number of microseconds, clamped to the years 1 to 9999.
     #[must_use]
     pub fn saturating_add_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros).clamp(Self::MIN.0, Self::MAX.0))

@@ -45,11 +45,11 @@ pub enum SegmentOrigin {
     Postedited,
     /// A person wrote it.
     Human,
-    /// It was imported and nobody says where it comes from.
+    /// It was imported, and its origin is unknown.
     Imported,
 }
 
-/// A target segment without its text: what it is bound to, how far it got, and who wrote it last.
+/// A target segment without its text: its binding, its state, and its last author.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Binding {
     /// The source segment.
@@ -68,7 +68,7 @@ pub struct Binding {
     pub sub_state: String,
     /// What kind of agent wrote the text last.
     pub writer: AgentKind,
-    /// Who wrote the text last; `None` where it was not recorded yet.
+    /// The last author of the text; `None` if it was not recorded yet.
     pub author: Option<AgentIdentity>,
     /// What the text comes from.
     pub origin: SegmentOrigin,
@@ -164,7 +164,7 @@ impl TranslationHead {
     }
 
     /// The segments that differ from what stood before, in source order, those that were dropped last. What joined as a
-    /// mere copy does not count: nobody worked on it.
+    /// mere copy does not count: no work went into it.
     pub fn changed_since(&self, before: Option<&Self>) -> Vec<SegmentId> {
         let before: BTreeMap<_, _> = before
             .into_iter()
@@ -246,7 +246,7 @@ pub struct QualityScore {
     pub source_hash: TextHash,
     /// What it was compared with, such as `REFERENCE` or `NONE`.
     pub reference_kind: String,
-    /// Who or what computed it.
+    /// The person or tool that computed it.
     pub scorer: String,
     /// The commit that stored it.
     pub stamp: Stamp,
@@ -264,9 +264,9 @@ pub struct Selection {
     pub etag: Etag,
     /// The disposition of every translation.
     pub dispositions: Vec<(TranslationId, Disposition)>,
-    /// What made it and who decided it.
+    /// Its cause and its agent.
     pub choice: Choice,
-    /// Who made the call.
+    /// The principal of the call.
     pub actor: Actor,
     /// 1, 2, 3…
     pub number: u32,

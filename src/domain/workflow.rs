@@ -1,5 +1,6 @@
-//! How far the work on a text got: the steps between states, in one place for everything that takes one, and what of a
-//! person's work no machine may change. It looks at one text at a time and knows neither freshness nor selection.
+//! The state machine of the workflow of a text: the steps between states, in one place for every call that takes one,
+//! and what of a person's work no machine may change. It looks at one text at a time and knows neither freshness nor
+//! selection.
 //!
 //! | step | needs |
 //! |---|---|
@@ -31,7 +32,7 @@ pub enum SelfReview {
 pub struct Standing {
     /// How far the work got.
     pub state: State,
-    /// Who wrote the text last; `None` where it was not recorded yet.
+    /// The last author of the text; `None` if it was not recorded yet.
     pub author: Option<AgentIdentity>,
     /// What kind of agent that is.
     pub writer: AgentKind,
@@ -145,7 +146,7 @@ impl<'a> Transition<'a> {
         })
     }
 
-    /// Whether the agent wrote a text last. Where nobody recorded who did, it may have been any of that kind.
+    /// Whether the agent wrote a text last. If the author was not recorded, any agent of that kind may have been.
     fn wrote(&self, text: &Standing) -> bool {
         match text.author {
             Some(author) => author == self.by,

@@ -29,7 +29,7 @@ pub struct Document {
     pub language: Language,
     /// The section of the publication.
     pub section: String,
-    /// Who published it.
+    /// The publisher.
     pub publisher: String,
     /// The address, as the file spells it.
     pub canonical_url: String,
@@ -52,7 +52,7 @@ pub struct Document {
 /// What holds for every document of an import unless the document itself says otherwise.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// Who published them; may be empty.
+    /// The publisher of all of them; may be empty.
     pub publisher: String,
     /// Their language; where absent it is detected from each text.
     pub language: Option<Language>,

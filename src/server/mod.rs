@@ -75,7 +75,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
 pub struct Config {
     /// What the API accepts.
     pub limits: Limits,
-    /// Who may call.
+    /// Callers and their credentials.
     pub auth: auth::Config,
     /// What is taken on at once, and for how long.
     pub calls: CallLimits,
@@ -95,8 +95,8 @@ pub struct Config {
     pub transport: transport::Config,
 }
 
-/// Serves until `shutdown` is ready, then stops in order: health turns to `NOT_SERVING`, calls are served for the drain delay,
-/// no connections are accepted, running calls finish within the grace, the store closes.
+/// Serves until `shutdown` is ready, then stops in order: health turns to `NOT_SERVING`, calls are served for the drain
+/// delay, no connections are accepted, running calls finish within the grace, the store closes.
 pub async fn run(
     listener: TcpListener,
     store: Arc<dyn Store>,

@@ -188,7 +188,7 @@ pub struct RevisionFacts {
     pub significance: Option<Significance>,
     /// Whether that was proposed.
     pub is_proposed: bool,
-    /// Who made it.
+    /// The author.
     pub actor: Actor,
     /// Its headline and how many segments its body has; `None` if its content is no longer kept.
     pub outline: Option<(String, usize)>,

@@ -1,5 +1,5 @@
-//! The life of the server's process: the signals that end it, how long each step of the end may take, and what the service
-//! manager is told meanwhile (`sd_notify`; nothing where there is none).
+//! The life of the server's process: the signals that end it, how long each step of the end may take, and what the
+//! service manager is told meanwhile (`sd_notify`; nothing where there is none).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(super) fn stop_signal() -> Result<watch::Receiver<()>, Failure> {
                 tracing::warn!("stopped at once by a second signal");
                 std::process::exit(1);
             }
-            // Nobody listens any more when the process is about to end.
+            // The listener is gone when the process is about to end.
             let _ = stop.send(());
         }
     });

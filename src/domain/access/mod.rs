@@ -1,5 +1,5 @@
-//! Who may do what, and who sees which articles. How far an article may be seen is stored with it and changes by commits
-//! only; what a caller sees follows from its scopes and from what it asks for.
+//! Access control: rights of callers and visibility of articles. The visibility is stored with the article and changes
+//! by commits only; what a caller sees follows from its scopes and from what it asks for.
 //!
 //! Visibility is judged as of now: an earlier state of an article that is hidden now is hidden too.
 

@@ -1,9 +1,9 @@
-//! Who calls: a principal with its rights and the kinds of agents that it may declare, and whom that makes the actor of a
+//! Callers: a principal with its rights and the kinds of agents that it may declare, and the rule for the actor of a
 //! step.
 //!
-//! An authenticated principal is the actor of all that it does, whatever it declares, so that nobody reviews her own text
-//! under another name. With [`Right::ActAs`] the person that it names is the actor instead. Who calls without credentials
-//! may declare anything, and is marked as not verified.
+//! An authenticated principal is the actor of all that it does, whatever it declares, so that a person cannot review
+//! her own text under another name. With [`Right::ActAs`] the person that it names is the actor instead. A caller
+//! without credentials may declare anything, and is marked as not verified.
 
 use super::scope::{Right, Scopes};
 use super::{Reach, Visibility};
@@ -15,7 +15,7 @@ use crate::domain::segment::check_text;
 /// The longest name of a principal, in bytes.
 pub const MAX_NAME: usize = 256;
 
-/// Who calls.
+/// The caller.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Principal {
     /// Its name, if it was authenticated.
@@ -40,7 +40,7 @@ pub enum Denied {
     /// The caller names a person other than itself.
     #[error("\"{principal}\" may not act for the person {person:?}: that needs the scope \"act_as\"")]
     Person {
-        /// Who calls.
+        /// The caller.
         principal: String,
         /// Whom it names.
         person: String,
@@ -48,7 +48,7 @@ pub enum Denied {
     /// The caller may not declare agents of this kind.
     #[error("\"{principal}\" may not declare an agent of the kind {}; it may declare {}", .kind.name(), listed(.allowed))]
     Kind {
-        /// Who calls.
+        /// The caller.
         principal: String,
         /// What it declares.
         kind: AgentKind,
@@ -72,7 +72,7 @@ impl Denied {
 }
 
 impl Principal {
-    /// Whoever calls without credentials.
+    /// A caller without credentials.
     pub fn anonymous(scopes: Scopes) -> Self {
         Self {
             actor: Actor::default(),
@@ -124,7 +124,7 @@ impl Principal {
         Err(Denied::Scope(needed.collect()))
     }
 
-    /// The agent that it may declare, with who that is.
+    /// The agent that it may declare, with its identity.
     pub fn admit(&self, declared: Agent) -> Result<Agent, Denied> {
         if !self.kinds.contains(&declared.kind) {
             return Err(Denied::Kind {
@@ -254,7 +254,7 @@ mod tests {
             herself.admit(agent(AgentKind::Human, "")).unwrap().identity(),
             nora.identity()
         );
-        // Who names nobody is itself.
+        // Without a named person the principal is the actor.
         let unnamed = desk.admit(agent(AgentKind::Human, " ")).unwrap();
         assert_eq!(
             unnamed.identity(),

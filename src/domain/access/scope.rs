@@ -164,7 +164,7 @@ fn forms() -> String {
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
-    /// What everybody may do where nobody has to say who it is: everything, but hidden articles stay hidden.
+    /// The scopes of anonymous callers on a server without credentials: everything but hidden articles.
     pub fn open() -> Self {
         let granted = |right: Right| match right.is_by_language() {
             true => Scope::In(right, Range::Any),

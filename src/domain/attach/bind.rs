@@ -86,7 +86,7 @@ impl Attach<'_> {
         let same_source = same_text.is_some_and(|old| old.source_hash == source_hash);
         let standing = advance(transition, before, same_source)?;
         let origin = match (self.provenance.agent.kind, old) {
-            // It still comes from where it came from, whoever says it again.
+            // The origin of a text stays, whichever agent repeats it.
             (_, Some(old)) if old.target_hash == target_hash => old.origin,
             (AgentKind::Human, Some(old))
                 if matches!(old.origin, SegmentOrigin::Machine | SegmentOrigin::Postedited) =>
@@ -118,8 +118,8 @@ impl Attach<'_> {
     }
 }
 
-/// How a sent text stands, given how the very same text stood here before. It never stands lower for being sent again; for
-/// another source it begins anew, and who sends it answers for it from then on.
+/// How a sent text stands, given how the very same text stood here before. It never stands lower for being sent again;
+/// for another source it begins anew, and its sender answers for it from then on.
 fn advance(
     transition: &Transition<'_>,
     before: Option<Standing>,

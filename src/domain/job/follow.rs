@@ -99,7 +99,7 @@ impl Article<'_> {
         if !self.is_workable() {
             return Some(job.canceled(true));
         }
-        // A leased job goes on with what it was given, and its result is fitted in when it comes.
+        // A leased job keeps the texts that it was given; its result is fitted to the source when it arrives.
         if job.state == JobState::Leased {
             return (job.state_at(now) == JobState::Dead).then(|| job.expired());
         }

@@ -171,7 +171,7 @@ impl Job {
     }
 }
 
-/// The wait after so many attempts, half of it left to chance, so that jobs that failed together do not come back
+/// The backoff after a number of attempts, half of it random, so that jobs that failed together do not come back
 /// together.
 pub(super) fn back_off(attempts: u32, jitter: f64) -> i64 {
     let doubled = FIRST_BACK_OFF.saturating_mul(1 << attempts.saturating_sub(1).min(20));

@@ -11,7 +11,7 @@ use crate::domain::translation::{Disposition, Slot, State, TranslationHead};
 /// The texts that work of a kind is wanted on, in reading order.
 ///
 /// Of translating work these are the segments that the active translation lacks or has from another text, but for those
-/// that a candidate of the same kind has already. Of a review they are the current targets that nobody has reviewed, of
+/// that a candidate of the same kind has already. Of a review they are the current targets without a review, of
 /// scoring all current targets; what is kept elsewhere is neither reviewed nor scored by segments.
 pub fn wanted<'a>(
     kind: JobKind,

@@ -45,7 +45,7 @@ pub struct Addition<'a> {
     pub scores: &'a [QualityScore],
     /// Issues.
     pub issues: &'a [QualityIssue],
-    /// Who judged, and who made the call.
+    /// The judge, and the principal of the call.
     pub provenance: &'a Provenance,
 }
 

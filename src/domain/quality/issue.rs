@@ -45,7 +45,7 @@ pub struct QualityIssue {
     pub range: Option<Range<u32>>,
     /// In words; may be empty.
     pub comment: String,
-    /// Who or what found it.
+    /// The finder: a person or a tool.
     pub annotator: String,
     /// The hash of the target text that was judged.
     pub target_hash: TextHash,

@@ -68,7 +68,7 @@ pub struct Amount {
 /// Where the text of a translation comes from, and how much of it is machine output as it came.
 ///
 /// A segment is unmodified machine output if a machine (MT, LLM, TM or a rule) wrote the very text that stands there. A
-/// person who reviewed it and left it as it was does not change that; one who changed anything does.
+/// review that left it as it was does not change that; a change by a person does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MachineShare {
     /// Everything that was measured.
@@ -77,7 +77,7 @@ pub struct MachineShare {
     pub unmodified: Amount,
     /// Of that, what a person reviewed.
     pub reviewed: Amount,
-    /// Imported text, of which nobody says who wrote it. It does not count as machine output.
+    /// Imported text of unknown author. It does not count as machine output.
     pub unknown: Amount,
 }
 
@@ -116,7 +116,7 @@ pub struct Measures {
     pub chrf: Option<f64>,
 }
 
-/// More text than [`MAX_CODE_POINTS`]: so many.
+/// More text than [`MAX_CODE_POINTS`]: its number of code points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge(pub usize);
 

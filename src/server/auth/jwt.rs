@@ -1,7 +1,7 @@
 //! JWTs of an issuer, verified by the keys of a local JWKS file.
 //!
-//! The algorithm is the key's, never the token's word: an RSA key verifies RS256, one on P-256 ES256, an Ed25519 key EdDSA.
-//! Symmetric keys are not taken, so that no public key can be used as a secret, and `none` is no algorithm.
+//! The algorithm is the key's, never the token's word: an RSA key verifies RS256, one on P-256 ES256, an Ed25519 key
+//! EdDSA. Symmetric keys are not taken, so that no public key can be used as a secret, and `none` is no algorithm.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -206,7 +206,7 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation
 }
 
-/// Who a verified token is for. Scopes that mean nothing here are those of other services.
+/// The subject of a verified token. Unknown scopes belong to other services and are ignored.
 fn principal(claims: &Map<String, Value>) -> Result<Principal, Unknown> {
     let words = |claim: &str| match claims.get(claim) {
         None => Ok(Vec::new()),

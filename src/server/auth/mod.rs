@@ -1,9 +1,9 @@
 //! Authentication and authorization: the layer that every call passes before its handler.
 //!
-//! A call is made by the principal of its bearer token, or else of the certificate of its connection, or else anonymously.
-//! Its rights to the method are checked here by the table of methods; rights that depend on the language of a request are
-//! checked by the service. The credentials of open streams and waiting claims are checked again while they last. No token
-//! is ever logged or answered.
+//! A call is made by the principal of its bearer token, or else of the certificate of its connection, or else
+//! anonymously. Its rights to the method are checked here by the table of methods; rights that depend on the language
+//! of a request are checked by the service. The credentials of open streams and waiting claims are checked again while
+//! they last. No token is ever logged or answered.
 
 use std::convert::Infallible;
 use std::fs;
@@ -52,7 +52,7 @@ const CHECK_AGAIN: Duration = Duration::from_secs(60);
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 16 << 10;
 
-/// Who may call.
+/// Callers and their credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The file of tokens.

@@ -42,7 +42,7 @@ fn with_token(token: &str) -> HeaderMap {
         .collect()
 }
 
-/// Who is let through.
+/// The callers that are admitted.
 fn admitted(gate: &Gate, headers: &HeaderMap, mut extensions: Extensions) -> Result<String, Code> {
     gate.admit(PATH, headers, &mut extensions)
         .map_err(|status| status.code())?;

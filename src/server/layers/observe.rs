@@ -88,7 +88,7 @@ impl<S: Inner> Service<Request<Body>> for Observe<S> {
     }
 }
 
-/// A call that goes on.
+/// A call in progress.
 struct Call {
     telemetry: Arc<Telemetry>,
     lines: Arc<LogThrottle>,

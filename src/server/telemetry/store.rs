@@ -1,6 +1,7 @@
 //! Metrics of the store. A scrape reads what is known already and costs the store nothing: the status is that of the last
-//! probe, distributions and caches are counted as they happen, and the backlog is what the last walk over it found. A walk
-//! follows a scrape, a little at a time, for a store may have millions of open jobs; how old it is is a metric too.
+//! probe, distributions and caches are counted as they happen, and the backlog is what the last walk over it found. A
+//! walk follows a scrape, a little at a time, for a store may have millions of open jobs; how old it is is a metric
+//! too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,7 +32,7 @@ const STEP_EVERY: Duration = Duration::from_millis(100);
 /// What stands for all languages that were not named.
 const OTHER: &str = "other";
 
-/// The languages that metrics tell apart; all others are one, for every label is a series that is kept.
+/// Languages with metrics of their own. All others share the label `other`, since each label is a series that is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Languages(BTreeSet<Language>);
 

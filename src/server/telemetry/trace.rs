@@ -1,6 +1,6 @@
-//! Traces: a span for each call, as a child of its caller's where the caller sends W3C `traceparent`, and in it what takes
-//! time, such as a commit. They go to a collector over OTLP where the program was built with the feature `otlp` and told of
-//! one; otherwise no span is made, which costs next to nothing.
+//! Traces: a span for each call, as a child of its caller's where the caller sends W3C `traceparent`, and in it what
+//! takes time, such as a commit. They go to a collector over OTLP where the program was built with the feature `otlp`
+//! and told of one; otherwise no span is made, which costs next to nothing.
 
 use http::HeaderMap;
 use tonic::Code;
@@ -95,7 +95,7 @@ mod otlp {
     pub struct Collector {
         /// The address of an OTLP collector over gRPC, such as `http://localhost:4317`.
         pub endpoint: String,
-        /// The share of traces to record that begin here, from 0 to 1. Callers who trace decide for themselves.
+        /// The share of traces to record that begin here, from 0 to 1. Callers that trace decide for themselves.
         pub ratio: f64,
     }
 
@@ -159,7 +159,7 @@ mod otlp {
     /// Makes a span a child of the caller's.
     pub(super) fn continue_trace(span: &Span, headers: &HeaderMap) {
         let parent = TraceContextPropagator::new().extract(&Headers(headers));
-        // It fails where nobody takes traces.
+        // It fails without a subscriber for traces.
         drop(span.set_parent(parent));
     }
 

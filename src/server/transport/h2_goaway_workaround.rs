@@ -2,10 +2,11 @@
 //! the heads of the frames that a peer sends, and masks such frames.
 //!
 //! A server that ends a connection in order tells its peer the last stream that it answers, as soon as the peer has
-//! acknowledged a ping. What the peer began after that it began in vain, and may try elsewhere: RFC 9113, section 6.8, has the
-//! server ignore it. Of such a stream h2 (0.4.20) ignores HEADERS, DATA and RST_STREAM, but a WINDOW_UPDATE is to it one of a
-//! stream that was never begun: an error of the connection, with which all calls that are still to be answered are lost.
-//! gRPC's C core sends one with every call, and writes an acknowledgement before the calls that it began in the meantime.
+//! acknowledged a ping. What the peer began after that it began in vain, and may try elsewhere: RFC 9113, section 6.8,
+//! has the server ignore it. Of such a stream h2 (0.4.20) ignores HEADERS, DATA and RST_STREAM, but a WINDOW_UPDATE is
+//! to it one of a stream that was never begun: an error of the connection, with which all calls that are still to be
+//! answered are lost. gRPC's C core sends one with every call, and writes an acknowledgement before the calls that it
+//! began in the meantime.
 
 use std::io;
 use std::pin::Pin;
@@ -26,7 +27,8 @@ const WINDOW_UPDATE: u8 = 8;
 const NO_KIND: u8 = 0xFF;
 
 const ACK: u8 = 1;
-/// Of the ping whose acknowledgement h2 waits for before it names the last stream. A peer that forges it harms its own calls only.
+/// Of the ping whose acknowledgement h2 waits for before it names the last stream. A peer that forges it harms its own
+/// calls only.
 const SHUTDOWN: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
 
 /// Where in its frames a peer is, from behind its preface on.
@@ -88,8 +90,8 @@ impl Frames {
         Poll::Ready(Ok(()))
     }
 
-    /// Goes through what was read next, and hides what is to be hidden. How much of it may be given: all but the beginning of
-    /// a head.
+    /// Goes through what was read next, and hides what is to be hidden. How much of it may be given: all but the
+    /// beginning of a head.
     fn follow(&mut self, read: &mut [u8]) -> usize {
         let mut at = 0;
         loop {
@@ -159,7 +161,7 @@ mod tests {
             frame(PING, ACK, 0, &SHUTDOWN[1..]),
             frame(HEADERS, 4, 3, &like_a_head),
             update(WINDOW_UPDATE, 3),
-            // Of a stream that nobody began: h2 is to say what that is.
+            // Of a stream that was never opened: h2 reports that error.
             update(WINDOW_UPDATE, 5),
             frame(PING, ACK, 0, &SHUTDOWN),
             frame(HEADERS, 4, 5, b""),

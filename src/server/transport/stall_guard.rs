@@ -1,7 +1,8 @@
-//! Stall guard: each stream of a connection is a task, and a stream whose peer makes the server wait for too long is reset.
+//! Stall guard: each stream of a connection is a task, and a stream whose peer makes the server wait for too long is
+//! reset.
 //!
-//! The server waits while it wants more of a request, or has data of a response that the peer's flow-control window does not
-//! let out. A watch without news does not wait.
+//! The server waits while it wants more of a request, or has data of a response that the peer's flow-control window
+//! does not let out. A watch without news does not wait.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -197,7 +198,7 @@ impl<B: Body + Unpin> Body for Sent<B> {
 
 impl<B> Drop for Sent<B> {
     fn drop(&mut self) {
-        // Nobody wants the rest.
+        // The rest is not wanted.
         self.flow.reads(false);
     }
 }
@@ -205,9 +206,9 @@ impl<B> Drop for Sent<B> {
 /// The most that is given of a response at once.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// The body of a response: the stream waits for its peer from when something was given until more is asked for. It is given in
-/// pieces, as there is room for them, so that it ends when nearly all of it is sent: what was given is HTTP/2's, which takes
-/// pieces of any size and says nothing when they are gone.
+/// The body of a response: the stream waits for its peer from when something was given until more is asked for. It is
+/// given in pieces, as there is room for them, so that it ends when nearly all of it is sent: what was given is
+/// HTTP/2's, which takes pieces of any size and says nothing when they are gone.
 pub(super) struct Given<B> {
     body: B,
     /// What is still to be given of the last frame.

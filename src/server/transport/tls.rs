@@ -35,7 +35,7 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key: PKCS #8, SEC 1 or PKCS #1, not encrypted.
     pub key: PathBuf,
-    /// Who may connect; `None`: who likes to.
+    /// Client certificates that may connect; `None`: any client.
     pub clients: Option<ClientCertificates>,
 }
 

@@ -9,7 +9,7 @@ use crate::domain::access::Scope;
 use crate::server::auth::{Config, JwtConfig, Rate};
 
 /// Where the help lists these options.
-const HEADING: &str = "Who may call";
+const HEADING: &str = "Credentials";
 
 /// See [`Config`].
 #[derive(Debug, Clone, Args)]

@@ -250,7 +250,7 @@ impl StoreFigures {
 
 fn write_metrics(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
     let feed = service.feed_status();
-    writer.gauge("watchers", "Who follows the changes", feed.followers as u64)?;
+    writer.gauge("watchers", "Followers of the change feed", feed.followers as u64)?;
     writer.gauge(
         "feed_lag_commits",
         "Durable commits that are not ready to be told",

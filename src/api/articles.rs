@@ -361,26 +361,11 @@ impl ArticleService for Articles {
         };
         let page = Page::of(&request);
         let start: Option<ExportPosition> = page.place()?;
-        let service = self.service.clone();
-        let steps = stream::try_unfold(start, move |after| {
-            let service = service.clone();
-            async move {
-                let items = service
-                    .export_articles(options, after.as_ref())
-                    .await
-                    .map_err(error::status)?;
-                let last = items.last().map(|(_, position)| position.clone());
-                Ok::<_, Status>(last.map(|last| (items, Some(last))))
-            }
-        });
-        let answers = steps.flat_map(move |step| match step {
-            Ok(items) => {
-                let answers = items
-                    .into_iter()
-                    .map(move |(item, position)| Ok(export_item(&item, &position, page.query)));
-                stream::iter(answers).left_stream()
-            }
-            Err(status) => stream::iter([Err(status)]).right_stream(),
+        let export = self.service.export_articles(&caller.call(), options, start);
+        let query = page.query;
+        let answers = stream::try_unfold(export, move |mut export| async move {
+            let next = export.next().await.map_err(error::status)?;
+            Ok::<_, Status>(next.map(|(item, position)| (export_item(&item, &position, query), export)))
         });
         Ok(Response::new(answers.boxed()))
     }

@@ -15,6 +15,7 @@ use super::convert::{self, Fields};
 use super::{Limits, error, render};
 use crate::domain::draft::ArticleDraft;
 use crate::pb;
+use crate::service::byte_budget::HeldBytes;
 use crate::service::{Call, Error, Service};
 
 /// Items of an import that are written at the same time.
@@ -30,8 +31,17 @@ pub(super) struct Import {
     in_work: VecDeque<InWork>,
     /// How many items in work have this name.
     names: HashMap<String, usize>,
-    waiting: Option<(u64, Box<ArticleDraft>, i32)>,
+    waiting: Option<Waiting>,
     ended: Option<Result<(), Status>>,
+}
+
+/// An item that is not in work yet.
+struct Waiting {
+    item: u64,
+    draft: Box<ArticleDraft>,
+    significance: i32,
+    /// Of its message.
+    bytes: usize,
 }
 
 struct InWork {
@@ -92,13 +102,21 @@ impl Import {
     /// Takes items until the window is full, the stream pauses while there is work, or it ends.
     async fn fill(&mut self) {
         while self.in_work.len() < WINDOW && self.ended.is_none() {
-            if let Some((item, draft, significance)) = self.waiting.take() {
-                let names = self.names_of(&draft).await;
+            if let Some(waiting) = self.waiting.take() {
+                let names = self.names_of(&waiting.draft).await;
                 if names.iter().any(|name| self.names.contains_key(name)) {
-                    self.waiting = Some((item, draft, significance));
+                    self.waiting = Some(waiting);
                     return;
                 }
-                self.start(item, draft, significance, names);
+                let held = match self.service.try_take_import(&self.call, waiting.bytes) {
+                    None if !self.in_work.is_empty() => {
+                        self.waiting = Some(waiting);
+                        return;
+                    }
+                    None => self.service.take_import(&self.call, waiting.bytes).await,
+                    held => held,
+                };
+                self.start(waiting, names, held);
                 continue;
             }
             let received = if self.in_work.is_empty() {
@@ -135,8 +153,16 @@ impl Import {
 
     fn accept(&mut self, request: ImportArticlesRequest) {
         let item = request.item;
+        let bytes = request.article.as_ref().map_or(0, Bytes::len);
         match self.draft(request.article) {
-            Ok(draft) => self.waiting = Some((item, Box::new(draft), request.significance)),
+            Ok(draft) => {
+                self.waiting = Some(Waiting {
+                    item,
+                    draft: Box::new(draft),
+                    significance: request.significance,
+                    bytes,
+                });
+            }
             Err(error) => {
                 let answer = Either::Right(ready(failed(item, error)));
                 self.in_work.push_back(InWork {
@@ -156,12 +182,23 @@ impl Import {
         convert::article(article, &self.limits).map_err(error::item_error)
     }
 
-    fn start(&mut self, item: u64, draft: Box<ArticleDraft>, significance: i32, names: Vec<String>) {
+    /// Writes an item; the bytes that it holds are given back when it is done, whether its answer is read or not.
+    fn start(&mut self, waiting: Waiting, names: Vec<String>, held: Option<HeldBytes>) {
         for name in &names {
             *self.names.entry(name.clone()).or_default() += 1;
         }
         let (service, call) = (self.service.clone(), self.call.clone());
-        let task = tokio::spawn(async move { import(&service, &call, item, &draft, significance).await });
+        let task = tokio::spawn(async move {
+            let Waiting {
+                item,
+                draft,
+                significance,
+                bytes: _,
+            } = waiting;
+            let answer = import(&service, &call, item, &draft, significance).await;
+            drop(held);
+            answer
+        });
         self.in_work.push_back(InWork {
             names,
             answer: Either::Left(task),

@@ -112,7 +112,8 @@ pub async fn run(
     health.set(Readiness::Serving).await;
     let service = Service::new(store.clone(), clock.clone())
         .with_self_review(config.self_review)
-        .with_capacity(config.limits.capacity);
+        .with_capacity(config.limits.capacity)
+        .with_stream_bytes(config.calls.export_bytes, config.calls.import_bytes);
     let keep = Keep {
         revisions: config.keep_revisions,
         changes: config.keep_changes,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::article_writes::{ArticleEdit, Edit};
+use super::byte_budget::HeldBytes;
 use super::snapshot::Snapshot;
 use super::view::View;
 use super::{Call, Error, Result, Service};
@@ -11,7 +12,24 @@ use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::request::Outcome;
 use crate::store::ArticleState;
 
+/// What an item of an import takes in memory while it is written, in bytes of its message: draft, patch, content, batch,
+/// and what is encoded and compressed of them.
+const ITEM_FACTOR: usize = 6;
+
 impl Service {
+    /// Takes the bytes of an item of so many bytes if there is room for them now.
+    pub fn try_take_import(&self, call: &Call, bytes: usize) -> Option<HeldBytes> {
+        self.streams
+            .imports
+            .try_take(&call.actor().principal, ITEM_FACTOR * bytes)
+    }
+
+    /// Takes them when there is room.
+    pub async fn take_import(&self, call: &Call, bytes: usize) -> Option<HeldBytes> {
+        let bytes = ITEM_FACTOR * bytes;
+        self.streams.imports.take(&call.actor().principal, bytes).await
+    }
+
     /// Creates the article, or replaces the one that has its id, guid or URL.
     pub async fn import_article(
         &self,

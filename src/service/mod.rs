@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -22,6 +23,7 @@ mod article_writes;
 pub mod articles;
 pub mod attach;
 mod authorization;
+pub mod byte_budget;
 pub mod changes;
 mod commits;
 pub mod complete_job;
@@ -49,10 +51,18 @@ pub mod workflow;
 
 pub use error::{Error, Result};
 
+use byte_budget::ByteBudget;
 use cpu::CpuWork;
 use fair_lock::FairLocks;
 use job_notify::{Drain, JobNotifier};
 use policies::Policies;
+
+/// The most bytes that all exports hold at a time, if the server is not told otherwise.
+pub const EXPORT_BYTES: usize = 128 << 20;
+/// The most bytes that all imports hold at a time, if the server is not told otherwise.
+pub const IMPORT_BYTES: usize = 256 << 20;
+/// Exports that read at the same time.
+const EXPORT_READS: usize = 4;
 
 /// The target of spans that show in traces what takes a call its time.
 pub(crate) const TRACES: &str = "article_store::trace";
@@ -89,6 +99,26 @@ pub struct Service {
     drain: Drain,
     cpu: CpuWork,
     feed: Arc<changes::ChangeFanout>,
+    streams: Arc<StreamBudgets>,
+}
+
+/// What streams may hold at a time.
+#[derive(Debug)]
+struct StreamBudgets {
+    exports: ByteBudget,
+    imports: ByteBudget,
+    /// Reads of exports that are under way: each may hold more than its stream may keep, for as long as it takes.
+    export_reads: Semaphore,
+}
+
+impl StreamBudgets {
+    fn new(export_bytes: usize, import_bytes: usize) -> Self {
+        Self {
+            exports: ByteBudget::new(export_bytes),
+            imports: ByteBudget::new(import_bytes),
+            export_reads: Semaphore::new(EXPORT_READS),
+        }
+    }
 }
 
 impl Service {
@@ -106,6 +136,7 @@ impl Service {
             job_notifier: Arc::default(),
             drain: Drain::default(),
             cpu: CpuWork::default(),
+            streams: Arc::new(StreamBudgets::new(EXPORT_BYTES, IMPORT_BYTES)),
         }
     }
 
@@ -119,6 +150,20 @@ impl Service {
     #[must_use]
     pub fn with_capacity(self, capacity: Capacity) -> Self {
         Self { capacity, ..self }
+    }
+
+    /// The same with other limits of the bytes that all exports, and all imports, hold at a time.
+    #[must_use]
+    pub fn with_stream_bytes(self, export_bytes: usize, import_bytes: usize) -> Self {
+        Self {
+            streams: Arc::new(StreamBudgets::new(export_bytes, import_bytes)),
+            ..self
+        }
+    }
+
+    /// Bytes that exports, and imports, hold now.
+    pub fn stream_bytes(&self) -> (usize, usize) {
+        (self.streams.exports.held(), self.streams.imports.held())
     }
 
     /// Ends claims that wait and all watches, and whoever begins one from now on: the server stops.

@@ -161,6 +161,16 @@ impl TranslationSnapshot {
         summary_bytes(&self.head, &self.freshness, usize::MAX)
     }
 
+    /// The most that it takes in an answer, in bytes.
+    pub(super) fn max_bytes(&self) -> usize {
+        const SCORE_BYTES: usize = 512;
+        const ISSUE_BYTES: usize = 1_536;
+        let evidence = self.version().map_or(0, |version| {
+            SCORE_BYTES * version.quality_scores.len() + ISSUE_BYTES * version.quality_issues.len()
+        });
+        self.summary_bytes() + self.text_bytes() + evidence
+    }
+
     /// The most that its texts take in an answer, in bytes.
     pub(super) fn text_bytes(&self) -> usize {
         let texts = self.version().map(|version| version.texts.as_slice());

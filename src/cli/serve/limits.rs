@@ -67,6 +67,14 @@ pub(super) struct LimitArgs {
     /// The most bytes of incomplete messages; other calls are refused with OVERLOADED. One caller may have half of them.
     #[arg(long, value_name = "BYTES", default_value_t = CallLimits::default().receive_bytes as u64, value_parser = clap::value_parser!(u64).range(1 << 20..))]
     max_receive_bytes: u64,
+    /// The most bytes that all exports hold of what they have read and not sent. What is over waits; one caller may have half
+    /// of them.
+    #[arg(long, value_name = "BYTES", default_value_t = CallLimits::default().export_bytes as u64, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    max_export_bytes: u64,
+    /// The most bytes that all imports take while their items are written: six times the bytes of an item. What is over
+    /// waits; one caller may have half of them.
+    #[arg(long, value_name = "BYTES", default_value_t = CallLimits::default().import_bytes as u64, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    max_import_bytes: u64,
     /// The longest time of a call that is neither a stream nor a claim, such as 500ms or 1m; then it is
     /// DEADLINE_EXCEEDED. Callers may ask for less.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
@@ -86,6 +94,8 @@ impl LimitArgs {
             deadline: self.max_deadline,
             receive_timeout: self.receive_timeout,
             receive_bytes: usize::try_from(self.max_receive_bytes).unwrap_or(usize::MAX),
+            export_bytes: usize::try_from(self.max_export_bytes).unwrap_or(usize::MAX),
+            import_bytes: usize::try_from(self.max_import_bytes).unwrap_or(usize::MAX),
         }
     }
 

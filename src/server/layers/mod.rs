@@ -9,6 +9,8 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::Service;
 
+use crate::service::{EXPORT_BYTES, IMPORT_BYTES};
+
 pub mod admission;
 pub mod deadline;
 pub mod interrupt;
@@ -37,6 +39,10 @@ pub struct CallLimits {
     /// Bytes of request messages that are not complete. One caller may have half of them. By default as much as the calls in
     /// flight by default take with the largest articles.
     pub receive_bytes: usize,
+    /// Bytes that all exports hold of what they have read and not sent. One caller may have half of them.
+    pub export_bytes: usize,
+    /// Bytes that all imports take for what is being written. One caller may have half of them.
+    pub import_bytes: usize,
 }
 
 impl CallLimits {
@@ -64,6 +70,8 @@ impl Default for CallLimits {
             deadline: Duration::from_secs(60),
             receive_timeout: Duration::from_secs(10),
             receive_bytes: 256 << 20,
+            export_bytes: EXPORT_BYTES,
+            import_bytes: IMPORT_BYTES,
         }
     }
 }

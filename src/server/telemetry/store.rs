@@ -251,6 +251,11 @@ impl StoreFigures {
 fn write_metrics(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
     let feed = service.feed_status();
     writer.gauge("watchers", "Followers of the change feed", feed.followers as u64)?;
+    let (exports, imports) = service.stream_bytes();
+    let help = "Bytes that exports have read and not sent (--max-export-bytes)";
+    writer.gauge("export_held_bytes", help, exports as u64)?;
+    let help = "Bytes that imports take for the items that are being written (--max-import-bytes)";
+    writer.gauge("import_held_bytes", help, imports as u64)?;
     writer.gauge(
         "feed_lag_commits",
         "Durable commits that are not ready to be told",

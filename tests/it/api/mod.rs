@@ -40,6 +40,7 @@ mod retention;
 mod retries;
 mod standard;
 mod story;
+mod stream_bytes;
 mod streams;
 mod translations;
 mod visibility;

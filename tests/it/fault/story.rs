@@ -141,6 +141,7 @@ pub(super) fn basic(article: pb::Article) -> pb::Article {
     pb::Article {
         body: Vec::new(),
         translations: Vec::new(),
+        translation_count: 0,
         ..article
     }
 }

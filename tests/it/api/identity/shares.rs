@@ -4,6 +4,7 @@ use article_store::domain::access::Scopes;
 use article_store::pb;
 use article_store::server::CallLimits;
 use article_store::server::auth::Config;
+use futures::stream;
 use tonic::{Code, Status, Streaming};
 
 use super::{Desk, line};
@@ -25,7 +26,7 @@ async fn one_principal_has_a_share_of_streams_and_claims() {
         long_calls_per_caller: 2,
         ..CallLimits::default()
     };
-    let scopes = &["read", "translate:*"];
+    let scopes = &["read", "ingest", "translate:*"];
     let lines = [line("nora", scopes, &[]), line("idris", scopes, &[])];
     let with_anonymous = |config| Config {
         anonymous: Some(Scopes::open()),
@@ -42,6 +43,13 @@ async fn one_principal_has_a_share_of_streams_and_claims() {
     assert!(refused.retry);
     let claim = desk.jobs("nora").claim_jobs(jobs::claim_all()).await;
     fails(claim, Code::ResourceExhausted, "OVERLOADED");
+    let mut articles = desk.articles("nora");
+    let export = articles
+        .export_articles(pb::ExportArticlesRequest::default())
+        .await;
+    fails(export, Code::ResourceExhausted, "OVERLOADED");
+    let import = articles.import_articles(stream::iter(Vec::new())).await;
+    fails(import, Code::ResourceExhausted, "OVERLOADED");
     // Others have their own share, those without credentials by their address.
     desk.jobs("idris").claim_jobs(jobs::claim_all()).await.unwrap();
     for _ in 0..2 {
@@ -56,7 +64,6 @@ async fn one_principal_has_a_share_of_streams_and_claims() {
     let refused = fails(watch(&desk, "idris").await, Code::ResourceExhausted, "OVERLOADED");
     assert_eq!(refused.metadata["limit_of"], "streams and claims");
     // Short calls count apart, and a share is given back.
-    let mut articles = desk.articles("nora");
     articles
         .list_articles(pb::ListArticlesRequest::default())
         .await

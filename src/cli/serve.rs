@@ -74,12 +74,11 @@ pub(crate) struct Serve {
     /// revision, except those that a translation was made from. Their metadata stays.
     #[arg(long, value_name = "NUMBER")]
     keep_revisions: Option<NonZeroU32>,
-    /// How long changes stay in the change log, such as 36h or 30d; at least a day. A client that resumes from before
-    /// needs a snapshot.
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = at_least_a_day)]
+    /// How long changes stay in the change log, such as 36h or 30d. A client that resumes from before needs a
+    /// snapshot.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
     keep_changes: Duration,
-    /// The largest size of the change log in bytes. Older changes are dropped earlier to keep it, but not within a
-    /// day.
+    /// The largest size of the change log in bytes. Older changes are dropped earlier to keep it.
     #[arg(long, value_name = "BYTES", default_value_t = KeepChanges::default().bytes)]
     keep_changes_bytes: u64,
     #[command(flatten)]
@@ -184,13 +183,4 @@ impl Serve {
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "the store is open");
         Ok(store)
     }
-}
-
-/// Requests are remembered for a day, and found through the log.
-fn at_least_a_day(text: &str) -> Result<Duration, String> {
-    let kept = duration(text)?;
-    if kept < Duration::from_secs(24 * 3_600) {
-        return Err("changes are kept for a day at least, for retries of calls are known by them".into());
-    }
-    Ok(kept)
 }

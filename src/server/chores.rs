@@ -185,7 +185,7 @@ fn lift_embargoes(service: Service) -> Chore {
     })
 }
 
-/// Trimming leaves what recorded requests need, so that these expire first.
+/// Requests expire, and then the log is trimmed.
 fn trim_log(service: Service, clock: Arc<dyn Clock>, keep: KeepChanges) -> Chore {
     Chore::new("trimming of the log", Duration::from_secs(60), move || {
         let before = ago(&*clock, REQUESTS_KEPT);

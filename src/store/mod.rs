@@ -473,7 +473,7 @@ pub trait Store: Send + Sync + 'static {
     /// Follows the durable state.
     fn durable(&self) -> watch::Receiver<Durable>;
 
-    /// Forgets requests that were recorded, and ended jobs that were replaced, before a time, a bounded number of commits at a time.
+    /// Forgets requests that were recorded, and ended jobs that were replaced, before a time, a bounded number at a time.
     /// Answers whether there may be more.
     async fn expire_requests(&self, before: Timestamp) -> Result<bool>;
 
@@ -509,8 +509,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_policy(&self, id: &PolicyId) -> Result<()>;
 
     /// Removes the beginning of the log that is not to be kept: one step over a bounded number of commits. It leaves the
-    /// newest commit, what a pin keeps, and what [`Store::expire_requests`] has not passed, for requests are found through
-    /// the log.
+    /// newest commit and what a hold keeps.
     async fn trim(&self, retention: LogRetention) -> Result<Sweep>;
 
     /// Keeps the log behind a commit for as long as the pin is held, an hour at most.

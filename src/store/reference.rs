@@ -69,8 +69,6 @@ struct State {
     records: BTreeMap<Place, (Stamp, Vec<u8>)>,
     /// The newest commit that is no longer in the log.
     floor: Seq,
-    /// The newest commit whose request is forgotten.
-    passed: Seq,
 }
 
 /// What a record is about, in the order of exports.
@@ -82,7 +80,7 @@ enum Place {
     ReplacedJob(JobId),
     Tombstone(ArticleId),
     SegmentHistory(ArticleId),
-    /// By its name in the log, as in other stores.
+    /// By its short name, as in other stores.
     Request(Vec<u8>),
     /// In the order of writing, as in other stores.
     Version(Seq, VersionKey),
@@ -188,11 +186,7 @@ impl State {
     /// Applies a batch, and answers its bodies.
     fn apply(&mut self, batch: Batch, stamp: Stamp) -> Vec<Arc<Body>> {
         let id = batch.article;
-        let request = batch
-            .request
-            .as_ref()
-            .map(|request| codec::request_key(&request.key));
-        let events = codec::encode_events(&batch.events, request, &batch.principal);
+        let events = codec::encode_events(&batch.events, &batch.principal);
         self.append(stamp, events);
         self.record_request(batch.request, stamp);
         if let Some(tombstone) = batch.purge {
@@ -613,9 +607,6 @@ impl Store for ReferenceStore {
             Place::ReplacedJob(id) => replaced.contains_key(id),
             _ => true,
         });
-        let old = state.commits().take_while(|(stamp, _)| stamp.time < before);
-        let passed = old.last().map(|(stamp, _)| stamp.seq);
-        state.passed = passed.unwrap_or_default().max(state.passed);
         Ok(false)
     }
 
@@ -679,8 +670,7 @@ impl Store for ReferenceStore {
         let request = claim
             .request
             .and_then(|request| commits::claim_request(request, &leased, stamp));
-        let recorded = request.as_ref().map(|record| codec::request_key(&record.key));
-        state.append(stamp, codec::encode_events(&events, recorded, &claim.principal));
+        state.append(stamp, codec::encode_events(&events, &claim.principal));
         state.record_request(request, stamp);
         self.announce(&state);
         let jobs = leased;
@@ -738,8 +728,7 @@ impl Store for ReferenceStore {
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
         let mut state = self.open()?;
-        let pinned = self.holds.oldest(self.clock.now()).unwrap_or(Seq::MAX);
-        let limit = state.passed.min(pinned);
+        let limit = self.holds.oldest(self.clock.now()).unwrap_or(Seq::MAX);
         let sizes: BTreeMap<Seq, u64> = state
             .commits()
             .map(|(stamp, events)| (stamp.seq, events.len() as u64))

@@ -72,8 +72,7 @@ impl EncodedBatch {
         let history = batch.segment_history.as_ref();
         let purge = batch.purge.as_ref();
         let purge = purge.map(|tombstone| sealed("tombstone", codec::encode_tombstone(tombstone)));
-        let request_key = request.as_ref().map(|(key, _)| key.clone());
-        let events = codec::encode_events(&batch.events, request_key, &batch.principal);
+        let events = codec::encode_events(&batch.events, &batch.principal);
         Ok(Self {
             head: head_record.transpose()?,
             slots: slots.collect::<Result<_>>()?,

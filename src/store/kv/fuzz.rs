@@ -62,7 +62,7 @@ pub(crate) fn record(data: &[u8]) {
         b't' => same(payload, codec::decode_standing, codec::encode_standing),
         b'c' => same(payload, codec::decode_counts, codec::encode_counts),
         b'l' => same(payload, codec::decode_events, |logged| {
-            codec::encode_events(&logged.events, logged.request_key.clone(), &logged.principal)
+            codec::encode_events(&logged.events, &logged.principal)
         }),
         _ => enveloped(payload, own),
     }
@@ -99,6 +99,7 @@ fn key(bytes: &[u8]) {
     let _ = keys::work_of(bytes);
     let _ = keys::standing_of(bytes);
     let _ = keys::counts_of(bytes);
+    let _ = keys::aging(bytes);
     let _ = keys::embargo_of(bytes);
     let _ = keys::queued_of(bytes);
     let _ = keys::readable(bytes);

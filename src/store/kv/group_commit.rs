@@ -8,6 +8,7 @@ use super::codec::{self, Group as LogGroup};
 use super::encoded_batch::{EncodedBatch, seal_job};
 use super::engine::Write;
 use super::envelope::Sealed;
+use super::expiry;
 use super::indexes::{self, Tally};
 use super::keys;
 use super::purge;
@@ -260,6 +261,7 @@ impl<'a> Group<'a> {
         }
         if let Some((key, record)) = request {
             self.requests.insert(key.clone());
+            put(keys::expiry(stamp.time, &key), Sealed::plain(&[]));
             put(key, record);
         }
         if let Some(record) = segment_history {
@@ -314,7 +316,9 @@ impl<'a> Group<'a> {
             self.writes.push(Write::Put(key, record.stamped(stamp)));
             if let Some(last) = commits::put_job(&mut stored, job) {
                 let kept = seal_job(&last).stamped(last.changed);
-                self.writes.push(Write::Put(keys::replaced_job(&last.id), kept));
+                let key = keys::replaced_job(&last.id);
+                self.writes
+                    .extend([expiry::entry(stamp, &key), Write::Put(key, kept)]);
             }
         }
         stored

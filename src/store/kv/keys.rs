@@ -22,11 +22,12 @@
 //! v  seq:8 article-id 00 series number:4               an immutable version, in the order of writing
 //! w  language 00 overall:1 axis:1 marker:1 [instant:8] article-id    an active translation that does not hold
 //! x  article-id                                        the tombstone of a purged article
+//! y  instant:8 key                                     a request or a replaced job that ages from the instant on
 //! ```
 //! A series is kind:1 [language 00 [translation:4]]. Format 2 had versions under `b  seq:8 part:2`.
 //!
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
-//! at the end of its range (i, l, v) or belongs to the one article (h, j, k, o, s, t), because the engine's cost is by the leaf
+//! at the end of its range (i, l, v, y) or belongs to the one article (h, j, k, o, s, t), because the engine's cost is by the leaf
 //! touched. Translations that hold, which is what is mostly written, have no entry under w.
 
 use sha2::{Digest, Sha256};
@@ -54,6 +55,7 @@ pub(super) use versions::{
 const ABOVE: [u8; 64] = [0xFF; 64];
 
 pub(super) const META: &[u8] = b"mstore";
+/// Where format 2 kept how far requests were forgotten.
 pub(super) const REQUEST_CURSOR: &[u8] = b"mrequests";
 pub(super) const LOG_FLOOR: &[u8] = b"mfloor";
 pub(super) const RETENTION_CURSOR: &[u8] = b"mretention";
@@ -305,6 +307,17 @@ fn id_of(bytes: &[u8]) -> Option<ArticleId> {
     ArticleId::parse(std::str::from_utf8(bytes).ok()?).ok()
 }
 
+/// The entry of a record that ages from a time on.
+pub(super) fn expiry(from: Timestamp, record: &[u8]) -> Vec<u8> {
+    key(b'y', &[&ordered(from), record])
+}
+
+/// The time and the key in such an entry.
+pub(super) fn aging(key: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (from, record) = key.strip_prefix(b"y")?.split_at_checked(8)?;
+    Some((instant(from)?, record))
+}
+
 /// A key as a person can read it, for errors and findings.
 pub(super) fn readable(key: &[u8]) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\0', " ");
@@ -323,6 +336,10 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'i', _)) => match index_position(key) {
             Some((axis, position)) => format!("index row {axis:?} {:?}", position.id),
             None => format!("index row {}", hex(key)),
+        },
+        Some((b'y', _)) => match aging(key) {
+            Some((_, record)) if !record.starts_with(b"y") => format!("expiry of {}", readable(record)),
+            _ => format!("expiry {}", hex(key)),
         },
         Some((b'e', _)) => match embargo_of(key) {
             Some((_, id)) => format!("embargo timer {id:?}"),

@@ -9,7 +9,7 @@ use crate::domain::article::ArticleId;
 use crate::domain::freshness::Overall;
 use crate::domain::language::Language;
 use crate::domain::query::{IndexRow, Order, Position, Presence, Query, Standing};
-use crate::domain::time::Stamp;
+use crate::domain::time::{Stamp, Timestamp};
 use crate::store::error::Result;
 use crate::store::{ArticleState, Budget, Page, Standings};
 
@@ -207,4 +207,20 @@ fn standing(core: &Shared, language: &Language, id: &ArticleId) -> Result<Option
     let key = keys::standing(language, id);
     let decode = |(_, payload): (Stamp, Vec<u8>)| codec::decode_standing(&payload).map_err(corrupt(&key));
     core.get(&key)?.map(decode).transpose()
+}
+
+/// Articles whose embargo has ended at a time, in the order of the ends.
+pub(super) fn due_embargoes(core: &Shared, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
+    let mut due = Vec::new();
+    let to = keys::above(&keys::embargo(now, ""));
+    core.engine
+        .scan(b"e".as_slice()..=&to, Direction::Forward, &mut |key, _| {
+            due.extend(keys::embargo_of(key).map(|(_, id)| id));
+            if due.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+    Ok(due)
 }

@@ -45,6 +45,7 @@ pub mod engine;
 #[cfg(test)]
 mod engine_tests;
 mod envelope;
+mod expiry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod group_commit;
@@ -375,7 +376,7 @@ impl Store for KvStore {
     async fn due_embargoes(&self, now: Timestamp, limit: usize) -> Result<Vec<ArticleId>> {
         self.durably(|| async {
             self.blocking(move |core| {
-                let due = log_reader::due_embargoes(core, now, limit)?;
+                let due = lists::due_embargoes(core, now, limit)?;
                 // Nothing due is nothing to wait for; what is due may be so by a commit of this moment.
                 let seq = if due.is_empty() {
                     0
@@ -424,9 +425,7 @@ impl Store for KvStore {
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
         // Two at once could forget a request that is recorded again between them.
         let _one_at_a_time = self.expiring.lock().await;
-        let (writes, more) = self
-            .blocking(move |core| log_reader::expired_requests(core, before))
-            .await?;
+        let (writes, more) = self.blocking(move |core| expiry::expired(core, before)).await?;
         if !writes.is_empty() {
             self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
                 .await?;

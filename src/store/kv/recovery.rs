@@ -15,7 +15,7 @@ use super::engine::{Direction, Engine, Write};
 use super::envelope::{self, Sealed};
 use super::indexes::{self, Tally};
 use super::shared::{Shared, corrupt};
-use super::{keys, records, upgrade};
+use super::{expiry, keys, records, upgrade};
 use crate::domain::article::ArticleId;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp, Timestamp};
@@ -27,7 +27,7 @@ use crate::store::error::{OpenError, Result, StoreError};
 ///
 /// - 1: heads, slots, bodies, aliases, requests, index rows and the log.
 /// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is. Revisions may be dropped.
-/// - 3: versions lie under their article and number, see [`super::upgrade`].
+/// - 3: versions lie under their article and number, see [`super::upgrade`], and requests have an entry by time.
 const FORMAT: u32 = 3;
 
 /// Derived entries that are put in order before they are written, some 50 MB: the engine's cost is by the leaf, and an
@@ -131,7 +131,8 @@ pub(super) fn upgrade(core: &Shared, identity: &Identity) -> Result<()> {
     }
     if core.engine.get(keys::UPGRADING)?.is_some() {
         upgrade::remove_copied(core)?;
-        write(&*core.engine, vec![Write::Remove(keys::UPGRADING.to_vec())])?;
+        let left = [keys::UPGRADING, keys::REQUEST_CURSOR];
+        write(&*core.engine, left.map(|key| Write::Remove(key.to_vec())).into())?;
     }
     Ok(())
 }
@@ -146,6 +147,8 @@ fn raise_format(core: &Shared, identity: &Identity) -> Result<()> {
     upgrade::copy(core)?;
     if identity.format < 2 {
         derive(core)?;
+    } else {
+        derive_expiries(core)?;
     }
     core.engine.sync()?;
     identity.adopt_upgraded(core)?;
@@ -188,6 +191,7 @@ pub(super) fn derive(core: &Shared) -> Result<()> {
         let counted = counting.join().unwrap_or_else(|panic| resume_unwind(panic));
         written.and(counted)
     })?;
+    derive_expiries(core)?;
     let stamp = last_commit(core)?;
     let counts = counts
         .iter()
@@ -195,6 +199,13 @@ pub(super) fn derive(core: &Shared) -> Result<()> {
     core.engine.apply(counts.collect())?;
     core.engine.flush()?;
     core.engine.sync()
+}
+
+/// Makes the entries of all records that are forgotten in time.
+fn derive_expiries(core: &Shared) -> Result<()> {
+    let mut entries = Vec::new();
+    expiry::derive(core, |entry| entries.push(entry))?;
+    write_sorted(core, entries)
 }
 
 /// Hands over what is derived from each article, and answers how much there is by language.

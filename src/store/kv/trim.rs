@@ -6,9 +6,12 @@
 
 use std::ops::ControlFlow;
 
+use prost::Message;
+
 use super::engine::{Direction, Write};
-use super::shared::Shared;
-use super::{envelope, keys, log_reader};
+use super::envelope::Sealed;
+use super::shared::{Shared, corrupt};
+use super::{codec, envelope, keys, records};
 use crate::domain::retention::LogRetention;
 use crate::domain::time::{Seq, Stamp};
 use crate::store::error::Result;
@@ -37,7 +40,18 @@ pub(super) struct Step {
 
 /// The newest commit that is no longer in the log; 0 while all are.
 pub(super) fn floor(core: &Shared) -> Result<Seq> {
-    log_reader::cursor(core, keys::LOG_FLOOR)
+    let Some((_, payload)) = core.get(keys::LOG_FLOOR)? else {
+        return Ok(0);
+    };
+    let floor: records::Cursor = codec::message(&payload).map_err(corrupt(keys::LOG_FLOOR))?;
+    Ok(floor.seq)
+}
+
+/// Says that this commit is the newest that is no longer in the log.
+fn floor_write(commit: Stamp) -> Write {
+    let floor = records::Cursor { seq: commit.seq };
+    let record = Sealed::new(&floor.encode_to_vec()).stamped(commit);
+    Write::Put(keys::LOG_FLOOR.to_vec(), record)
 }
 
 /// The record that says so of a log that begins elsewhere than with the first commit.
@@ -48,7 +62,7 @@ pub(super) fn floor_of_log(core: &Shared) -> Result<Option<Write>> {
         let before = keys::log_seq(key).and_then(|first| first.checked_sub(1));
         floor = before
             .filter(|seq| *seq > 0)
-            .map(|seq| log_reader::cursor_write(keys::LOG_FLOOR, Stamp { seq, ..stamp }));
+            .map(|seq| floor_write(Stamp { seq, ..stamp }));
         Ok(ControlFlow::Break(()))
     })?;
     Ok(floor)
@@ -94,7 +108,7 @@ pub(super) fn step(core: &Shared, retention: &LogRetention, size: &mut LogSize) 
     let durable = core.durable.borrow().seq;
     let is_measured = size.measure(core, durable)?;
     let pinned = core.holds.oldest(core.clock.now()).unwrap_or(Seq::MAX);
-    let limit = log_reader::requests_passed(core)?.min(durable).min(pinned);
+    let limit = durable.min(pinned);
     let mut step = Step {
         writes: Vec::new(),
         bytes: 0,
@@ -136,7 +150,6 @@ pub(super) fn step(core: &Shared, retention: &LogRetention, size: &mut LogSize) 
     if let Some(error) = failed {
         return Err(error);
     }
-    step.writes
-        .extend(floor.map(|floor| log_reader::cursor_write(keys::LOG_FLOOR, floor)));
+    step.writes.extend(floor.map(floor_write));
     Ok(step)
 }

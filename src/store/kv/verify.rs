@@ -18,7 +18,7 @@ use super::codec::{self, Group};
 use super::engine::Write;
 use super::indexes::{self, Tally};
 use super::shared::{MISPLACED, Shared, corrupt};
-use super::{envelope, keys, trim};
+use super::{envelope, expiry, keys, trim};
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
@@ -388,8 +388,18 @@ impl<'a> Check<'a> {
             if keys::request(&request.key) != key {
                 check.report(keys::readable(key), MISPLACED);
             }
-            Ok(())
+            check.ages(stamp, key)
         })
+    }
+
+    /// A record that is forgotten in time must have its entry. An entry without a record is harmless.
+    fn ages(&mut self, from: Stamp, key: &[u8]) -> Result<()> {
+        match self.core.get(&keys::expiry(from.time, key)) {
+            Ok(Some(_)) => {}
+            Ok(None) => self.report(keys::readable(&keys::expiry(from.time, key)), "it is missing"),
+            Err(error) => self.damaged(error)?,
+        }
+        Ok(())
     }
 
     fn replaced_jobs(&mut self) -> Result<()> {
@@ -405,7 +415,7 @@ impl<'a> Check<'a> {
             if check.newest_job(&job.id.article, &job.id.key)? <= Some(job.id.number) {
                 check.report(&name, "there is no newer job in its place");
             }
-            Ok(())
+            check.ages(expiry::replaced_by(check.core, &job)?, key)
         })
     }
 

@@ -9,10 +9,8 @@ use uuid::Uuid;
 use super::{Place, ReferenceStore, State};
 use crate::clock::Clock;
 use crate::domain::article::{ArticleId, Head};
-use crate::domain::change::{JobStep, Kind};
-use crate::domain::job::{Job, JobId, JobKey, Jobs};
+use crate::domain::job::{Job, JobId, Jobs};
 use crate::domain::language::Language;
-use crate::domain::time::Timestamp;
 use crate::domain::translation::Slot;
 use crate::store::error::{Result, StoreError};
 use crate::store::model::codec::{self, Malformed};
@@ -142,30 +140,6 @@ impl ReferenceImport {
         self.state.put(place, stamp, payload);
         Ok(())
     }
-
-    /// When each job was replaced by the next of its key.
-    fn replacements(&self) -> Result<BTreeMap<JobId, Timestamp>> {
-        let mut times = BTreeMap::new();
-        for (stamp, events) in self.state.commits() {
-            for event in codec::decode_events(events).map_err(malformed)?.events {
-                if let Kind::Job {
-                    step: JobStep::Opened,
-                    kind,
-                    number,
-                } = event.kind
-                    && let Some(language) = event.language
-                {
-                    let id = JobId {
-                        article: event.article,
-                        key: JobKey { language, kind },
-                        number: number.saturating_sub(1),
-                    };
-                    times.insert(id, stamp.time);
-                }
-            }
-        }
-        Ok(times)
-    }
 }
 
 #[async_trait]
@@ -186,10 +160,17 @@ impl Import for ReferenceImport {
             };
             self.state.articles.insert(id, Arc::new(state));
         }
-        let times = self.replacements()?;
-        for (id, job) in std::mem::take(&mut self.replaced) {
-            let time = times.get(&id).copied().unwrap_or(job.changed.time);
-            self.state.replaced.insert(id, (job, time));
+        // A job is replaced when the next of its key is opened.
+        for (id, job) in &self.replaced {
+            let number = id.number + 1;
+            let next = JobId { number, ..id.clone() };
+            let newest = self.state.articles.get(&id.article);
+            let newest = newest
+                .and_then(|state| state.jobs.get(&id.key))
+                .filter(|job| job.id == next);
+            let next = self.replaced.get(&next).or(newest);
+            let time = next.map_or(job.changed.time, |next| next.opened.time);
+            self.state.replaced.insert(id.clone(), (job.clone(), time));
         }
         let state = &mut self.state;
         state.last = state.log.last_key_value().and_then(|(_, group)| group.last());

@@ -383,7 +383,7 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
         let mut flipped = whole.clone();
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0x10;
-        let newer = text.replacen("\"format\":1", "\"format\":9", 1);
+        let newer = text.replacen("\"format\":2", "\"format\":9", 1);
         for (name, bytes, expected) in [
             (
                 "a text",
@@ -408,7 +408,7 @@ fn what_is_no_whole_backup_is_refused_by_name_and_touches_nothing() {
             (
                 "newer",
                 packed(&newer),
-                "has backup format 9, and this version reads formats up to 1",
+                "has backup format 9, and this version reads formats up to 2",
             ),
         ] {
             let bad = bench.directory.path().join(name);

@@ -213,6 +213,14 @@ const CASES: &[(Break, Target, &str, &str)] = &[
     ),
     (flipped, Target::Nth(b'e', 0), "embargo timer \"b\"", "checksum"),
     (flipped, Target::Nth(b'r', 0), "request ", "checksum"),
+    (removed, Target::Nth(b'y', 0), "expiry of request ", "missing"),
+    (
+        removed,
+        Target::Nth(b'y', 1),
+        "expiry of replaced job c fr mt 1",
+        "missing",
+    ),
+    (flipped, Target::Nth(b'y', 0), "expiry of request ", "checksum"),
     (flipped, Target::Nth(b'p', 0), "segment history a", "checksum"),
     (
         removed,

@@ -13,7 +13,7 @@ use crate::store::kv::encoded_batch::seal_job;
 use crate::store::kv::engine::Write;
 use crate::store::kv::envelope::Sealed;
 use crate::store::kv::queue::{self, Candidates, Queues};
-use crate::store::kv::{codec, keys};
+use crate::store::kv::{codec, expiry, keys};
 use crate::store::model::commits;
 use crate::store::{ArticleState, Claim, Claimed};
 
@@ -111,25 +111,18 @@ impl Group<'_> {
             self.derive(Some(&old), Some(&new), stamp);
             self.articles.insert(old.head.id.clone(), Some(Arc::new(new)));
         }
-        let recorded = request.and_then(|request| self.put_request(request, &leased, stamp));
+        if let Some(record) = request.and_then(|request| commits::claim_request(request, &leased, stamp)) {
+            let key = keys::request(&record.key);
+            let sealed = Sealed::new(&codec::encode_request(&record));
+            self.writes.extend([
+                expiry::entry(stamp, &key),
+                Write::Put(key.clone(), sealed.stamped(stamp)),
+            ]);
+            self.requests.insert(key);
+        }
         self.log
             .commits
-            .push((stamp.time, codec::encode_events(&events, recorded, principal)));
+            .push((stamp.time, codec::encode_events(&events, principal)));
         leased
-    }
-
-    /// Records the request with the jobs that it leased, if there are any, and answers its key.
-    fn put_request(
-        &mut self,
-        request: (RequestKey, [u8; 32]),
-        leased: &[Arc<Job>],
-        stamp: Stamp,
-    ) -> Option<Vec<u8>> {
-        let record = commits::claim_request(request, leased, stamp)?;
-        let key = keys::request(&record.key);
-        let sealed = Sealed::new(&codec::encode_request(&record));
-        self.writes.push(Write::Put(key.clone(), sealed.stamped(stamp)));
-        self.requests.insert(key.clone());
-        Some(key)
     }
 }

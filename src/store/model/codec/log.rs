@@ -154,7 +154,7 @@ fn scope(record: rec::Scope) -> Scope {
     }
 }
 
-/// How the log names the request that a commit recorded: engines find the request by it.
+/// A request by a short name of a fixed length.
 pub(in crate::store) fn request_key(request: &RequestKey) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update((request.principal.len() as u64).to_be_bytes());
@@ -169,17 +169,11 @@ pub(in crate::store) fn request_key(request: &RequestKey) -> Vec<u8> {
 pub(in crate::store) struct Logged {
     /// What changed.
     pub(in crate::store) events: Vec<Event>,
-    /// The key of the request that the commit recorded.
-    pub(in crate::store) request_key: Option<Vec<u8>>,
     /// The authenticated principal that made it, or nothing.
     pub(in crate::store) principal: String,
 }
 
-pub(in crate::store) fn encode_events(
-    events: &[Event],
-    request_key: Option<Vec<u8>>,
-    principal: &str,
-) -> Vec<u8> {
+pub(in crate::store) fn encode_events(events: &[Event], principal: &str) -> Vec<u8> {
     let event = |event: &Event| rec::Event {
         kind: event_kind(&event.kind),
         article: event.article.as_str().to_owned(),
@@ -219,7 +213,7 @@ pub(in crate::store) fn encode_events(
     };
     rec::Events {
         events: events.iter().map(event).collect(),
-        request_key: request_key.unwrap_or_default(),
+        request_key: Vec::new(),
         principal: principal.to_owned(),
     }
     .encode_to_vec()
@@ -274,7 +268,6 @@ pub(in crate::store) fn decode_events(payload: &[u8]) -> Result<Logged> {
     let record: rec::Events = message(payload)?;
     Ok(Logged {
         events: record.events.into_iter().map(event).collect::<Result<_>>()?,
-        request_key: (!record.request_key.is_empty()).then_some(record.request_key),
         principal: record.principal,
     })
 }

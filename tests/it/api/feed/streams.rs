@@ -79,15 +79,14 @@ async fn a_server_keeps_changes_for_as_long_as_it_is_told() {
         timeout(LIMIT, trimmed).await.expect("the server trims");
         assert_eq!(server.store.changes(0, 0).await.unwrap().floor, floor);
     };
-    // A day is left for requests, however little may be kept.
-    clock.set(at("2022-05-12T00:00:00Z"));
-    let server = server.restart_with(|setup| setup.keep_changes(keep(0))).await;
-    trimmed(&server, 1).await;
-    // 30 days after the second one.
-    clock.set(at("2022-06-10T00:00:01Z"));
+    // 30 days after the first one.
+    clock.set(at("2022-06-09T00:00:01Z"));
     let server = server
         .restart_with(|setup| setup.keep_changes(keep(1 << 20)))
         .await;
+    trimmed(&server, 1).await;
+    // However young they are, no more may be kept.
+    let server = server.restart_with(|setup| setup.keep_changes(keep(0))).await;
     trimmed(&server, 2).await;
     fails(
         server.changes().watch_changes(resume(&token)).await,

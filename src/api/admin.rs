@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, Fields};
+use super::convert;
 use super::page_token::Page;
-use super::{Caller, error, render};
+use super::{Caller, render};
 use crate::clock::Clock;
 use crate::pb;
 use crate::pb::admin_service_server::AdminService;
@@ -43,7 +43,7 @@ impl AdminService for Admin {
         &self,
         _: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
-        let status = self.service.status().await.map_err(error::status)?;
+        let status = self.service.status().await?;
         Ok(Response::new(render::status(&status)))
     }
 
@@ -51,18 +51,13 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::GetCoverageRequest>,
     ) -> Result<Response<pb::GetCoverageResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(false, request.show_hidden)?;
         let page = Page::of(&request);
         let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
-        let query = fields.status(query)?;
+        let query = fields.finish(query)?;
         let after: Option<CoveragePlace> = page.place()?;
-        let (coverage, next) = self
-            .service
-            .get_coverage(&query, after.as_ref())
-            .await
-            .map_err(error::status)?;
+        let (coverage, next) = self.service.get_coverage(&query, after.as_ref()).await?;
         Ok(Response::new(pb::GetCoverageResponse {
             buckets: coverage.tallies.iter().map(render::coverage_bucket).collect(),
             next_page_token: page.next(next.as_ref()),
@@ -115,10 +110,10 @@ where
     let end = stream::once(work).filter_map(|done| {
         ready(match done {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Err(error::status(error))),
+            Ok(Err(error)) => Some(Err(Status::from(error))),
             Err(panic) => {
                 let panic = format!("a call panicked: {panic}");
-                Some(Err(error::status(Error::internal(&panic))))
+                Some(Err(Status::from(Error::internal(&panic))))
             }
         })
     });

@@ -8,10 +8,10 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::codec::ImportArticlesRequest;
-use super::convert::{self, Fields};
+use super::convert;
 use super::import::Import;
 use super::page_token::{BoundQuery, DiffPlace, Page};
-use super::{Caller, Limits, error, render, watch_token};
+use super::{Caller, Limits, render, watch_token};
 use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
 use crate::pb;
@@ -53,17 +53,10 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::CreateArticleRequest>,
     ) -> Result<Response<pb::CreateArticleResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
-        let draft = fields.join(self.draft(request.article)).map_err(error::status)?;
-        let draft = fields.status(draft)?;
-        let written = self
-            .service
-            .create_article(&call, draft)
-            .await
-            .map_err(error::status)?;
+        let (call, request, mut fields) = Caller::repeatable(request);
+        let draft = fields.join(self.draft(request.article))?;
+        let draft = fields.finish(draft)?;
+        let written = self.service.create_article(&call, draft).await?;
         Ok(Response::new(pb::CreateArticleResponse {
             article: Some(render::written_article(&written)),
         }))
@@ -74,8 +67,7 @@ impl ArticleService for Articles {
         request: Request<pb::GetArticleRequest>,
     ) -> Result<Response<pb::GetArticleResponse>, Status> {
         use pb::get_article_request::At;
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let id = fields.article_id("article_id", &request.article_id);
         let view = fields.view(request.view, View::Full);
@@ -85,12 +77,11 @@ impl ArticleService for Articles {
             Some(At::AsOfTime(time)) => fields.time("as_of_time", time).map(Moment::Time),
         };
         let reading = convert::reading(&request, &mut fields);
-        let (id, moment) = fields.status(id.zip(moment))?;
+        let (id, moment) = fields.finish(id.zip(moment))?;
         let read = self
             .service
             .get_article(&id, view, moment, shown, &reading)
-            .await
-            .map_err(error::status)?;
+            .await?;
         let translation = read.translation.as_ref().map(|translation| match view {
             View::Full => render::translation(translation),
             View::Basic => render::translation_without_body(translation),
@@ -107,8 +98,7 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::BatchGetArticlesRequest>,
     ) -> Result<Response<pb::BatchGetArticlesResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Basic);
         let limit = self.limits.batch;
@@ -118,14 +108,10 @@ impl ArticleService for Articles {
             .iter()
             .take(limit)
             .enumerate()
-            .filter_map(|(index, id)| fields.article_id(&format!("article_ids[{index}]"), id))
+            .filter_map(|(index, id)| fields.article_id(format_args!("article_ids[{index}]"), id))
             .collect();
-        let ids = fields.status(Some(ids))?;
-        let answer = self
-            .service
-            .batch_get_articles(&ids, view, shown)
-            .await
-            .map_err(error::status)?;
+        let ids = fields.finish(Some(ids))?;
+        let answer = self.service.batch_get_articles(&ids, view, shown).await?;
         Ok(Response::new(pb::BatchGetArticlesResponse {
             articles: answer.articles.iter().map(render::article).collect(),
             missing_ids: answer.missing.iter().map(ToString::to_string).collect(),
@@ -137,19 +123,12 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::LookupArticleRequest>,
     ) -> Result<Response<pb::LookupArticleResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let view = fields.view(request.view, View::Full);
-        let alias = fields
-            .join(convert::alias(request.alias))
-            .map_err(error::status)?;
-        let alias = fields.status(alias)?;
-        let snapshot = self
-            .service
-            .lookup_article(&alias, view, shown)
-            .await
-            .map_err(error::status)?;
+        let alias = fields.join(convert::alias(request.alias))?;
+        let alias = fields.finish(alias)?;
+        let snapshot = self.service.lookup_article(&alias, view, shown).await?;
         Ok(Response::new(pb::LookupArticleResponse {
             article: Some(render::article(&snapshot)),
         }))
@@ -159,19 +138,15 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::UpdateArticleRequest>,
     ) -> Result<Response<pb::UpdateArticleResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let etag = fields.etag("etag", &request.etag);
         let significance = convert::significance(&mut fields, request.significance);
-        let update = convert::update(request, &self.limits, &mut fields).map_err(error::status)?;
-        let convert::Update { id, patch, missing } = fields.status(update)?;
+        let update = convert::update(request, &self.limits, &mut fields)?;
+        let convert::Update { id, patch, missing } = fields.finish(update)?;
         let written = self
             .service
             .update_article(&call, &id, &patch, missing, etag.as_ref(), significance)
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(pb::UpdateArticleResponse {
             article: Some(render::written_article(&written)),
         }))
@@ -181,18 +156,11 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::DeleteArticleRequest>,
     ) -> Result<Response<pb::DeleteArticleResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
-        let id = fields.status(id)?;
-        let written = self
-            .service
-            .delete_article(&call, &id, etag.as_ref())
-            .await
-            .map_err(error::status)?;
+        let id = fields.finish(id)?;
+        let written = self.service.delete_article(&call, &id, etag.as_ref()).await?;
         Ok(Response::new(pb::DeleteArticleResponse {
             article: Some(render::written_article(&written)),
         }))
@@ -202,18 +170,11 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::UndeleteArticleRequest>,
     ) -> Result<Response<pb::UndeleteArticleResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
-        let id = fields.status(id)?;
-        let written = self
-            .service
-            .undelete_article(&call, &id, etag.as_ref())
-            .await
-            .map_err(error::status)?;
+        let id = fields.finish(id)?;
+        let written = self.service.undelete_article(&call, &id, etag.as_ref()).await?;
         Ok(Response::new(pb::UndeleteArticleResponse {
             article: Some(render::written_article(&written)),
         }))
@@ -223,19 +184,15 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::SetPublicationStatusRequest>,
     ) -> Result<Response<pb::SetPublicationStatusResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let change = convert::status_change(request, &mut fields);
-        let (id, change) = fields.status(id.zip(change))?;
+        let (id, change) = fields.finish(id.zip(change))?;
         let written = self
             .service
             .set_publication_status(&call, &id, &change, etag.as_ref())
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(pb::SetPublicationStatusResponse {
             article: Some(render::written_article(&written)),
         }))
@@ -245,19 +202,15 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::PurgeArticleRequest>,
     ) -> Result<Response<pb::PurgeArticleResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.article_id("article_id", &request.article_id);
         let reason = fields.required_text("reason", request.reason);
-        let (id, reason) = fields.status(id.zip(reason))?;
+        let (id, reason) = fields.finish(id.zip(reason))?;
         let tombstone = self
             .service
             .purge_article(&call, &id, &reason, etag.as_ref())
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(render::tombstone(tombstone)))
     }
 
@@ -265,21 +218,19 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ListArticlesRequest>,
     ) -> Result<Response<pb::ListArticlesResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let page_size = fields.page_size(request.page_size);
         let view = fields.view(request.view, View::Basic);
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
         let query = convert::query(&request, shown, self.clock.now(), &mut fields);
-        let query = fields.status(query)?;
+        let query = fields.finish(query)?;
         let page = Page::of(&request);
         let after = page.place()?;
         let watch_token = watch_token::now(&self.service);
         let listed = self
             .service
             .list_articles(&query, after.as_ref(), page_size, view)
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(pb::ListArticlesResponse {
             articles: listed.articles.iter().map(render::article).collect(),
             next_page_token: page.next(listed.next.as_ref()),
@@ -291,20 +242,15 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let page_size = fields.page_size(request.page_size);
         let id = fields.article_id("article_id", &request.article_id);
-        let id = fields.status(id)?;
+        let id = fields.finish(id)?;
         let shown = caller.shown(false, request.show_hidden)?;
         let page = Page::of(&request);
         let before = page.place()?;
         let watch_token = watch_token::now(&self.service);
-        let (revisions, next) = self
-            .service
-            .list_revisions(&id, shown, before, page_size)
-            .await
-            .map_err(error::status)?;
+        let (revisions, next) = self.service.list_revisions(&id, shown, before, page_size).await?;
         Ok(Response::new(pb::ListRevisionsResponse {
             revisions: revisions.iter().map(render::revision).collect(),
             next_page_token: page.next(next.as_ref()),
@@ -316,14 +262,13 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::DiffRevisionsRequest>,
     ) -> Result<Response<pb::DiffRevisionsResponse>, Status> {
-        let (caller, request) = Caller::of(request);
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(false, request.show_hidden)?;
-        let mut fields = Fields::default();
         let id = fields.article_id("article_id", &request.article_id);
         if request.from_revision == 0 {
             fields.wrong("from_revision", "is required");
         }
-        let id = fields.status(id)?;
+        let id = fields.finish(id)?;
         let page = Page::of(&request);
         let after: Option<DiffPlace> = page.place()?;
         let wanted = (request.to_revision > 0).then_some(request.to_revision);
@@ -331,8 +276,7 @@ impl ArticleService for Articles {
         let comparison = self
             .service
             .diff_revisions(&id, request.from_revision, to, shown)
-            .await
-            .map_err(error::status)?;
+            .await?;
         let start = after.map_or(0, |place| place.segment);
         Ok(Response::new(render::comparison(&comparison, start, &page)))
     }
@@ -343,7 +287,7 @@ impl ArticleService for Articles {
         &self,
         request: Request<Streaming<ImportArticlesRequest>>,
     ) -> Result<Response<Self::ImportArticlesStream>, Status> {
-        let (caller, items) = Caller::of(request);
+        let (caller, items, _) = Caller::of(request);
         let import = Import::new(items, self.service.clone(), self.limits, caller.call());
         Ok(Response::new(import.answers().boxed()))
     }
@@ -354,7 +298,7 @@ impl ArticleService for Articles {
         &self,
         request: Request<pb::ExportArticlesRequest>,
     ) -> Result<Response<Self::ExportArticlesStream>, Status> {
-        let (caller, request) = Caller::of(request);
+        let (caller, request, _) = Caller::of(request);
         let options = ExportOptions {
             translations: request.include_translations,
             shown: caller.shown(request.show_deleted, request.show_hidden)?,
@@ -364,7 +308,7 @@ impl ArticleService for Articles {
         let export = self.service.export_articles(&caller.call(), options, start);
         let query = page.query;
         let answers = stream::try_unfold(export, move |mut export| async move {
-            let next = export.next().await.map_err(error::status)?;
+            let next = export.next().await?;
             Ok::<_, Status>(next.map(|(item, position)| (export_item(&item, &position, query), export)))
         });
         Ok(Response::new(answers.boxed()))

@@ -4,8 +4,8 @@ use futures::stream::{self, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::admin::Answers;
-use super::convert::{self, Fields};
-use super::{Caller, error, render, watch_token};
+use super::convert;
+use super::{Caller, render, watch_token};
 use crate::pb;
 use crate::pb::change_service_server::ChangeService;
 use crate::service::Service;
@@ -31,12 +31,11 @@ impl ChangeService for Changes {
         &self,
         request: Request<pb::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let filter = convert::change_filter(&request, &mut fields);
         let start = convert::watch_start(request.start, &mut fields);
         let interval = convert::checkpoint_interval(request.checkpoint_interval.as_ref(), &mut fields);
-        let (filter, (start, interval)) = fields.status(filter.zip(start.zip(interval)))?;
+        let (filter, (start, interval)) = fields.finish(filter.zip(start.zip(interval)))?;
         let digest = render::filter_digest(&filter);
         let resumed = watch_token::decode(&request.resume_token, digest)?;
         let options = WatchOptions {
@@ -45,10 +44,10 @@ impl ChangeService for Changes {
             reach: caller.0.reach,
             checkpoint_interval: interval,
         };
-        let watch = self.service.watch_changes(options).await.map_err(error::status)?;
+        let watch = self.service.watch_changes(options).await?;
         // One message after the other is made as it is asked for.
         let messages = stream::try_unfold(watch, move |mut watch| async move {
-            let (message, place) = watch.next().await.map_err(error::status)?;
+            let (message, place) = watch.next().await?;
             let token = FeedToken {
                 epoch: watch.epoch(),
                 place,

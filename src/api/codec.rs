@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
-use super::error;
+use super::status;
 
 /// Bytes of a stream's items that are sent together at most; more than tonic's 32 KiB makes large streams cheaper.
 const YIELD_BYTES: usize = 120 << 10;
@@ -64,7 +64,7 @@ impl<U: Message + Default> Decoder for MessageDecoder<U> {
     fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         U::decode(frame)
             .map(Some)
-            .map_err(|error| error::malformed(&error.to_string()))
+            .map_err(|error| status::malformed(&error.to_string()))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

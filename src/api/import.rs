@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::codec::ImportArticlesRequest;
 use super::convert::{self, Fields};
-use super::{Limits, error, render};
+use super::{Limits, error, render, status};
 use crate::domain::draft::ArticleDraft;
 use crate::pb;
 use crate::service::byte_budget::HeldBytes;
@@ -91,7 +91,7 @@ impl Import {
             return Some(match work.answer {
                 Either::Left(task) => task.await.map_err(|panic| {
                     tracing::error!(%panic, "an import failed unexpectedly");
-                    error::status(Error::Internal(panic.to_string()))
+                    Status::from(Error::Internal(panic.to_string()))
                 }),
                 Either::Right(ready) => Ok(ready.await),
             });
@@ -103,7 +103,13 @@ impl Import {
     async fn fill(&mut self) {
         while self.in_work.len() < WINDOW && self.ended.is_none() {
             if let Some(waiting) = self.waiting.take() {
-                let names = self.names_of(&waiting.draft).await;
+                let names = match self.names_of(&waiting.draft).await {
+                    Ok(names) => names,
+                    Err(error) => {
+                        self.refuse(waiting.item, error::item_error(error));
+                        continue;
+                    }
+                };
                 if names.iter().any(|name| self.names.contains_key(name)) {
                     self.waiting = Some(waiting);
                     return;
@@ -131,7 +137,7 @@ impl Import {
                 Ok(Some(request)) => self.accept(request),
                 Ok(None) => self.ended = Some(Ok(())),
                 Err(status) => {
-                    let blamed = error::blame_the_caller(status.code(), status.message());
+                    let blamed = status::blame_the_caller(status.code(), status.message());
                     self.ended = Some(Err(blamed.unwrap_or(status)));
                 }
             }
@@ -140,15 +146,14 @@ impl Import {
 
     /// What an article is found by: its id and aliases, and the ids that its aliases stand for now. An item in work may
     /// name the same article in another way.
-    async fn names_of(&self, draft: &ArticleDraft) -> Vec<String> {
+    async fn names_of(&self, draft: &ArticleDraft) -> Result<Vec<String>, Error> {
         let aliases = draft.metadata.aliases();
         let holders = match &draft.id {
             Some(id) => vec![id.clone()],
-            // If the store cannot say, the item's own answer will.
-            None => self.service.holders(&aliases).await.unwrap_or_default(),
+            None => self.service.holders(&aliases).await?,
         };
         let ids = holders.iter().map(|id| format!("id {id}"));
-        ids.chain(aliases.iter().map(ToString::to_string)).collect()
+        Ok(ids.chain(aliases.iter().map(ToString::to_string)).collect())
     }
 
     fn accept(&mut self, request: ImportArticlesRequest) {
@@ -163,14 +168,16 @@ impl Import {
                     bytes,
                 });
             }
-            Err(error) => {
-                let answer = Either::Right(ready(failed(item, error)));
-                self.in_work.push_back(InWork {
-                    names: Vec::new(),
-                    answer,
-                });
-            }
+            Err(error) => self.refuse(item, error),
         }
+    }
+
+    fn refuse(&mut self, item: u64, error: pb::ItemError) {
+        let answer = Either::Right(ready(failed(item, error)));
+        self.in_work.push_back(InWork {
+            names: Vec::new(),
+            answer,
+        });
     }
 
     fn draft(&self, encoded: Option<Bytes>) -> Result<ArticleDraft, pb::ItemError> {
@@ -178,7 +185,7 @@ impl Import {
         // Before it is decoded: its segments take more memory than its bytes.
         convert::check_size("an article", encoded.len(), &self.limits).map_err(error::item_error)?;
         let article =
-            pb::Article::decode(encoded).map_err(|error| error::malformed_item(&error.to_string()))?;
+            pb::Article::decode(encoded).map_err(|error| status::malformed_item(&error.to_string()))?;
         convert::article(article, &self.limits).map_err(error::item_error)
     }
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use prost::Message;
-use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page_token::Page;
 use super::render::job as render;
-use super::{Caller, Limits, error, watch_token};
+use super::{Caller, Limits, watch_token};
 use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
@@ -41,7 +40,7 @@ fn fence(token: &str, message: &impl Message, fields: &mut Fields) -> Option<Fen
     let token = fields.lease_token(token)?;
     Some(Fence {
         token,
-        digest: Sha256::digest(message.encode_to_vec()).into(),
+        digest: super::digest(message),
     })
 }
 
@@ -52,10 +51,9 @@ impl TranslationJobService for Jobs {
         request: Request<pb::RequestTranslationsRequest>,
     ) -> Result<Response<pb::RequestTranslationsResponse>, Status> {
         use pb::request_translations_request::Selection;
-        let (caller, request) = Caller::of(request);
+        let (caller, request, mut fields) = Caller::of(request);
         let page = Page::of(&request);
         let call = caller.call();
-        let mut fields = Fields::default();
         let wanted = convert::job_request(
             &request.languages,
             &request.kinds,
@@ -66,7 +64,7 @@ impl TranslationJobService for Jobs {
         let (requested, next) = match request.selection {
             None => {
                 fields.wrong("selection", "is required: articles or query");
-                return fields.status(None);
+                fields.finish(None)?
             }
             Some(Selection::Articles(selection)) => {
                 if !page.is_first() {
@@ -74,21 +72,21 @@ impl TranslationJobService for Jobs {
                 }
                 let keys = wanted.as_ref().map_or(0, |wanted| wanted.keys.len());
                 let ids = convert::article_ids(&selection, keys, &self.limits, &mut fields);
-                let wanted = fields.status(wanted)?;
+                let wanted = fields.finish(wanted)?;
                 let requested = self.service.request_translations(&call, ids, &wanted).await;
-                (requested.map_err(error::status)?, None)
+                (requested?, None)
             }
             Some(Selection::Query(query)) => {
                 convert::no_page(&query, &mut fields);
                 let shown = caller.shown(query.show_deleted, query.show_hidden)?;
                 let query = convert::query(&query, shown, self.clock.now(), &mut fields);
-                let (query, wanted) = fields.status(query.zip(wanted))?;
+                let (query, wanted) = fields.finish(query.zip(wanted))?;
                 let after = page.place()?;
                 let requested = self
                     .service
                     .request_translations_of(&call, &query, after.as_ref(), &wanted)
                     .await;
-                requested.map_err(error::status)?
+                requested?
             }
         };
         Ok(Response::new(pb::RequestTranslationsResponse {
@@ -101,10 +99,7 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ClaimJobsRequest>,
     ) -> Result<Response<pb::ClaimJobsResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, mut fields) = Caller::repeatable(request);
         let embargoed = call.caller.reach.embargoed;
         let claim = convert::claim(
             &request,
@@ -112,12 +107,8 @@ impl TranslationJobService for Jobs {
             self.limits.shortest_lease_micros,
             &mut fields,
         );
-        let claim = fields.status(Some(claim))?;
-        let claimed = self
-            .service
-            .claim_jobs(&call, &claim)
-            .await
-            .map_err(error::status)?;
+        let claim = fields.finish(Some(claim))?;
+        let claimed = self.service.claim_jobs(&call, &claim).await?;
         Ok(Response::new(pb::ClaimJobsResponse {
             jobs: claimed.iter().map(render::claimed).collect(),
         }))
@@ -127,17 +118,16 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::HeartbeatJobRequest>,
     ) -> Result<Response<pb::HeartbeatJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
         let token = fields.lease_token(&request.lease_token);
         let lease = fields.lease(request.lease.as_ref(), self.limits.shortest_lease_micros);
-        let (id, token) = fields.status(id.zip(token))?;
+        let (id, token) = fields.finish(id.zip(token))?;
         let beat = self
             .service
             .heartbeat_job(&caller.call(), &id, token, lease)
             .await;
-        let (until, head_revision) = beat.map_err(error::status)?;
+        let (until, head_revision) = beat?;
         Ok(Response::new(pb::HeartbeatJobResponse {
             lease_expire_time: super::render::time(until),
             head_revision,
@@ -148,9 +138,8 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::CompleteJobRequest>,
     ) -> Result<Response<pb::CompleteJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        convert::check_size("a translation", request.encoded_len(), &self.limits).map_err(error::status)?;
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
+        convert::check_size("a translation", request.encoded_len(), &self.limits)?;
         let call = caller.call();
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
@@ -167,12 +156,8 @@ impl TranslationJobService for Jobs {
             work,
             provenance,
         });
-        let completion = fields.status(completion)?;
-        let completed = self
-            .service
-            .complete_job(&call, &completion)
-            .await
-            .map_err(error::status)?;
+        let completion = fields.finish(completion)?;
+        let completed = self.service.complete_job(&call, &completion).await?;
         Ok(Response::new(render::completed(&completed)))
     }
 
@@ -180,8 +165,7 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::FailJobRequest>,
     ) -> Result<Response<pb::FailJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
         let attempt = FailedAttempt {
@@ -189,12 +173,11 @@ impl TranslationJobService for Jobs {
             is_permanent: request.permanent,
             retry_after_micros: convert::retry_after(request.retry_after.as_ref(), &mut fields),
         };
-        let (id, fence) = fields.status(id.zip(fence))?;
+        let (id, fence) = fields.finish(id.zip(fence))?;
         let job = self
             .service
             .fail_job(&caller.call(), &id, fence, &attempt)
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(pb::FailJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -204,16 +187,11 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ReleaseJobRequest>,
     ) -> Result<Response<pb::ReleaseJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
         let fence = fence(&request.lease_token, &request, &mut fields);
-        let (id, fence) = fields.status(id.zip(fence))?;
-        let job = self
-            .service
-            .release_job(&caller.call(), &id, fence)
-            .await
-            .map_err(error::status)?;
+        let (id, fence) = fields.finish(id.zip(fence))?;
+        let job = self.service.release_job(&caller.call(), &id, fence).await?;
         Ok(Response::new(pb::ReleaseJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -223,15 +201,10 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::GetJobRequest>,
     ) -> Result<Response<pb::GetJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
-        let id = fields.status(id)?;
-        let job = self
-            .service
-            .get_job(caller.0.reach, &id)
-            .await
-            .map_err(error::status)?;
+        let id = fields.finish(id)?;
+        let job = self.service.get_job(caller.0.reach, &id).await?;
         Ok(Response::new(pb::GetJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -241,8 +214,7 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ListJobsRequest>,
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let page_size = fields.page_size(request.page_size);
         let article = match request.article_id.as_str() {
             "" => Some(None),
@@ -261,7 +233,7 @@ impl TranslationJobService for Jobs {
             kind,
             states,
         });
-        let filter = fields.status(filter)?;
+        let filter = fields.finish(filter)?;
         let page = Page::of(&request);
         let after = page.place()?;
         let watch_token = watch_token::now(&self.service);
@@ -269,7 +241,7 @@ impl TranslationJobService for Jobs {
             .service
             .list_jobs(caller.0.reach, &filter, after.as_ref(), page_size)
             .await;
-        let (jobs, next) = listed.map_err(error::status)?;
+        let (jobs, next) = listed?;
         Ok(Response::new(pb::ListJobsResponse {
             jobs: jobs.iter().map(render::job).collect(),
             next_page_token: page.next(next.as_ref()),
@@ -281,15 +253,10 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::CancelJobRequest>,
     ) -> Result<Response<pb::CancelJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
-        let id = fields.status(id)?;
-        let job = self
-            .service
-            .cancel_job(&caller.call(), &id)
-            .await
-            .map_err(error::status)?;
+        let id = fields.finish(id)?;
+        let job = self.service.cancel_job(&caller.call(), &id).await?;
         Ok(Response::new(pb::CancelJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -299,15 +266,10 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::RetryJobRequest>,
     ) -> Result<Response<pb::RetryJobResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let id = fields.job_id("job_id", &request.job_id);
-        let id = fields.status(id)?;
-        let job = self
-            .service
-            .retry_job(&caller.call(), &id)
-            .await
-            .map_err(error::status)?;
+        let id = fields.finish(id)?;
+        let job = self.service.retry_job(&caller.call(), &id).await?;
         Ok(Response::new(pb::RetryJobResponse {
             job: Some(render::job(&job)),
         }))
@@ -317,13 +279,12 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::PutTranslationPolicyRequest>,
     ) -> Result<Response<pb::PutTranslationPolicyResponse>, Status> {
-        let request = request.into_inner();
-        let mut fields = Fields::default();
+        let (_, request, mut fields) = Caller::of(request);
         let etag = fields.etag("etag", &request.etag);
         let policy = convert::policy(request.policy, &mut fields);
-        let (id, rule) = fields.status(policy)?;
+        let (id, rule) = fields.finish(policy)?;
         let put = self.service.put_policy(&id, rule, etag.as_ref()).await;
-        let policy = put.map_err(error::status)?;
+        let policy = put?;
         Ok(Response::new(pb::PutTranslationPolicyResponse {
             policy: Some(render::policy(&policy)),
         }))
@@ -333,14 +294,13 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::ListTranslationPoliciesRequest>,
     ) -> Result<Response<pb::ListTranslationPoliciesResponse>, Status> {
-        let request = request.into_inner();
-        let mut fields = Fields::default();
+        let (_, request, mut fields) = Caller::of(request);
         let page_size = fields.page_size(request.page_size);
-        let page_size = fields.status(Some(page_size))?;
+        let page_size = fields.finish(Some(page_size))?;
         let page = Page::of(&request);
         let after = page.place()?;
         let listed = self.service.list_policies(after.as_ref(), page_size).await;
-        let (policies, next) = listed.map_err(error::status)?;
+        let (policies, next) = listed?;
         Ok(Response::new(pb::ListTranslationPoliciesResponse {
             policies: policies.iter().map(render::policy).collect(),
             next_page_token: page.next(next.as_ref()),
@@ -351,15 +311,13 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::DeleteTranslationPolicyRequest>,
     ) -> Result<Response<pb::DeleteTranslationPolicyResponse>, Status> {
-        let request = request.into_inner();
-        let mut fields = Fields::default();
+        let (_, request, mut fields) = Caller::of(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.policy_id("policy_id", &request.policy_id);
-        let id = fields.status(id)?;
+        let id = fields.finish(id)?;
         self.service
             .delete_policy(&id, etag.as_ref(), request.allow_missing)
-            .await
-            .map_err(error::status)?;
+            .await?;
         Ok(Response::new(pb::DeleteTranslationPolicyResponse {}))
     }
 }

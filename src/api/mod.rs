@@ -8,29 +8,31 @@ pub mod articles;
 pub mod changes;
 pub mod codec;
 mod convert;
-pub mod error;
+mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod import;
 pub mod jobs;
 mod page_token;
-mod quality;
 pub(crate) mod refusal;
 pub(crate) mod render;
+pub mod status;
 pub mod translations;
 mod watch_token;
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-
 use tonic::Status;
+
+use self::convert::Fields;
 
 use crate::domain::access::{Principal, Shown};
 use crate::domain::article::MAX_SEGMENTS;
 use crate::domain::capacity::Capacity;
 use crate::domain::ids::RequestId;
-use crate::service::{Call, Request};
+use crate::pb;
+use crate::service::{Call, Error, Request};
 
 /// What the API accepts.
 #[derive(Debug, Clone, Copy)]
@@ -72,15 +74,38 @@ impl Default for Limits {
 pub struct Caller(pub Arc<Principal>);
 
 impl Caller {
-    /// Takes a request apart.
-    fn of<T>(request: tonic::Request<T>) -> (Self, T) {
+    /// Takes a request apart, to be converted.
+    fn of<T>(request: tonic::Request<T>) -> (Self, T, Fields) {
         let (_, mut extensions, message) = request.into_parts();
-        (extensions.remove().unwrap_or_default(), message)
+        (
+            extensions.remove().unwrap_or_default(),
+            message,
+            Fields::default(),
+        )
+    }
+
+    /// Takes a request apart whose retries are recognized by its request id and digest. The id is not left in the message.
+    fn repeatable<T: Repeatable>(request: tonic::Request<T>) -> (Call, T, Fields) {
+        let (caller, mut message, mut fields) = Self::of(request);
+        let request_id = std::mem::take(message.request_id());
+        let id = match request_id.as_str() {
+            "" => None,
+            id => fields.check("request_id", RequestId::parse(id)),
+        };
+        let request = id.map(|id| Request {
+            id,
+            digest: digest(&message),
+        });
+        let call = Call {
+            request,
+            ..caller.call()
+        };
+        (call, message, fields)
     }
 
     /// What it sees if it asks for deleted or hidden articles.
     fn shown(&self, show_deleted: bool, show_hidden: bool) -> Result<Shown, Status> {
-        Shown::to(self.0.reach, show_deleted, show_hidden).map_err(|denied| error::status(denied.into()))
+        Shown::to(self.0.reach, show_deleted, show_hidden).map_err(|denied| Error::from(denied).into())
     }
 
     /// A call without a request id.
@@ -90,24 +115,42 @@ impl Caller {
             request: None,
         }
     }
+}
 
-    /// A call with its request id and a digest of the request. `message` is the request without its id.
-    fn repeatable(
-        &self,
-        request_id: &str,
-        message: &impl prost::Message,
-        fields: &mut convert::Fields,
-    ) -> Call {
-        let request = (!request_id.is_empty())
-            .then(|| fields.check("request_id", RequestId::parse(request_id)))
-            .flatten();
-        let request = request.map(|id| Request {
-            id,
-            digest: Sha256::digest(message.encode_to_vec()).into(),
-        });
-        Call {
-            request,
-            ..self.call()
-        }
-    }
+/// A request with a request id.
+trait Repeatable: prost::Message {
+    fn request_id(&mut self) -> &mut String;
+}
+
+macro_rules! repeatable {
+    ($($message:ident),* $(,)?) => {
+        $(impl Repeatable for pb::$message {
+            fn request_id(&mut self) -> &mut String {
+                &mut self.request_id
+            }
+        })*
+    };
+}
+
+repeatable! {
+    AcknowledgeSourceRequest,
+    AddQualityScoresRequest,
+    AttachTranslationRequest,
+    ClaimJobsRequest,
+    CreateArticleRequest,
+    DeleteArticleRequest,
+    DetachTranslationRequest,
+    PurgeArticleRequest,
+    RejectTranslationRequest,
+    ReviewTranslationRequest,
+    SelectTranslationRequest,
+    SetPublicationStatusRequest,
+    UndeleteArticleRequest,
+    UpdateArticleRequest,
+}
+
+/// SHA-256 of a request. Over the decoded message, because a client may encode the same labels of an article in another order
+/// when it repeats a call.
+fn digest(message: &impl prost::Message) -> [u8; 32] {
+    Sha256::digest(message.encode_to_vec()).into()
 }

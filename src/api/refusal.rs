@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::error::{self, plain};
+use super::status::{self, plain};
 use crate::domain::access::Denied;
 use crate::pb::ErrorReason;
 
@@ -48,7 +48,7 @@ pub(crate) fn credentials_changed() -> Status {
 
 /// What the caller may not do.
 pub(crate) fn denied(denied: Denied) -> Status {
-    error::status(denied.into())
+    crate::service::Error::from(denied).into()
 }
 
 /// A call that there is not.
@@ -70,8 +70,8 @@ pub(crate) fn rate_limited(principal: &str, limit: NonZeroU32, burst: NonZeroU32
     let metadata =
         [("limit", limit), ("burst", burst)].map(|(key, number)| (key.to_owned(), number.to_string()));
     details.set_error_info(
-        error::reason_name(ErrorReason::RateLimited),
-        error::DOMAIN,
+        status::reason_name(ErrorReason::RateLimited),
+        status::DOMAIN,
         metadata.into_iter().collect::<std::collections::HashMap<_, _>>(),
     );
     details.set_retry_info(Some(wait));

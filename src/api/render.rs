@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use prost_types::Timestamp as PbTimestamp;
 
 use super::page_token::{DiffPlace, Page};
-use super::quality;
 use crate::domain::article::{PublicationStatus, Revision, Significance, Tombstone};
 use crate::domain::date::{ArticleDate, Precision};
 use crate::domain::diff::{Fate, TextChange};
@@ -29,10 +28,12 @@ mod admin;
 mod changes;
 pub(super) mod job;
 mod provenance;
+mod quality;
 
 pub(super) use admin::{backup_part, check_step, compact_step, coverage_bucket, status};
 pub(super) use changes::{TOPICS, feed_message, filter_digest};
 pub(super) use provenance::provenance;
+pub(super) use quality::measured;
 
 /// An instant.
 pub(super) fn time(time: Timestamp) -> Option<PbTimestamp> {

@@ -5,8 +5,9 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page_token::{Page, TranslationPlace};
-use super::{Caller, Limits, error, quality, render, watch_token};
+use super::{Caller, Limits, render, watch_token};
 use crate::domain::attach::{self, Target};
+use crate::domain::request::Outcome;
 use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::pb::translation_service_server::TranslationService;
@@ -34,17 +35,10 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AttachTranslationRequest>,
     ) -> Result<Response<pb::AttachTranslationResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        convert::check_size("a translation", request.encoded_len(), &self.limits).map_err(error::status)?;
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
+        convert::check_size("a translation", request.encoded_len(), &self.limits)?;
         let attachment = attachment(request, &call, &self.limits, fields)?;
-        let (translation, outcome) = self
-            .service
-            .attach_translation(&call, &attachment)
-            .await
-            .map_err(error::status)?;
+        let (translation, outcome) = self.service.attach_translation(&call, &attachment).await?;
         Ok(Response::new(pb::AttachTranslationResponse {
             translation: Some(render::written_summary(&translation)),
             outcome: render::attach_outcome(outcome).into(),
@@ -56,26 +50,16 @@ impl TranslationService for Translations {
         request: Request<pb::GetTranslationRequest>,
     ) -> Result<Response<pb::GetTranslationResponse>, Status> {
         use pb::get_translation_request::At;
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(false, request.show_hidden)?;
-        let name = convert::name(
-            &request.article_id,
-            &request.language,
-            &request.translation_id,
-            &mut fields,
-        );
+        let name = convert::translation_name!(request, &mut fields);
         let moment = match request.at {
             None => Some(Moment::Now),
             Some(At::Revision(number)) => Some(Moment::Revision(number)),
             Some(At::AsOfTime(time)) => fields.time("as_of_time", &time).map(Moment::Time),
         };
-        let (name, moment) = fields.status(name.zip(moment))?;
-        let translation = self
-            .service
-            .get_translation(&name, moment, shown)
-            .await
-            .map_err(error::status)?;
+        let (name, moment) = fields.finish(name.zip(moment))?;
+        let translation = self.service.get_translation(&name, moment, shown).await?;
         Ok(Response::new(pb::GetTranslationResponse {
             translation: Some(render::translation(&translation)),
         }))
@@ -85,9 +69,8 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ListTranslationsRequest>,
     ) -> Result<Response<pb::ListTranslationsResponse>, Status> {
-        let (caller, request) = Caller::of(request);
+        let (caller, request, mut fields) = Caller::of(request);
         let page = Page::of(&request);
-        let mut fields = Fields::default();
         let shown = caller.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(request.page_size);
         let article = fields.article_id("article_id", &request.article_id);
@@ -102,15 +85,14 @@ impl TranslationService for Translations {
                 .and_then(|time| fields.time("as_of_time", time)),
             shown,
         };
-        let article = fields.status(article)?;
+        let article = fields.finish(article)?;
         let after: Option<TranslationPlace> = page.place()?;
         let after = after.map(|TranslationPlace(language, id)| (language, id));
         let watch_token = watch_token::now(&self.service);
         let (listed, more) = self
             .service
             .list_translations(&article, &filter, after.as_ref(), page_size)
-            .await
-            .map_err(error::status)?;
+            .await?;
         let last = listed.last().filter(|_| more);
         let next = last.map(|last| TranslationPlace(last.slot.language.clone(), last.head.id));
         Ok(Response::new(pb::ListTranslationsResponse {
@@ -124,16 +106,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::DetachTranslationRequest>,
     ) -> Result<Response<pb::DetachTranslationResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
         let choice = convert::withdrawal(request, &call, fields)?;
-        let translation = self
-            .service
-            .detach_translation(&call, &choice)
-            .await
-            .map_err(error::status)?;
+        let translation = self.service.detach_translation(&call, &choice).await?;
         Ok(Response::new(pb::DetachTranslationResponse {
             translation: Some(render::written_summary(&translation)),
         }))
@@ -143,16 +118,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ReviewTranslationRequest>,
     ) -> Result<Response<pb::ReviewTranslationResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
         let review = convert::review(request, &call, fields)?;
-        let translation = self
-            .service
-            .review_translation(&call, &review)
-            .await
-            .map_err(error::status)?;
+        let translation = self.service.review_translation(&call, &review).await?;
         Ok(Response::new(pb::ReviewTranslationResponse {
             translation: Some(render::written_summary(&translation)),
         }))
@@ -162,16 +130,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::SelectTranslationRequest>,
     ) -> Result<Response<pb::SelectTranslationResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
         let selection = convert::selection(request, &call, fields)?;
-        let translation = self
-            .service
-            .select_translation(&call, &selection)
-            .await
-            .map_err(error::status)?;
+        let translation = self.service.select_translation(&call, &selection).await?;
         Ok(Response::new(pb::SelectTranslationResponse {
             translation: Some(render::written_summary(&translation)),
         }))
@@ -181,16 +142,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::RejectTranslationRequest>,
     ) -> Result<Response<pb::RejectTranslationResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
         let rejection = convert::rejection(request, &call, fields)?;
-        let translation = self
-            .service
-            .reject_translation(&call, &rejection)
-            .await
-            .map_err(error::status)?;
+        let translation = self.service.reject_translation(&call, &rejection).await?;
         Ok(Response::new(pb::RejectTranslationResponse {
             translation: Some(render::written_summary(&translation)),
         }))
@@ -200,16 +154,9 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AcknowledgeSourceRequest>,
     ) -> Result<Response<pb::AcknowledgeSourceResponse>, Status> {
-        let (caller, mut request) = Caller::of(request);
-        let request_id = std::mem::take(&mut request.request_id);
-        let mut fields = Fields::default();
-        let call = caller.repeatable(&request_id, &request, &mut fields);
+        let (call, request, fields) = Caller::repeatable(request);
         let acknowledgement = convert::acknowledgement(request, &call, fields)?;
-        let translation = self
-            .service
-            .acknowledge_source(&call, &acknowledgement)
-            .await
-            .map_err(error::status)?;
+        let translation = self.service.acknowledge_source(&call, &acknowledgement).await?;
         Ok(Response::new(pb::AcknowledgeSourceResponse {
             translation: Some(render::written_summary(&translation)),
         }))
@@ -219,24 +166,17 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::ListProvenanceRequest>,
     ) -> Result<Response<pb::ListProvenanceResponse>, Status> {
-        let (caller, request) = Caller::of(request);
-        let mut fields = Fields::default();
+        let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(false, request.show_hidden)?;
         let page_size = fields.page_size(request.page_size);
-        let name = convert::name(
-            &request.article_id,
-            &request.language,
-            &request.translation_id,
-            &mut fields,
-        );
-        let name = fields.status(name)?;
+        let name = convert::translation_name!(request, &mut fields);
+        let name = fields.finish(name)?;
         let page = Page::of(&request);
         let after: Option<Timestamp> = page.place()?;
         let (listed, more) = self
             .service
             .list_provenance(&name, after, page_size, shown)
-            .await
-            .map_err(error::status)?;
+            .await?;
         let next = listed.last().filter(|_| more).map(|last| last.stamp().time);
         Ok(Response::new(pb::ListProvenanceResponse {
             records: listed.iter().map(render::provenance).collect(),
@@ -248,14 +188,27 @@ impl TranslationService for Translations {
         &self,
         request: Request<pb::AddQualityScoresRequest>,
     ) -> Result<Response<pb::AddQualityScoresResponse>, Status> {
-        quality::add_quality_scores(&self.service, request).await
+        let (call, request, mut fields) = Caller::repeatable(request);
+        let evidence = convert::evidence(request, &call, &mut fields);
+        let evidence = fields.finish(evidence)?;
+        let (translation, outcome) = self.service.add_quality_scores(&call, &evidence).await?;
+        Ok(Response::new(pb::AddQualityScoresResponse {
+            translation: Some(render::written_summary(&translation)),
+            added: outcome != Outcome::Unchanged,
+        }))
     }
 
     async fn measure_translation(
         &self,
         request: Request<pb::MeasureTranslationRequest>,
     ) -> Result<Response<pb::MeasureTranslationResponse>, Status> {
-        quality::measure_translation(&self.service, request).await
+        let (caller, request, mut fields) = Caller::of(request);
+        let shown = caller.shown(false, request.show_hidden)?;
+        let name = convert::translation_name!(request, &mut fields);
+        let reference = fields.translation_id("reference_translation_id", &request.reference_translation_id);
+        let name = fields.finish(name)?;
+        let measured = self.service.measure_translation(&name, reference, shown).await?;
+        Ok(Response::new(render::measured(&measured)))
     }
 }
 
@@ -324,5 +277,5 @@ fn attachment(
         slot_etag,
         overwrite_human: request.overwrite_human,
     });
-    fields.status(attachment)
+    Ok(fields.finish(attachment)?)
 }

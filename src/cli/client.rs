@@ -16,7 +16,7 @@ use self::tls::TlsArgs;
 use super::credentials::Credentials;
 use super::duration::duration;
 use super::{Failure, terminal, warn};
-use crate::api::error::code_name;
+use crate::api::status::code_name;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::article_service_client::ArticleServiceClient;
 use crate::pb::change_service_client::ChangeServiceClient;

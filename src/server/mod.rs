@@ -32,7 +32,7 @@ use crate::api::articles::Articles;
 use crate::api::changes::Changes;
 use crate::api::jobs::Jobs;
 use crate::api::translations::Translations;
-use crate::api::{Limits, error};
+use crate::api::{Limits, status};
 use crate::clock::Clock;
 use crate::domain::workflow::SelfReview;
 use crate::pb;
@@ -219,10 +219,10 @@ fn routes(
     Ok(routes.prepare())
 }
 
-/// Corrects the statuses that tonic gives to broken requests; see [`error::blame_the_caller`].
+/// Corrects the statuses that tonic gives to broken requests; see [`status::blame_the_caller`].
 fn blame_the_caller(response: http::Response<Body>) -> http::Response<Body> {
     let replacement = Status::from_header_map(response.headers())
-        .and_then(|status| error::blame_the_caller(status.code(), status.message()));
+        .and_then(|status| status::blame_the_caller(status.code(), status.message()));
     match replacement {
         Some(status) => status.into_http(),
         None => response,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use super::jobs::{JobChange, JobSnapshot};
 use super::snapshot::{Snapshot, TranslationSnapshot};
@@ -14,7 +16,7 @@ use super::{Call, Error, Result, Service};
 use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
 use crate::domain::request::RequestRecord;
 use crate::domain::time::Timestamp;
-use crate::store::{ArticleState, Claim, Conflict, StoreError};
+use crate::store::{ArticleState, Claim, Claimed, Conflict, StoreError};
 
 const CLAIM: &str = "ClaimJobs";
 
@@ -91,16 +93,18 @@ impl Service {
             let next = self.store.next_claimable(&claim.query).await?;
             let now = self.clock.now();
             if next.is_some_and(|next| next <= now) {
-                let claimed = match self.store.claim(self.claim_of(call, claim)).await {
+                let (mut leased, is_partial) = match self.lease(call, self.claim_of(call, claim)).await {
                     // Another call with this request id was first.
-                    Err(StoreError::Conflict(Conflict::Request)) => continue,
-                    claimed => claimed?,
+                    Err(Error::Store(StoreError::Conflict(Conflict::Request))) => continue,
+                    leased => leased?,
                 };
-                if !claimed.jobs.is_empty() {
-                    return self.work(call, claimed.jobs).await;
+                if !leased.jobs.is_empty() {
+                    let work = self.work(call, leased.jobs.clone()).await;
+                    leased.jobs.clear();
+                    return work;
                 }
                 looks += 1;
-                if claimed.is_partial && looks < ATTEMPTS {
+                if is_partial && looks < ATTEMPTS {
                     continue;
                 }
             }
@@ -118,6 +122,25 @@ impl Service {
                 () = self.drain.begun() => return Err(Error::Draining),
             }
         }
+    }
+
+    /// Leases jobs, and says whether asking again may find more. It is finished even if its caller goes away, so that no job
+    /// stays leased for nobody.
+    async fn lease(&self, call: &Call, claim: Claim) -> Result<(Undelivered, bool)> {
+        let (service, call) = (self.clone(), call.clone());
+        let leasing = async move {
+            let Claimed { jobs, is_partial } = service.store.claim(claim).await?;
+            let leased = Undelivered {
+                service: service.clone(),
+                call,
+                jobs,
+            };
+            Ok((leased, is_partial))
+        };
+        let leasing = tokio::spawn(leasing.in_current_span());
+        leasing
+            .await
+            .unwrap_or_else(|panic| Err(Error::Internal(panic.to_string())))
     }
 
     fn claim_of(&self, call: &Call, claim: &JobClaim) -> Claim {
@@ -344,6 +367,33 @@ impl Service {
         };
         let (snapshot, _) = self.transact(call, &change).await?;
         Ok(snapshot)
+    }
+}
+
+/// Leased jobs on their way to a worker. If they are dropped there, they are released, because their tokens are lost; those
+/// of a recorded request wait for its retry.
+struct Undelivered {
+    service: Service,
+    call: Call,
+    jobs: Vec<Arc<Job>>,
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        let jobs = std::mem::take(&mut self.jobs);
+        if jobs.is_empty() || self.call.request.is_some() {
+            return;
+        }
+        // Where the process ends, so do the leases, by themselves.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let (service, call) = (self.service.clone(), self.call.clone());
+        runtime.spawn(async move {
+            for job in &jobs {
+                service.give_back(&call, job).await;
+            }
+        });
     }
 }
 

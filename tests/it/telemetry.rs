@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use article_store::api::error::code_name;
+use article_store::api::status::code_name;
 use article_store::domain::language::Language;
 use article_store::pb;
 use article_store::server::telemetry::{Telemetry, http};

@@ -22,7 +22,7 @@ pub(in crate::api) fn article(article: pb::Article, limits: &Limits) -> Result<A
     let body = fields.body(article.body, limits);
     fields.labels(&article.labels);
     let canonical_url = fields.url("article.canonical_url", &article.canonical_url);
-    let mut text = |field: &str, value| fields.text(format!("article.{field}"), value);
+    let mut text = |field: &str, value| fields.text(format_args!("article.{field}"), value);
     let section = text("section", article.section);
     let publisher = text("publisher", article.publisher);
     let guid = text("guid", article.guid);
@@ -156,7 +156,7 @@ pub(in crate::api) fn patch(
         patch.lead = fields.heading("article.lead", article.lead);
     }
     patch.body = has("body").then(|| fields.body(article.body, limits));
-    let mut text = |field, value| has(field).then(|| fields.text(format!("article.{field}"), value));
+    let mut text = |field, value| has(field).then(|| fields.text(format_args!("article.{field}"), value));
     patch.section = text("section", article.section);
     patch.publisher = text("publisher", article.publisher);
     patch.guid = text("guid", article.guid);

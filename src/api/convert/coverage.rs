@@ -24,7 +24,8 @@ pub(in crate::api) fn coverage(
         fields.wrong("languages", format!("{count} are more than {MAX_LANGUAGES}"));
     }
     let languages = request.languages.iter().take(MAX_LANGUAGES).enumerate();
-    let languages = languages.filter_map(|(index, tag)| fields.language(&format!("languages[{index}]"), tag));
+    let languages =
+        languages.filter_map(|(index, tag)| fields.language(format_args!("languages[{index}]"), tag));
     let languages = languages.collect();
     // A name that is wrong is found with the range.
     let zone = request

@@ -1,6 +1,7 @@
 //! Jobs, leases and policies.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 use prost_types::Duration as PbDuration;
@@ -36,7 +37,7 @@ const MAX_RETRY_MICROS: i64 = 24 * 3_600 * 1_000_000;
 const DEFAULT_LEASE_MICROS: i64 = 300_000_000;
 
 impl Fields {
-    pub(in crate::api) fn job_id(&mut self, field: impl Into<String>, id: &str) -> Option<JobId> {
+    pub(in crate::api) fn job_id(&mut self, field: impl Display, id: &str) -> Option<JobId> {
         if id.is_empty() {
             self.wrong(field, "is required");
             return None;
@@ -95,7 +96,7 @@ impl Fields {
     pub(in crate::api) fn job_states(&mut self, states: &[i32]) -> Vec<JobState> {
         let mut converted = Vec::with_capacity(states.len());
         for (index, number) in states.iter().enumerate() {
-            let field = format!("states[{index}]");
+            let field = format_args!("states[{index}]");
             converted.extend(match self.choice(field, *number, pb::JobState::try_from) {
                 None | Some(pb::JobState::Unspecified) => None,
                 Some(pb::JobState::Pending) => Some(JobState::Pending),
@@ -114,7 +115,7 @@ impl Fields {
         let named = tags.iter().take(limit).enumerate();
         let mut languages: Vec<Language> = Vec::with_capacity(tags.len().min(limit));
         for (index, tag) in named {
-            let language = self.language(&format!("{field}[{index}]"), tag);
+            let language = self.language(format_args!("{field}[{index}]"), tag);
             // One that is named twice counts once.
             languages.extend(language.filter(|language| !languages.contains(language)));
         }
@@ -238,7 +239,7 @@ pub(in crate::api) fn article_ids(
     let named = ids.iter().take(limits.batch).enumerate();
     let ids: Vec<_> = named
         .filter(|(_, id)| seen.insert(id.as_str()))
-        .filter_map(|(index, id)| fields.article_id(&format!("articles.article_ids[{index}]"), id))
+        .filter_map(|(index, id)| fields.article_id(format_args!("articles.article_ids[{index}]"), id))
         .collect();
     let answers = ids.len() * keys;
     if answers > ANSWERS_A_CALL {
@@ -275,21 +276,28 @@ pub(in crate::api) fn claim(
             1
         }
     };
-    let mut language =
-        |field: String, tag: &str| (!tag.is_empty()).then(|| fields.language(&field, tag)).flatten();
+    let mut language = |field: std::fmt::Arguments<'_>, tag: &str| {
+        (!tag.is_empty()).then(|| fields.language(field, tag)).flatten()
+    };
     let pairs = request
         .pairs
         .iter()
         .take(MAX_CLAIM)
         .enumerate()
         .map(|(index, pair)| Pair {
-            source: language(format!("pairs[{index}].source_language"), &pair.source_language),
-            target: language(format!("pairs[{index}].target_language"), &pair.target_language),
+            source: language(
+                format_args!("pairs[{index}].source_language"),
+                &pair.source_language,
+            ),
+            target: language(
+                format_args!("pairs[{index}].target_language"),
+                &pair.target_language,
+            ),
         });
     let pairs = pairs.collect();
     let ids = request.job_ids.iter().take(MAX_CLAIM).enumerate();
     let ids = ids
-        .filter_map(|(index, id)| fields.job_id(format!("job_ids[{index}]"), id))
+        .filter_map(|(index, id)| fields.job_id(format_args!("job_ids[{index}]"), id))
         .collect();
     let wait = fields.duration("wait", request.wait.as_ref(), (0, MAX_WAIT_MICROS, 0));
     JobClaim {
@@ -345,7 +353,7 @@ pub(in crate::api) fn work(
         Some(Pb::Review(review)) => {
             let ids = review.segment_ids.iter().enumerate();
             let ids = ids.filter_map(|(index, id)| {
-                fields.check(format!("review.segment_ids[{index}]"), SegmentId::parse(id))
+                fields.check(format_args!("review.segment_ids[{index}]"), SegmentId::parse(id))
             });
             let ids = ids.collect();
             let limit = MAX_FIELD;
@@ -424,6 +432,6 @@ pub(in crate::api) fn no_page(query: &pb::ListArticlesRequest, fields: &mut Fiel
         ("page_token", !query.page_token.is_empty()),
     ];
     for (field, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-        fields.wrong(format!("query.{field}"), "must not be set here");
+        fields.wrong(format_args!("query.{field}"), "must not be set here");
     }
 }

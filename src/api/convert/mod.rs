@@ -1,5 +1,17 @@
 //! Requests to domain values. Every conversion collects all wrong fields before it fails.
 
+/// The translation that a request names.
+macro_rules! translation_name {
+    ($request:expr, $fields:expr) => {
+        $crate::api::convert::name(
+            &$request.article_id,
+            &$request.language,
+            &$request.translation_id,
+            $fields,
+        )
+    };
+}
+
 mod article;
 mod changes;
 mod coverage;
@@ -11,11 +23,10 @@ mod translation;
 mod workflow;
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
 use prost_types::Timestamp as PbTimestamp;
-use tonic::Status;
 
-use super::error;
 use crate::api::Limits;
 use crate::domain::article::{ArticleId, MAX_FIELD, MAX_LIST, MAX_SEGMENTS, MAX_URL};
 use crate::domain::date::{ArticleDate, Precision, offset_out_of_range};
@@ -38,10 +49,12 @@ pub(super) use coverage::coverage;
 pub(super) use job::{
     article_ids, claim, failure_message, job_request, no_page, policy, retry_after, work, work_provenance,
 };
-pub(super) use quality::quality_issues;
+pub(super) use quality::evidence;
+use quality::quality_issues;
 pub(super) use query::query;
 pub(super) use reading::reading;
 pub(super) use translation::{agent, attached_state, effort, external_uri, quality_scores, target_texts};
+pub(super) use translation_name;
 pub(super) use workflow::{acknowledgement, name, rejection, review, selection, withdrawal};
 
 /// Wrong fields, gathered while a request is converted, and what the caller may not ask for.
@@ -55,11 +68,11 @@ impl Fields {
     /// The value, or the reason why the field is wrong.
     pub(in crate::api) fn check<T>(
         &mut self,
-        field: impl Into<String>,
+        field: impl Display,
         value: std::result::Result<T, Invalid>,
     ) -> Option<T> {
         value
-            .map_err(|invalid| self.wrong.push(Violation::new(field, invalid.0)))
+            .map_err(|invalid| self.wrong.push(Violation::new(field.to_string(), invalid.0)))
             .ok()
     }
 
@@ -69,12 +82,12 @@ impl Fields {
     }
 
     /// A wrong field.
-    pub(in crate::api) fn wrong(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.wrong.push(Violation::new(field, description));
+    pub(in crate::api) fn wrong(&mut self, field: impl Display, description: impl Into<String>) {
+        self.wrong.push(Violation::new(field.to_string(), description));
     }
 
     /// Whether a list has few enough entries.
-    pub(in crate::api) fn limited(&mut self, field: &str, count: usize, limit: usize) -> bool {
+    pub(in crate::api) fn limited(&mut self, field: impl Display, count: usize, limit: usize) -> bool {
         if count > limit {
             self.wrong(field, format!("{count} entries are more than {limit}"));
         }
@@ -106,16 +119,11 @@ impl Fields {
         }
     }
 
-    /// The same as a status.
-    pub(in crate::api) fn status<T>(self, value: Option<T>) -> std::result::Result<T, Status> {
-        self.finish(value).map_err(error::status)
-    }
-
-    pub(in crate::api) fn article_id(&mut self, field: &str, id: &str) -> Option<ArticleId> {
+    pub(in crate::api) fn article_id(&mut self, field: impl Display, id: &str) -> Option<ArticleId> {
         self.check(field, ArticleId::parse(id))
     }
 
-    pub(in crate::api) fn language(&mut self, field: &str, tag: &str) -> Option<Language> {
+    pub(in crate::api) fn language(&mut self, field: impl Display, tag: &str) -> Option<Language> {
         self.check(field, Language::parse(tag))
     }
 
@@ -133,7 +141,7 @@ impl Fields {
             .flatten()
     }
 
-    pub(in crate::api) fn time(&mut self, field: &str, time: &PbTimestamp) -> Option<Timestamp> {
+    pub(in crate::api) fn time(&mut self, field: impl Display, time: &PbTimestamp) -> Option<Timestamp> {
         self.check(field, Timestamp::from_seconds(time.seconds, time.nanos))
     }
 
@@ -165,7 +173,7 @@ impl Fields {
     /// A value of an enum; a number that the enum does not have is wrong.
     pub(in crate::api) fn choice<T, E>(
         &mut self,
-        field: impl Into<String>,
+        field: impl Display,
         number: i32,
         from: impl FnOnce(i32) -> std::result::Result<T, E>,
     ) -> Option<T> {
@@ -176,14 +184,17 @@ impl Fields {
     }
 
     /// A text of metadata: at most a kilobyte, no control characters.
-    fn text(&mut self, field: impl Into<String>, text: String) -> String {
-        let field = field.into();
-        if text.len() > MAX_FIELD {
-            self.wrong(field, format!("{} bytes are more than {MAX_FIELD}", text.len()));
-        } else {
-            self.check(field, check_text(&text));
-        }
+    fn text(&mut self, field: impl Display, text: String) -> String {
+        self.bounded(field, &text);
         text
+    }
+
+    fn bounded(&mut self, field: impl Display, text: &str) {
+        if text.len() > MAX_FIELD {
+            self.wrong(&field, format!("{} bytes are more than {MAX_FIELD}", text.len()));
+        } else {
+            self.check(&field, check_text(text));
+        }
     }
 
     /// The same, not blank.
@@ -203,9 +214,9 @@ impl Fields {
         let mut checked = Vec::with_capacity(texts.len());
         for (index, text) in texts.into_iter().enumerate() {
             if text.is_empty() {
-                self.wrong(format!("{field}[{index}]"), "is empty");
+                self.wrong(format_args!("{field}[{index}]"), "is empty");
             }
-            checked.push(self.text(format!("{field}[{index}]"), text));
+            checked.push(self.text(format_args!("{field}[{index}]"), text));
         }
         checked
     }
@@ -215,9 +226,9 @@ impl Fields {
         let instant = date
             .instant
             .as_ref()
-            .and_then(|instant| self.time(&format!("{field}.instant"), instant));
+            .and_then(|instant| self.time(format_args!("{field}.instant"), instant));
         let precision = self.choice(
-            format!("{field}.precision"),
+            format_args!("{field}.precision"),
             date.precision,
             pb::DatePrecision::try_from,
         );
@@ -242,22 +253,22 @@ impl Fields {
         self.check(field, date.checked())
     }
 
-    fn marked_text(&mut self, field: &str, text: String, spans: Vec<pb::Span>) -> Option<MarkedText> {
-        let checked = self.check(format!("{field}.text"), check_text(&text));
+    fn marked_text(&mut self, field: impl Display, text: String, spans: Vec<pb::Span>) -> Option<MarkedText> {
+        let checked = self.check(format_args!("{field}.text"), check_text(&text));
         let count = spans.len();
         let converted: Vec<_> = spans
             .into_iter()
             .enumerate()
-            .filter_map(|(index, span)| self.span(&format!("{field}.spans[{index}]"), span))
+            .filter_map(|(index, span)| self.span(format_args!("{field}.spans[{index}]"), span))
             .collect();
         checked?;
         (converted.len() == count)
-            .then(|| self.check(format!("{field}.spans"), MarkedText::new(text, converted)))
+            .then(|| self.check(format_args!("{field}.spans"), MarkedText::new(text, converted)))
             .flatten()
     }
 
-    fn span(&mut self, field: &str, span: pb::Span) -> Option<Span> {
-        let mark = match self.choice(format!("{field}.mark"), span.mark, pb::SpanMark::try_from)? {
+    fn span(&mut self, field: impl Display, span: pb::Span) -> Option<Span> {
+        let mark = match self.choice(format_args!("{field}.mark"), span.mark, pb::SpanMark::try_from)? {
             pb::SpanMark::Bold => Mark::Bold,
             pb::SpanMark::Italic => Mark::Italic,
             pb::SpanMark::Link if span.href.len() <= MAX_URL && !span.href.is_empty() => {
@@ -265,7 +276,7 @@ impl Fields {
             }
             pb::SpanMark::Link => {
                 self.wrong(
-                    format!("{field}.href"),
+                    format_args!("{field}.href"),
                     format!("a link needs an address of at most {MAX_URL} bytes"),
                 );
                 return None;
@@ -273,7 +284,7 @@ impl Fields {
             pb::SpanMark::Code => Mark::Code,
             pb::SpanMark::Other => Mark::Other,
             pb::SpanMark::Unspecified => {
-                self.wrong(format!("{field}.mark"), "is required");
+                self.wrong(format_args!("{field}.mark"), "is required");
                 return None;
             }
         };
@@ -285,31 +296,35 @@ impl Fields {
     }
 
     /// A title or a lead; absent means without text.
-    fn heading(&mut self, field: &str, segment: Option<pb::Segment>) -> Option<DraftSegment> {
+    fn heading(&mut self, field: impl Display, segment: Option<pb::Segment>) -> Option<DraftSegment> {
         let segment = segment.unwrap_or_default();
         let role = pb::SegmentRole::try_from(segment.role);
         if !matches!(
             role,
             Ok(pb::SegmentRole::Unspecified | pb::SegmentRole::Paragraph)
         ) {
-            self.wrong(format!("{field}.role"), "only body segments have a role");
+            self.wrong(format_args!("{field}.role"), "only body segments have a role");
         }
-        let mut draft = self.segment(field, segment)?;
+        let mut draft = self.segment(&field, segment)?;
         if draft.content.is_blank() {
             draft.content = MarkedText::default();
         }
         Some(draft)
     }
 
-    fn segment(&mut self, field: &str, segment: pb::Segment) -> Option<DraftSegment> {
+    fn segment(&mut self, field: impl Display, segment: pb::Segment) -> Option<DraftSegment> {
         let id = match segment.segment_id.as_str() {
             "" => Some(None),
             id => self
-                .check(format!("{field}.segment_id"), SegmentId::parse(id))
+                .check(format_args!("{field}.segment_id"), SegmentId::parse(id))
                 .map(Some),
         };
-        let role = self.choice(format!("{field}.role"), segment.role, pb::SegmentRole::try_from);
-        let content = self.marked_text(field, segment.text, segment.spans);
+        let role = self.choice(
+            format_args!("{field}.role"),
+            segment.role,
+            pb::SegmentRole::try_from,
+        );
+        let content = self.marked_text(&field, segment.text, segment.spans);
         Some(DraftSegment {
             id: id?,
             role: match role? {
@@ -331,12 +346,12 @@ impl Fields {
         }
         let mut body = Vec::with_capacity(segments.len());
         for (index, segment) in segments.into_iter().enumerate() {
-            let field = format!("article.body[{index}]");
-            let Some(segment) = self.segment(&field, segment) else {
+            let field = format_args!("article.body[{index}]");
+            let Some(segment) = self.segment(field, segment) else {
                 continue;
             };
             if segment.content.is_blank() {
-                self.wrong(format!("{field}.text"), "is empty");
+                self.wrong(format_args!("{field}.text"), "is empty");
             }
             body.push(segment);
         }
@@ -360,8 +375,8 @@ impl Fields {
             if key.is_empty() {
                 self.wrong("article.labels", "a key is empty");
             }
-            self.text("article.labels", key.clone());
-            self.text(format!("article.labels[{key:.40}]"), value.clone());
+            self.bounded("article.labels", key);
+            self.bounded(format_args!("article.labels[{key:.40}]"), value);
         }
     }
 }

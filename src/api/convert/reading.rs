@@ -16,7 +16,8 @@ pub(in crate::api) fn reading(request: &pb::GetArticleRequest, fields: &mut Fiel
         fields.wrong("languages", format!("{count} are more than {MAX_LANGUAGES}"));
     }
     let languages = request.languages.iter().take(MAX_LANGUAGES).enumerate();
-    let languages = languages.filter_map(|(index, tag)| fields.language(&format!("languages[{index}]"), tag));
+    let languages =
+        languages.filter_map(|(index, tag)| fields.language(format_args!("languages[{index}]"), tag));
     Reading {
         languages: languages.collect(),
         min_state: least_state("min_state", request.min_state, fields),

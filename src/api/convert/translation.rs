@@ -1,5 +1,7 @@
 //! Translations and what comes with them.
 
+use std::fmt::Display;
+
 use super::Fields;
 use crate::api::Limits;
 use crate::domain::Invalid;
@@ -27,7 +29,7 @@ pub(in crate::api) fn target_texts(
                 format!("must be {name:?} or empty"),
             );
         }
-        target_text(&format!("text.{name}"), segment, fields)
+        target_text(format_args!("text.{name}"), segment, fields)
     };
     let title = heading(fields, "title", text.title);
     let lead = heading(fields, "lead", text.lead);
@@ -49,9 +51,9 @@ pub(in crate::api) fn target_texts(
     }
     let mut texts = Vec::with_capacity(text.body.len());
     for (index, mut segment) in text.body.into_iter().enumerate() {
-        let field = format!("text.body[{index}]");
+        let field = format_args!("text.body[{index}]");
         let id = std::mem::take(&mut segment.segment_id);
-        if let Some(text) = target_text(&field, segment, fields) {
+        if let Some(text) = target_text(field, segment, fields) {
             texts.push((index, id, text));
         }
     }
@@ -60,7 +62,10 @@ pub(in crate::api) fn target_texts(
     } else {
         let mut by_id = Vec::with_capacity(texts.len());
         for (index, id, text) in texts {
-            if let Some(id) = fields.check(format!("text.body[{index}].segment_id"), SegmentId::parse(&id)) {
+            if let Some(id) = fields.check(
+                format_args!("text.body[{index}].segment_id"),
+                SegmentId::parse(&id),
+            ) {
                 by_id.push((id, text));
             }
         }
@@ -72,16 +77,16 @@ pub(in crate::api) fn target_texts(
 /// The longest `subState` of XLIFF that anybody needs.
 const MAX_SUB_STATE: usize = 64;
 
-fn target_text(field: &str, segment: pb::TargetSegment, fields: &mut Fields) -> Option<TargetText> {
+fn target_text(field: impl Display, segment: pb::TargetSegment, fields: &mut Fields) -> Option<TargetText> {
     let sub_state = segment.sub_state;
     let well_formed = sub_state
         .split_once(':')
         .is_some_and(|(prefix, value)| !prefix.is_empty() && !value.is_empty());
     if !sub_state.is_empty() && (!well_formed || sub_state.len() > MAX_SUB_STATE) {
         let description = format!("{sub_state:.80?} is not prefix:value of at most {MAX_SUB_STATE} bytes");
-        fields.wrong(format!("{field}.sub_state"), description);
+        fields.wrong(format_args!("{field}.sub_state"), description);
     } else {
-        fields.check(format!("{field}.sub_state"), check_text(&sub_state));
+        fields.check(format_args!("{field}.sub_state"), check_text(&sub_state));
     }
     let content = fields.marked_text(field, segment.text, segment.spans)?;
     Some(TargetText { content, sub_state })
@@ -131,7 +136,7 @@ pub(in crate::api) fn agent(agent: Option<pb::Agent>, call: &Call, fields: &mut 
         }
         None => None,
     };
-    let mut text = |field, value| fields.text(format!("agent.{field}"), value);
+    let mut text = |field, value| fields.text(format_args!("agent.{field}"), value);
     let declared = Agent {
         // One without a kind is refused for that.
         kind: kind.unwrap_or(AgentKind::Import),

@@ -1,7 +1,5 @@
 //! Steps of the workflow: reviews, acknowledgements, and decisions on what is served.
 
-use tonic::Status;
-
 use super::translation::{agent, effort};
 use super::{Fields, MAX_SEGMENTS};
 use crate::domain::ids::SegmentId;
@@ -9,9 +7,9 @@ use crate::domain::provenance::{Agent, Provenance, Step};
 use crate::domain::selection::Decided;
 use crate::domain::translation::State;
 use crate::pb;
-use crate::service::Call;
 use crate::service::translations::TranslationName;
 use crate::service::workflow::{Acknowledgement, Choice, Review};
+use crate::service::{Call, Result};
 
 /// Names a translation; an empty id is the active one.
 pub(in crate::api) fn name(
@@ -35,14 +33,9 @@ pub(in crate::api) fn review(
     request: pb::ReviewTranslationRequest,
     call: &Call,
     mut fields: Fields,
-) -> Result<Review, Status> {
+) -> Result<Review> {
     let fields = &mut fields;
-    let name = name(
-        &request.article_id,
-        &request.language,
-        &request.translation_id,
-        fields,
-    );
+    let name = translation_name!(request, fields);
     let etag = required_etag(&request.etag, fields);
     let segments = segments(&request.segment_ids, fields);
     let to = match fields.choice("state", request.state, pb::TranslationState::try_from) {
@@ -66,7 +59,7 @@ pub(in crate::api) fn review(
         provenance,
         etag,
     });
-    std::mem::take(fields).status(review)
+    std::mem::take(fields).finish(review)
 }
 
 /// An acknowledgement.
@@ -74,14 +67,9 @@ pub(in crate::api) fn acknowledgement(
     request: pb::AcknowledgeSourceRequest,
     call: &Call,
     mut fields: Fields,
-) -> Result<Acknowledgement, Status> {
+) -> Result<Acknowledgement> {
     let fields = &mut fields;
-    let name = name(
-        &request.article_id,
-        &request.language,
-        &request.translation_id,
-        fields,
-    );
+    let name = translation_name!(request, fields);
     let etag = required_etag(&request.etag, fields);
     let segments = segments(&request.segment_ids, fields);
     if request.source_revision == 0 {
@@ -100,7 +88,7 @@ pub(in crate::api) fn acknowledgement(
         provenance,
         etag,
     });
-    std::mem::take(fields).status(acknowledgement)
+    std::mem::take(fields).finish(acknowledgement)
 }
 
 /// The selection of a translation.
@@ -108,7 +96,7 @@ pub(in crate::api) fn selection(
     request: pb::SelectTranslationRequest,
     call: &Call,
     mut fields: Fields,
-) -> Result<Choice, Status> {
+) -> Result<Choice> {
     let name = certain_name(
         &request.article_id,
         &request.language,
@@ -117,7 +105,7 @@ pub(in crate::api) fn selection(
     );
     let etag = fields.etag("slot_etag", &request.slot_etag);
     let decided = decided(request.agent, request.reason, call, &mut fields);
-    fields.status(name.map(|name| Choice { name, decided, etag }))
+    fields.finish(name.map(|name| Choice { name, decided, etag }))
 }
 
 /// The rejection of a translation.
@@ -125,7 +113,7 @@ pub(in crate::api) fn rejection(
     request: pb::RejectTranslationRequest,
     call: &Call,
     mut fields: Fields,
-) -> Result<Choice, Status> {
+) -> Result<Choice> {
     let name = certain_name(
         &request.article_id,
         &request.language,
@@ -135,7 +123,7 @@ pub(in crate::api) fn rejection(
     let etag = fields.etag("etag", &request.etag);
     required_reason(&request.reason, &mut fields);
     let decided = decided(request.agent, request.reason, call, &mut fields);
-    fields.status(name.map(|name| Choice { name, decided, etag }))
+    fields.finish(name.map(|name| Choice { name, decided, etag }))
 }
 
 /// The withdrawal of a translation.
@@ -143,7 +131,7 @@ pub(in crate::api) fn withdrawal(
     request: pb::DetachTranslationRequest,
     call: &Call,
     mut fields: Fields,
-) -> Result<Choice, Status> {
+) -> Result<Choice> {
     let name = certain_name(
         &request.article_id,
         &request.language,
@@ -152,7 +140,7 @@ pub(in crate::api) fn withdrawal(
     );
     let etag = fields.etag("etag", &request.etag);
     let decided = decided(request.agent, request.reason, call, &mut fields);
-    fields.status(name.map(|name| Choice { name, decided, etag }))
+    fields.finish(name.map(|name| Choice { name, decided, etag }))
 }
 
 /// Names a certain translation, not whichever is active.
@@ -181,7 +169,7 @@ fn segments(ids: &[String], fields: &mut Fields) -> Vec<SegmentId> {
         return Vec::new();
     }
     let ids = ids.iter().enumerate();
-    ids.filter_map(|(index, id)| fields.check(format!("segment_ids[{index}]"), SegmentId::parse(id)))
+    ids.filter_map(|(index, id)| fields.check(format_args!("segment_ids[{index}]"), SegmentId::parse(id)))
         .collect()
 }
 

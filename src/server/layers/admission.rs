@@ -26,7 +26,7 @@ use tower::{Layer, Service};
 
 use super::room::{CallerId, Place, Room};
 use super::{Answer, CallLimits, Inner, Unlogged};
-use crate::api::error::{self, Whose};
+use crate::api::status::{self, Whose};
 use crate::server::methods::{self, Kind, Method};
 use crate::server::telemetry::Telemetry;
 
@@ -110,7 +110,7 @@ impl Rooms {
         )
         .await
         .unwrap_or_else(|_| {
-            Err(error::deadline_exceeded(
+            Err(status::deadline_exceeded(
                 self.receive_timeout,
                 Whose::ReceiveTimeout,
             ))

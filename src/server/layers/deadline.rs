@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use super::interrupt::{Interruptible, interruptible};
 use super::{Answer, Inner};
-use crate::api::error::{self, Whose};
+use crate::api::status::{self, Whose};
 use crate::server::methods::{self, Kind};
 
 /// How long before the caller's own timer the answer is sent, at most; a tenth of a short time.
@@ -107,7 +107,7 @@ impl Limit {
     }
 
     fn status(&self) -> Status {
-        error::deadline_exceeded(self.whole, self.whose)
+        status::deadline_exceeded(self.whole, self.whose)
     }
 }
 

@@ -17,7 +17,7 @@ use tracing::{Instrument, Level, Span, event};
 use uuid::Uuid;
 
 use super::{Answer, Inner, Unlogged};
-use crate::api::error::{code_name, reason_name};
+use crate::api::status::{code_name, reason_name};
 use crate::pb::ErrorReason;
 use crate::server::context::CallContext;
 use crate::server::log_throttle::LogThrottle;

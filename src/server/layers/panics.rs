@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::{Answer, Inner};
-use crate::api::error;
+use crate::api::status;
 
 /// The panics of this process, those outside of calls too.
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -130,7 +130,7 @@ impl<S: Inner> Service<Request<Body>> for Panics<S> {
             };
             Ok(match answered {
                 Some(answer) => answer?.map(|body| Caught { inner: Some(body) }),
-                None => error::panicked()
+                None => status::panicked()
                     .into_http::<S::Answered>()
                     .map(|body| Caught { inner: Some(body) }),
             })
@@ -160,7 +160,7 @@ impl<B: http_body::Body + Unpin> http_body::Body for Caught<B> {
             self.inner = None;
             let mut trailers = HeaderMap::new();
             // What does not fit into a header is left out.
-            let _ = error::panicked().add_header(&mut trailers);
+            let _ = status::panicked().add_header(&mut trailers);
             Poll::Ready(Some(Ok(Frame::trailers(trailers))))
         })
     }

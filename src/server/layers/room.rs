@@ -12,7 +12,7 @@ use http::Extensions;
 use parking_lot::Mutex;
 use tonic::Status;
 
-use crate::api::error;
+use crate::api::status;
 use crate::server::context::CallContext;
 use crate::server::log_throttle::LogThrottle;
 use crate::server::transport::PeerAddress;
@@ -84,8 +84,8 @@ impl Room {
             limit,
             share,
             refusals: [
-                error::overloaded(what, limit),
-                error::overloaded(&format!("{what} of one caller"), share),
+                status::overloaded(what, limit),
+                status::overloaded(&format!("{what} of one caller"), share),
             ],
             throttle: LogThrottle::once_in(SAY_EVERY),
             state: Mutex::default(),

@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tonic::Code;
 
-use crate::api::error::code_name;
+use crate::api::status::code_name;
 use crate::server::methods::{Kind, Method};
 
 /// Seconds of a call, from a cached read to a stream of some minutes.

@@ -571,6 +571,28 @@ async fn is_all_or_nothing(name: &str, mutation: for<'a> fn(&'a World, &Known) -
     panic!("{name} is not done after {MOST_POLLS} polls");
 }
 
+/// Without a request id nobody learns the tokens of the leases; another worker need not wait until they end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_dropped_gives_its_jobs_back() {
+    for polls in 0..MOST_POLLS {
+        let (world, _) = &World::new(0).await;
+        let dropped: Call<'_> = call!(world.jobs, claim_jobs, claim("es"));
+        if drive(dropped, polls).await.is_some() {
+            return;
+        }
+        let waiting = pb::ClaimJobsRequest {
+            wait: super::jobs::seconds(20),
+            ..claim("es")
+        };
+        let claimed = within(world.jobs.claim_jobs(everything(waiting))).await.unwrap();
+        let jobs = claimed.into_inner().jobs;
+        assert_eq!(jobs.len(), 1, "dropped after {polls} polls");
+        let job = jobs[0].job.as_ref().unwrap();
+        assert_eq!(job.attempts, 1, "dropped after {polls} polls");
+    }
+    panic!("a claim is not done after {MOST_POLLS} polls");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_dropped_leaves_all_of_it_or_nothing() {
     let rounds = std::env::var("ARTICLE_STORE_TEST_DROP_ROUNDS");

@@ -546,7 +546,7 @@ async fn is_as_documented(reason: Reason, comment: String) {
         return;
     };
     assert_eq!(format!("ERROR_REASON_{}", made.reason), reason.as_str_name());
-    let code = article_store::api::error::code_name(made.code);
+    let code = article_store::api::status::code_name(made.code);
     assert!(
         comment.starts_with(&format!("{code}. ")) || comment.starts_with(&format!("{code} with RetryInfo. ")),
         "{made:?}: {comment}"

@@ -10,7 +10,7 @@ use super::Failure;
 use super::output::{Output, OutputArgs, Printer};
 use super::restore::{amounts, summary};
 use super::store_target::{SpaceArgs, count, directory, progress, refused, start_log, steps, store_at};
-use crate::clock::SystemClock;
+use crate::clock::TrustedClock;
 use crate::server::store_factory;
 
 /// The arguments of `copy`.
@@ -50,7 +50,7 @@ impl Copy {
             &self.from,
             &self.to,
             self.space.options(),
-            Arc::new(SystemClock),
+            Arc::new(TrustedClock),
             steps(&bar),
         )
         .await;

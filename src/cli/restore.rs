@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::output::{Output, OutputArgs, Printer};
 use super::store_target::{SpaceArgs, count, directory, many, progress, refused, start_log, steps, store_at};
 use super::{Failure, format};
-use crate::clock::SystemClock;
+use crate::clock::TrustedClock;
 use crate::domain::time::Timestamp;
 use crate::server::store_factory;
 use crate::store::StoreStatus;
@@ -51,7 +51,7 @@ impl Restore {
             &self.store,
             self.space.options(),
             self.replace,
-            Arc::new(SystemClock),
+            Arc::new(TrustedClock),
             steps(&bar),
         )
         .await;

@@ -23,7 +23,7 @@ use self::tls::TlsArgs;
 use self::transport::TransportArgs;
 use super::Failure;
 use super::duration::duration;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, TrustedClock};
 use crate::domain::workflow::SelfReview;
 use crate::server::auth::Gate;
 use crate::server::store_factory::{StoreLocation, StoreOptions};
@@ -67,6 +67,10 @@ pub(crate) struct Serve {
     min_free_bytes: Option<u64>,
     #[command(flatten)]
     lifecycle: Lifecycle,
+    /// Take the clock for right, however far it is ahead of the last commit. Without this the server does not start more
+    /// than 366 days ahead, and refuses writes while the clock is more than a day ahead of the time that has passed.
+    #[arg(long)]
+    accept_clock_jump: bool,
     /// Let people review their own translations, for desks of one person.
     #[arg(long)]
     allow_self_review: bool,
@@ -128,7 +132,10 @@ impl Serve {
             ))
         })?;
         let address = listener.local_addr().unwrap_or(self.listen);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = match self.accept_clock_jump {
+            true => Arc::new(TrustedClock),
+            false => Arc::new(SystemClock),
+        };
         // Before the store is opened, which may take its time.
         Gate::open(&auth, clock.clone()).map_err(Failure::Usage)?;
         tell(&[NotifyState::Status(&format!("opening the store {}", self.store))]);

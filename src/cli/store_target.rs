@@ -15,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::Failure;
 use super::client::{Connection, ServerArgs};
 use crate::api::admin::Answers;
-use crate::clock::SystemClock;
+use crate::clock::TrustedClock;
 use crate::pb;
 use crate::pb::admin_service_client::AdminServiceClient;
 use crate::pb::admin_service_server::AdminService;
@@ -81,7 +81,7 @@ impl TargetArgs {
             return Ok(Target::Server(Box::new(self.server.admin().await?)));
         };
         start_log();
-        let opened = Offline::open(directory, space.options(), Arc::new(SystemClock));
+        let opened = Offline::open(directory, space.options(), Arc::new(TrustedClock));
         opened
             .map(Target::Offline)
             .map_err(|error| Failure::failed(format!("{error}{}", hint(&error))))

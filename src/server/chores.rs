@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::auth::Gate;
-use crate::clock::Clock;
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::Timestamp;
 use crate::service::{Result, Service};
@@ -140,20 +139,20 @@ pub(super) struct Keep {
 }
 
 /// Starts the chores of a server, which end when the set is dropped.
-pub(super) fn start(service: &Service, clock: &Arc<dyn Clock>, gate: &Arc<Gate>, keep: Keep) -> JoinSet<()> {
+pub(super) fn start(service: &Service, gate: &Arc<Gate>, keep: Keep) -> JoinSet<()> {
     let chores = [
         Some(reload_credentials(gate.clone())),
         Some(lift_embargoes(service.clone())),
-        Some(trim_log(service.clone(), clock.clone(), keep.changes)),
+        Some(trim_log(service.clone(), keep.changes)),
         keep.revisions
-            .map(|newest| drop_revisions(service.clone(), clock.clone(), newest)),
+            .map(|newest| drop_revisions(service.clone(), newest)),
     ];
     chores.into_iter().flatten().map(Chore::run).collect()
 }
 
-fn ago(clock: &dyn Clock, age: Duration) -> Timestamp {
+fn ago(service: &Service, age: Duration) -> Timestamp {
     let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    clock.now().saturating_add_micros(-age)
+    service.store().clock().now().saturating_add_micros(-age)
 }
 
 fn reload_credentials(gate: Arc<Gate>) -> Chore {
@@ -186,11 +185,11 @@ fn lift_embargoes(service: Service) -> Chore {
 }
 
 /// Requests expire, and then the log is trimmed.
-fn trim_log(service: Service, clock: Arc<dyn Clock>, keep: KeepChanges) -> Chore {
+fn trim_log(service: Service, keep: KeepChanges) -> Chore {
     Chore::new("trimming of the log", Duration::from_secs(60), move || {
-        let before = ago(&*clock, REQUESTS_KEPT);
+        let before = ago(&service, REQUESTS_KEPT);
         let retention = LogRetention {
-            since: ago(&*clock, keep.age),
+            since: ago(&service, keep.age),
             bytes: keep.bytes,
         };
         let service = service.clone();
@@ -205,14 +204,14 @@ fn trim_log(service: Service, clock: Arc<dyn Clock>, keep: KeepChanges) -> Chore
 
 /// A pass reads all articles, so that there is one an hour. A replay shows an article as it was: what requests may still ask
 /// for is kept.
-fn drop_revisions(service: Service, clock: Arc<dyn Clock>, newest: NonZeroU32) -> Chore {
+fn drop_revisions(service: Service, newest: NonZeroU32) -> Chore {
     Chore::new(
         "dropping of old revisions",
         Duration::from_secs(3_600),
         move || {
             let retention = Retention {
                 newest,
-                superseded_before: ago(&*clock, REQUESTS_KEPT),
+                superseded_before: ago(&service, REQUESTS_KEPT),
             };
             let service = service.clone();
             async move { Ok(service.store().drop_revisions(retention).await?.into()) }

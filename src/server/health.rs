@@ -10,6 +10,7 @@ use tonic_health::server::HealthReporter;
 
 use super::telemetry::{Readiness, Telemetry};
 use crate::api::{admin, articles, changes, jobs, translations};
+use crate::clock::ClockJump;
 use crate::pb::admin_service_server::AdminServiceServer;
 use crate::pb::article_service_server::ArticleServiceServer;
 use crate::pb::change_service_server::ChangeServiceServer;
@@ -74,12 +75,13 @@ impl Health {
             {
                 hint.watch(sizes);
             }
-            let readiness = readiness_of(&status);
+            let jump = store.clock().wall().err();
+            let readiness = readiness_of(&status, jump.is_some());
             if store.needs_restart() && self.telemetry.set_dead() {
                 tracing::error!("the store can write again only after a restart; liveness says so");
             }
             if readiness != before {
-                report(readiness, &status);
+                report(readiness, &status, jump);
                 self.set(readiness).await;
                 before = readiness;
             }
@@ -88,23 +90,25 @@ impl Health {
     }
 }
 
-fn readiness_of(status: &Result<StoreStatus>) -> Readiness {
+fn readiness_of(status: &Result<StoreStatus>, has_jumped: bool) -> Readiness {
     match status {
         Err(_) => Readiness::StoreDown,
+        Ok(_) if has_jumped => Readiness::WritesRefused,
         Ok(status) if status.sizes.is_some_and(|sizes| sizes.is_full()) => Readiness::WritesRefused,
         Ok(_) => Readiness::Serving,
     }
 }
 
-fn report(readiness: Readiness, status: &Result<StoreStatus>) {
-    match status {
-        Err(error) => tracing::warn!(%error, "the store is down"),
-        Ok(status) if readiness == Readiness::WritesRefused => tracing::warn!(
+fn report(readiness: Readiness, status: &Result<StoreStatus>, jump: Option<ClockJump>) {
+    match (status, jump) {
+        (Err(error), _) => tracing::warn!(%error, "the store is down"),
+        (Ok(_), Some(jump)) => tracing::error!("writes are refused and no embargo ends; reads go on: {jump}"),
+        (Ok(status), None) if readiness == Readiness::WritesRefused => tracing::warn!(
             available_bytes = status.sizes.map(|sizes| sizes.available_bytes),
             floor_bytes = status.sizes.map(|sizes| sizes.floor_bytes),
             "writes are refused: the store's volume has less free space than --min-free-bytes; reads go on"
         ),
-        Ok(_) => tracing::warn!("the store serves reads and writes again"),
+        (Ok(_), None) => tracing::warn!("the store serves reads and writes again"),
     }
 }
 

@@ -119,7 +119,7 @@ pub async fn run(
         changes: config.keep_changes,
     };
     let watching = tokio::spawn(health.clone().watch(store.clone()));
-    let mut tasks = chores::start(&service, &clock, &gate, keep);
+    let mut tasks = chores::start(&service, &gate, keep);
     let (figures, observed) = (telemetry.store.clone(), service.clone());
     tasks.spawn(async move { figures.follow(observed).await });
     let feeding = service.clone();

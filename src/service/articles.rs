@@ -324,7 +324,7 @@ impl Service {
         match moment {
             Moment::Now => Ok(state.clone()),
             Moment::Time(time) => {
-                let found = self.as_of(state, time).await?;
+                let found = self.as_of(state, self.store.clock().at(time)).await?;
                 found.ok_or_else(missing)
             }
             Moment::Revision(number) if number == head => Ok(state.clone()),

@@ -60,7 +60,7 @@ impl Service {
         };
         // A change of the article concerns all languages.
         let touched = batch.head.is_none().then_some(languages.as_slice());
-        let changed = after.follow(touched, &policies, self.clock.now());
+        let changed = after.follow(touched, &policies, self.store.clock().now());
         let head = head.clone();
         if state.is_some_and(|state| state.head.revision() != head.revision()) {
             let keys: HashSet<_> = changed.iter().map(|job| &job.id.key).collect();

@@ -302,7 +302,7 @@ impl Service {
         state: &ArticleState,
         request: &JobRequest,
     ) -> (Batch, Vec<Requested>) {
-        let now = self.clock.now();
+        let now = self.store.clock().now();
         let mut batch = Batch::on(state, None);
         let mut requested = Vec::with_capacity(request.keys.len());
         let mut usage = usage(state);
@@ -398,7 +398,7 @@ impl Service {
         jobs: Vec<Arc<Job>>,
         filter: &JobFilter,
     ) -> Result<Vec<(JobId, Option<VisibleJob>)>> {
-        let now = self.clock.now();
+        let now = self.store.clock().now();
         let matches = |job: &&Arc<Job>| filter.matches(job, job.state_at(now));
         let mut articles: Vec<_> = jobs
             .iter()
@@ -437,7 +437,7 @@ impl Service {
         jobs.extend(state.jobs.values().cloned());
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
         jobs.dedup_by(|a, b| a.id == b.id);
-        let now = self.clock.now();
+        let now = self.store.clock().now();
         let listed = jobs
             .into_iter()
             .filter(|job| after.is_none_or(|after| job.id > *after))
@@ -471,7 +471,7 @@ impl Service {
 
     /// Opens a job again that was given up.
     pub async fn retry_job(&self, call: &Call, id: &JobId) -> Result<JobSnapshot> {
-        let now = self.clock.now();
+        let now = self.store.clock().now();
         self.change_job(call, id, |job: &Arc<Job>, state: &ArticleState| {
             match job.state_at(now) {
                 open if open.is_open() => Ok(None),
@@ -554,7 +554,7 @@ impl Service {
     /// A job as callers see it.
     pub(super) fn job_snapshot(&self, state: &ArticleState, job: Arc<Job>) -> JobSnapshot {
         JobSnapshot {
-            state: job.state_at(self.clock.now()),
+            state: job.state_at(self.store.clock().now()),
             job: article(state).assigned(job),
         }
     }

@@ -75,7 +75,7 @@ impl Service {
         let before = Demand::of(all.iter().map(|policy| &policy.rule));
         let after = Demand::of(others().chain([&rule]));
         self.check_demand(&before, &after)?;
-        let now = self.clock.now();
+        let now = self.store.clock().now();
         let policy = TranslationPolicy {
             id: id.clone(),
             etag: Etag::of(old.map_or(1, |old| old.etag.version + 1), &rule),

@@ -38,7 +38,11 @@ impl Service {
     /// `failed`, and those in it are passed over, so that they hold up no later ones: it is emptied to try them again.
     pub async fn lift_embargoes(&self, failed: &mut HashSet<ArticleId>) -> Result<bool> {
         let limit = LIFTED_AT_ONCE + failed.len();
-        let due = self.store.due_embargoes(self.clock.now(), limit).await?;
+        // An article that is published cannot be taken back: not by a clock that has jumped.
+        let Ok(now) = self.store.clock().wall() else {
+            return Ok(false);
+        };
+        let due = self.store.due_embargoes(now, limit).await?;
         let is_full = due.len() == limit;
         let due = due
             .into_iter()

@@ -390,6 +390,16 @@ impl Service {
         states.into_iter().zip(keys).zip(bodies).map(snapshot).collect()
     }
 
+    /// The article as a commit left it.
+    pub(super) async fn as_committed(
+        &self,
+        state: &Arc<ArticleState>,
+        stamp: Stamp,
+    ) -> Result<Arc<ArticleState>> {
+        let then = self.as_of(state, stamp.time).await?;
+        then.ok_or_else(|| Error::internal("an article that was written is missing"))
+    }
+
     /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
     pub(super) async fn as_of(
         &self,

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use super::view::Moment;
 use super::{Call, Error, Result, Service};
 use crate::domain::access::{Visibility, visibility_again};
 use crate::domain::article::ArticleId;
@@ -291,7 +290,7 @@ impl Service {
         let id = &record.article;
         let state = match self.state(id).await? {
             Some(now) => {
-                let then = self.at(&now, Moment::Time(record.stamp.time)).await;
+                let then = self.as_committed(&now, record.stamp).await;
                 let then = self.unless_purged(id, then).await?;
                 let visibility = visibility_again(then.head.current.visibility, now.head.current.visibility);
                 Some((then, visibility))

@@ -91,7 +91,7 @@ impl Service {
             // Heard from before the look at the queue on, so that nothing is missed.
             let mut listener = self.job_notifier.listen();
             let next = self.store.next_claimable(&claim.query).await?;
-            let now = self.clock.now();
+            let now = self.store.clock().now();
             if next.is_some_and(|next| next <= now) {
                 let (mut leased, is_partial) = match self.lease(call, self.claim_of(call, claim)).await {
                     // Another call with this request id was first.
@@ -293,7 +293,7 @@ impl Service {
             token: Some(token),
             decide: |job: &Arc<Job>, _: &ArticleState| {
                 let lease = job.fenced(token).map_err(|_| lost(id, job))?;
-                Ok(Some(job.prolonged(lease, self.clock.now(), lease_micros)))
+                Ok(Some(job.prolonged(lease, self.store.clock().now(), lease_micros)))
             },
         };
         let (snapshot, head_revision) = self.transact(call, &change).await?;
@@ -326,7 +326,7 @@ impl Service {
             let failure = Failure {
                 message: attempt.message.clone(),
                 worker: lease.worker.clone(),
-                time: self.clock.now(),
+                time: self.store.clock().now(),
             };
             let wait = attempt.retry_after_micros;
             Ok(Some(job.failed(

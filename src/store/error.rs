@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::clock::ClockJump;
 use crate::domain::ids::ArticleId;
 use crate::domain::job::JobKey;
 
@@ -162,6 +163,9 @@ pub enum OpenError {
         /// What is wrong, naming the file or record.
         detail: String,
     },
+    /// The clock is too far ahead of the last commit to be right.
+    #[error("{0}")]
+    ClockJump(ClockJump),
     /// The operating system refused.
     #[error("cannot open the store in {directory}: {detail}")]
     Io {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
+use crate::clock::StoreClock;
 use crate::domain::article::{
     Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, SegmentHistory, Tombstone,
 };
@@ -517,6 +518,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Random; a store that was restored from a backup has another.
     fn epoch(&self) -> [u8; 16];
+
+    /// The time of what is stored. Writes are refused while its clock has jumped.
+    fn clock(&self) -> &StoreClock;
 
     /// Whether the store can write again only after the process was started anew.
     fn needs_restart(&self) -> bool {

@@ -19,7 +19,7 @@ use super::{
     ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed,
     Counts, Durable, Entity, Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, StoreClock};
 use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, ArticleId, DroppedRevision, SegmentHistory, Tombstone};
 use crate::domain::change::{Commit, Event, JobStep};
@@ -44,7 +44,7 @@ const LOOKED_AT: usize = 2_000;
 /// A store in ordered maps. See the module's page.
 pub struct ReferenceStore {
     state: Mutex<State>,
-    clock: Arc<dyn Clock>,
+    clock: StoreClock,
     durable: watch::Sender<Durable>,
     holds: LogHolds,
 }
@@ -102,7 +102,11 @@ impl ReferenceStore {
     }
 
     fn of(state: State, clock: Arc<dyn Clock>) -> Self {
-        let seq = state.last().seq;
+        let Stamp { seq, time } = state.last();
+        let clock = StoreClock::new(clock);
+        if seq > 0 {
+            clock.committed(time.max(clock.now()));
+        }
         Self {
             state: Mutex::new(state),
             clock,
@@ -118,7 +122,7 @@ impl ReferenceStore {
             closed: false,
             ..self.state.lock().clone()
         };
-        Self::of(state, self.clock.clone())
+        Self::of(state, self.clock.below())
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>> {
@@ -131,7 +135,9 @@ impl ReferenceStore {
 
     /// Says that everything up to the newest commit is durable: in this store it is at once.
     fn announce(&self, state: &State) {
-        self.durable.send_modify(|durable| durable.seq = state.last().seq);
+        let last = state.last();
+        self.clock.committed(last.time);
+        self.durable.send_modify(|durable| durable.seq = last.seq);
     }
 }
 
@@ -754,6 +760,10 @@ impl Store for ReferenceStore {
 
     fn hold(&self, after: Seq) -> LogHold {
         self.holds.hold(after, self.clock.now())
+    }
+
+    fn clock(&self) -> &StoreClock {
+        &self.clock
     }
 
     fn epoch(&self) -> [u8; 16] {

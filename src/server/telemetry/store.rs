@@ -249,6 +249,9 @@ impl StoreFigures {
 }
 
 fn write_metrics(writer: &mut Writer<'_>, service: &Service) -> fmt::Result {
+    let help = "Seconds by which the clock is ahead of the time that has passed since the last commit; negative if it is behind";
+    let ahead = ConstGauge::new(service.store().clock().ahead_micros() as f64 / 1e6);
+    writer.put("clock_ahead_seconds", help, &ahead)?;
     let feed = service.feed_status();
     writer.gauge("watchers", "Followers of the change feed", feed.followers as u64)?;
     let (exports, imports) = service.stream_bytes();

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, StoreClock};
 use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
 use crate::domain::job::{self, ClaimQuery, JobKey};
 use crate::domain::language::Language;
@@ -113,6 +113,12 @@ impl KvStore {
     /// Takes up the work on an engine that holds a store of the present format.
     fn start(core: Shared, identity: &Identity) -> Result<Self> {
         let last = recovery::last_commit(&core)?;
+        if last.seq > 0 {
+            core.clock
+                .continue_from(last.time)
+                .map_err(OpenError::ClockJump)
+                .map_err(StoreError::Open)?;
+        }
         recovery::check_tail(&core)?;
         // What was applied before a crash and is visible now must be durable before anybody reads it.
         core.engine.sync()?;
@@ -557,6 +563,10 @@ impl Store for KvStore {
 
     fn epoch(&self) -> [u8; 16] {
         self.epoch
+    }
+
+    fn clock(&self) -> &StoreClock {
+        &self.core.clock
     }
 
     fn needs_restart(&self) -> bool {

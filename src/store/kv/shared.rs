@@ -19,7 +19,7 @@ use super::backup::Tracker;
 use super::codec::{self, Malformed};
 use super::engine::{Direction, Engine};
 use super::{envelope, keys};
-use crate::clock::Clock;
+use crate::clock::{Clock, StoreClock};
 use crate::domain::article::ArticleId;
 use crate::domain::job::Jobs;
 use crate::domain::language::Language;
@@ -85,7 +85,7 @@ impl Weighter<VersionKey, Arc<Body>> for Weight {
 /// The state that readers and the writer share.
 pub(super) struct Shared {
     pub(super) engine: Box<dyn Engine>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: StoreClock,
     pub(super) articles: Cache<ArticleId, Arc<ArticleState>, Weight>,
     pub(super) bodies: Cache<VersionKey, Arc<Body>, Weight>,
     stripes: Vec<RwLock<()>>,
@@ -125,7 +125,7 @@ impl Shared {
         let (articles, bodies) = (cache(cache_bytes / 2, 4096), cache(cache_bytes / 2, 8192));
         Self {
             engine,
-            clock,
+            clock: StoreClock::new(clock),
             articles: Cache::with_weighter(articles.0, articles.1, Weight),
             bodies: Cache::with_weighter(bodies.0, bodies.1, Weight),
             stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),

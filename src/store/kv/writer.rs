@@ -345,7 +345,10 @@ impl Writer {
                 "the storage engine failed and could not be reopened yet",
             ))
         } else {
-            self.core.engine.admit()
+            let clock = self.core.clock.wall().map(drop);
+            clock
+                .map_err(|jump| unavailable(&jump.to_string()))
+                .and_then(|()| self.core.engine.admit())
         };
         if let Err(error) = refused {
             return jobs.into_iter().for_each(|job| refuse(job, &error));
@@ -383,6 +386,10 @@ impl Writer {
         refused.into_iter().for_each(|refuse| refuse());
         match applied {
             Ok(()) => {
+                // A group may hold no commit.
+                if last.seq > self.last.seq {
+                    self.core.clock.committed(last.time);
+                }
                 self.last = last;
                 self.hand_over(Applied { last, waiting, begun });
             }

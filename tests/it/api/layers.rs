@@ -133,6 +133,10 @@ impl BrokenClock {
 }
 
 impl Clock for BrokenClock {
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn now(&self) -> Timestamp {
         let is_call = CallContext::current().is_some();
         assert!(

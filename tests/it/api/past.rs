@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use article_store::clock::ManualClock;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
 use tonic::Code;
@@ -9,7 +10,7 @@ use tonic::Code;
 use super::{
     agent, article, attach, body, by_id, create, full_article, rewrite, segment, small_form, time, update,
 };
-use crate::harness::{Server, fails};
+use crate::harness::{Server, Setup, fails};
 
 /// All that the API says of article `a`, now or at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,4 +236,28 @@ async fn what_never_was_is_not_found() {
         ..Default::default()
     };
     assert_eq!(update(&server, empty, &[]).await.revision, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn now_is_the_newest_state_over_a_clock_that_goes_back() {
+    const START: i64 = 1_652_000_000_000_000;
+    const HOUR: i64 = 3_600_000_000;
+    let at = |micros: i64| Timestamp::from_micros(START + micros).unwrap();
+    let clock = ManualClock::at(at(0));
+    let server = Setup::sled().clock(clock.clone()).start().await;
+    create(&server, full_article("a")).await;
+    let first = see(&server, None).await;
+    clock.jump(at(-HOUR));
+    let server = server.restart().await;
+    assert_eq!(see(&server, Some(at(-HOUR))).await, first);
+    clock.set(at(-HOUR + 32_000_000));
+    rewrite(&server, "a", &["second"]).await;
+    let (second, committed) = (see(&server, None).await, server.newest_commit().await);
+    assert_eq!(committed, at(30_000_000));
+    clock.set(at(-HOUR + 48_000_000));
+    assert_eq!(see(&server, Some(at(-HOUR + 48_000_000))).await, second);
+    // Commit times name what they named.
+    assert_eq!(see(&server, Some(committed)).await, second);
+    assert_eq!(see(&server, Some(at(29_999_999))).await, first);
+    server.check().await;
 }

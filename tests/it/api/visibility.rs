@@ -6,6 +6,7 @@ use article_store::domain::access::Right;
 use article_store::domain::change::Kind;
 use article_store::domain::time::Timestamp;
 use article_store::pb;
+use article_store::service::Service;
 use futures::stream;
 use tonic::{Code, Status};
 
@@ -322,6 +323,20 @@ async fn an_embargo_ends_by_itself_also_while_no_server_runs() {
     }
     server.check().await;
     let seq = server.seq().await;
+    // A clock that is days ahead ends no embargo, and nothing is written.
+    clock.jump(micros(START + 86_400 + 60));
+    let service = Service::new(server.store.clone(), std::sync::Arc::new(clock.clone()));
+    assert!(
+        !service
+            .lift_embargoes(&mut std::collections::HashSet::new())
+            .await
+            .unwrap()
+    );
+    let withheld = status_request("a", pb::PublicationStatus::Withheld);
+    let refused = server.articles().set_publication_status(withheld).await;
+    assert_eq!(failure(&refused.unwrap_err()).reason, "STORE_UNAVAILABLE");
+    absent(&server, "a", false).await;
+    clock.jump(micros(START));
     clock.set(micros(START + 60));
     let shown = appears(&server, "a").await;
     assert_eq!(shown.embargo_time, Some(time(micros(START + 60))));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use article_store::clock::{Clock, SystemClock};
+use article_store::clock::{Clock, TrustedClock};
 use article_store::domain::article::ArticleId;
 use article_store::domain::change::JobStep;
 use article_store::domain::job::{ClaimQuery, Job, JobKind};
@@ -133,7 +133,7 @@ pub(super) async fn restore(
 }
 
 pub(super) fn sled_import(config: &SledConfig, replace: bool) -> article_store::store::Result<Box<KvImport>> {
-    KvImport::sled(config, replace, Arc::new(SystemClock)).map(Box::new)
+    KvImport::sled(config, replace, Arc::new(TrustedClock)).map(Box::new)
 }
 
 async fn restored(file: &Path, directory: &Path) -> KvStore {
@@ -144,7 +144,7 @@ async fn restored(file: &Path, directory: &Path) -> KvStore {
 fn open(directory: &Path) -> KvStore {
     KvStore::open(
         SledEngine::open(config(directory)).unwrap(),
-        Arc::new(SystemClock),
+        Arc::new(TrustedClock),
         8 << 20,
     )
     .unwrap()
@@ -219,7 +219,7 @@ async fn a_backup_restores_to_the_same_store(bench: &mut Bench) {
     let (status, other_status) = (bench.store.status().await.unwrap(), other.status().await.unwrap());
     assert_ne!(other_status.epoch, status.epoch, "its future is another one");
     // Its queues are those of the store, whose leases have ended by then.
-    bench.clock.set(SystemClock.now());
+    bench.clock.set(TrustedClock.now());
     let mut claims = Vec::new();
     for store in [&*bench.store, &other] {
         let claimed = store.claim(claim(&ClaimQuery::default(), 100, 60)).await.unwrap();

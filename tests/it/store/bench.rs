@@ -136,6 +136,14 @@ impl Bench {
         self.engine.as_ref().unwrap()
     }
 
+    /// The engine of a kv store that was closed, opened again.
+    pub(crate) fn engine_again(&mut self) -> Shared {
+        if self.kind == Kind::Sled {
+            self.engine = open_engine(self.kind, self.directory.path());
+        }
+        self.engine().clone()
+    }
+
     /// Closes the store and opens it again.
     pub(crate) async fn reopen(&mut self) {
         self.reopen_with_cache(CACHE).await;
@@ -151,10 +159,7 @@ impl Bench {
             self.store = again;
             return;
         }
-        if self.kind == Kind::Sled {
-            self.engine = open_engine(self.kind, self.directory.path());
-        }
-        let store = KvStore::open(self.engine().clone(), clock, bytes).unwrap();
+        let store = KvStore::open(self.engine_again(), clock, bytes).unwrap();
         self.store = Arc::new(store);
     }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use article_store::clock::SystemClock;
+use article_store::clock::TrustedClock;
 use article_store::domain::query::{Axis, Order, Presence, Query, Range, TranslationFilter};
 use article_store::domain::version::VersionKey;
 use article_store::store::kv::KvStore;
@@ -34,7 +34,7 @@ fn open(directory: &Path) -> KvStore {
         reserve_bytes: 0,
         ..SledConfig::new(directory)
     };
-    KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 8 << 20).unwrap()
+    KvStore::open(SledEngine::open(config).unwrap(), Arc::new(TrustedClock), 8 << 20).unwrap()
 }
 
 fn query(presence: Presence) -> Query {

@@ -39,6 +39,7 @@ mod backup;
 mod bench;
 mod claims;
 mod claims_model;
+mod clock;
 mod commits;
 mod compaction;
 #[expect(

@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use article_store::clock::SystemClock;
+use article_store::clock::TrustedClock;
 use article_store::domain::change::JobStep;
 use article_store::domain::job::{ClaimQuery, JobKind};
 use article_store::domain::retention::Retention;
@@ -326,7 +326,7 @@ async fn a_backup_has_what_is_left(bench: &mut Bench) {
     back_up_to(&*bench.store, &file).await;
     let config = sled_config(target.path());
     restore(&file, &config, false).await.unwrap();
-    let restored = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
+    let restored = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(TrustedClock), 1 << 20).unwrap();
     for number in 1..=9 {
         let key = [bench.article(&id("a")).await.unwrap().head.revision_key(number)];
         assert_eq!(

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use article_store::clock::SystemClock;
+use article_store::clock::TrustedClock;
 use article_store::domain::retention::LogRetention;
 use article_store::domain::time::{Seq, Timestamp};
 use article_store::store::kv::KvStore;
@@ -324,7 +324,7 @@ async fn backups_and_copies_begin_where_the_log_does(bench: &mut Bench) {
         .await
         .unwrap();
     for (config, is_same) in configs.into_iter().zip([false, true]) {
-        let made = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(SystemClock), 1 << 20).unwrap();
+        let made = KvStore::open(SledEngine::open(config).unwrap(), Arc::new(TrustedClock), 1 << 20).unwrap();
         assert_eq!(made.epoch() == bench.store.epoch(), is_same);
         assert_eq!(made.changes(5, 100).await.unwrap(), kept);
         assert_eq!(made.changes(4, 100).await.unwrap().commits, []);

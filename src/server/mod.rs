@@ -120,8 +120,7 @@ pub async fn run(
     };
     let watching = tokio::spawn(health.clone().watch(store.clone()));
     let mut tasks = chores::start(&service, &gate, keep);
-    let (figures, observed) = (telemetry.store.clone(), service.clone());
-    tasks.spawn(async move { figures.follow(observed).await });
+    telemetry.store.observe(service.clone());
     let feeding = service.clone();
     tasks.spawn(async move { feeding.feed_changes().await });
     let drained = service.clone();

@@ -301,8 +301,8 @@ pub struct Claimed {
     pub is_partial: bool,
 }
 
-/// How much there is in a language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How much there is in a language, and to do for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Articles that were written in it and are not deleted.
     pub articles: u64,
@@ -312,20 +312,11 @@ pub struct Counts {
     pub revisions: u64,
     /// Translations into it that are not withdrawn.
     pub translations: u64,
+    /// Open jobs for translations into it, leased or not, of articles that may be worked on: by source language and kind.
+    pub open_jobs: BTreeMap<(Language, JobKind), u64>,
+    /// Active translations into it that do not hold, by the way in which.
+    pub not_current: BTreeMap<Overall, u64>,
 }
-
-/// How much there is to do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Backlog {
-    /// Open jobs, leased or not, by source language, target language and kind.
-    pub open_jobs: BTreeMap<(Language, Language, JobKind), u64>,
-    /// Active translations that do not hold, by language and in which way.
-    pub not_current: BTreeMap<(Language, Overall), u64>,
-}
-
-/// Where a walk over the backlog goes on. What it means is the engine's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BacklogPlace(Vec<u8>);
 
 /// What an operator wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -529,15 +520,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sizes and numbers; also the readiness probe.
     async fn status(&self) -> Result<StoreStatus>;
-
-    /// Counts a part of what there is to do, so many entries at most, adds it to a sum, and answers where to go on; `None` at
-    /// the end. A walk of several steps sees what changes meanwhile or does not.
-    async fn backlog(
-        &self,
-        place: Option<BacklogPlace>,
-        entries: usize,
-        sum: &mut Backlog,
-    ) -> Result<Option<BacklogPlace>>;
 
     /// Metrics of group commit and caches, of an engine that has them.
     fn metrics(&self) -> Option<&Metrics> {

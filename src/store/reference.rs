@@ -16,8 +16,8 @@ use super::error::{Conflict, Result, StoreError};
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
-    ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed,
-    Counts, Durable, Entity, Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
+    ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed, Counts, Durable, Entity,
+    Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::domain::access::{Visibility, embargo_end};
@@ -786,7 +786,25 @@ impl Store for ReferenceStore {
                     .translations
                     .iter()
                     .filter(|translation| translation.disposition != Disposition::Withdrawn);
-                counts.entry(slot.language.clone()).or_default().translations += there.count() as u64;
+                let counts = counts.entry(slot.language.clone()).or_default();
+                counts.translations += there.count() as u64;
+                let standing = Standing::of(&article.head, slot);
+                if let Some(overall) = standing.map(|standing| standing.overall)
+                    && overall != Overall::Current
+                {
+                    *counts.not_current.entry(overall).or_default() += 1;
+                }
+            }
+        }
+        let all = ClaimQuery {
+            embargoed: true,
+            ..ClaimQuery::default()
+        };
+        for (_, _, article, key) in state.queued(&all) {
+            if let Some(article) = state.articles.get(&article) {
+                let source = article.head.current.metadata.language.clone();
+                let counts = counts.entry(key.language).or_default();
+                *counts.open_jobs.entry((source, key.kind)).or_default() += 1;
             }
         }
         counts.retain(|_, counts| *counts != Counts::default());
@@ -798,39 +816,6 @@ impl Store for ReferenceStore {
             sizes: None,
             compaction: None,
         })
-    }
-
-    async fn backlog(
-        &self,
-        _: Option<BacklogPlace>,
-        _: usize,
-        sum: &mut Backlog,
-    ) -> Result<Option<BacklogPlace>> {
-        let state = self.open()?;
-        let all = ClaimQuery {
-            embargoed: true,
-            ..ClaimQuery::default()
-        };
-        for (_, _, article, key) in state.queued(&all) {
-            let source = state
-                .articles
-                .get(&article)
-                .map(|state| &state.head.current.metadata.language);
-            if let Some(source) = source.cloned() {
-                *sum.open_jobs.entry((source, key.language, key.kind)).or_default() += 1;
-            }
-        }
-        for article in state.articles.values() {
-            for slot in article.slots.values() {
-                if let Some(standing) = Standing::of(&article.head, slot)
-                    && standing.overall != Overall::Current
-                {
-                    let key = (slot.language.clone(), standing.overall);
-                    *sum.not_current.entry(key).or_default() += 1;
-                }
-            }
-        }
-        Ok(None)
     }
 
     async fn check_and_report(&self, report: mpsc::Sender<Checked>) -> Result<()> {

@@ -30,13 +30,15 @@ pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
             translations: of.translations,
         }),
     };
+    // A language that is only to be translated into has nothing yet.
+    let has_any = |language: &pb::LanguageCounts| language.counts != Some(pb::StoreCounts::default());
     pb::GetStatusResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: store.engine.to_owned(),
         epoch: store.epoch.iter().map(|byte| format!("{byte:02x}")).collect(),
         seq: store.seq,
         totals: Some(totals),
-        languages: store.counts.iter().map(language).collect(),
+        languages: store.counts.iter().map(language).filter(has_any).collect(),
         live_bytes: sizes.live_bytes,
         disk_bytes: sizes.disk_bytes,
         available_bytes: sizes.available_bytes,

@@ -1,11 +1,8 @@
 //! Metrics of the store. A scrape reads what is known already and costs the store nothing: the status is that of the last
-//! probe, distributions and caches are counted as they happen, and the backlog is what the last walk over it found. A
-//! walk follows a scrape, a little at a time, for a store may have millions of open jobs; how old it is is a metric
-//! too.
+//! probe, distributions and caches are counted as they happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
@@ -13,21 +10,12 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::domain::freshness::Overall;
 use crate::domain::job::JobKind;
 use crate::domain::language::Language;
 use crate::service::Service;
-use crate::store::{Backlog, Counts, StoreStatus};
-
-/// Time between two walks over the backlog at least.
-const WALK_EVERY: Duration = Duration::from_secs(5);
-/// Entries that a step of a walk looks at: a few milliseconds of reading.
-const STEP_ENTRIES: usize = 4_096;
-/// Time between two steps. A million entries take half a minute then, and a twentieth of a processor.
-const STEP_EVERY: Duration = Duration::from_millis(100);
+use crate::store::{Counts, StoreStatus};
 
 /// What stands for all languages that were not named.
 const OTHER: &str = "other";
@@ -48,22 +36,12 @@ impl Languages {
     }
 }
 
-/// A backlog that was counted, and when.
-#[derive(Debug)]
-struct Counted {
-    backlog: Backlog,
-    begun: Instant,
-}
-
 /// See the module's page.
 #[derive(Debug)]
 pub struct StoreFigures {
     languages: Languages,
     service: Mutex<Option<Observed>>,
     status: Mutex<Option<StoreStatus>>,
-    backlog: Mutex<Option<Counted>>,
-    /// Somebody reads the backlog.
-    asked: Notify,
 }
 
 /// The service that is asked.
@@ -81,8 +59,6 @@ impl StoreFigures {
             languages,
             service: Mutex::default(),
             status: Mutex::default(),
-            backlog: Mutex::default(),
-            asked: Notify::new(),
         }
     }
 
@@ -95,39 +71,11 @@ impl StoreFigures {
     pub fn forget(&self) {
         *self.service.lock() = None;
         *self.status.lock() = None;
-        *self.backlog.lock() = None;
     }
 
-    /// Counts the backlog of a service's store after scrapes, which ask this service from now on.
-    pub async fn follow(&self, service: Service) {
-        *self.service.lock() = Some(Observed(service.clone()));
-        let mut walks = interval(WALK_EVERY);
-        walks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            self.asked.notified().await;
-            walks.tick().await;
-            let begun = Instant::now();
-            match walk(&service).await {
-                Ok(backlog) => *self.backlog.lock() = Some(Counted { backlog, begun }),
-                Err(error) => {
-                    tracing::debug!(%error, "the backlog could not be counted; the last numbers stay");
-                }
-            }
-        }
-    }
-}
-
-/// Counts the backlog, a little at a time.
-async fn walk(service: &Service) -> crate::store::Result<Backlog> {
-    let mut steps = interval(STEP_EVERY);
-    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut backlog, mut place) = (Backlog::default(), None);
-    loop {
-        steps.tick().await;
-        place = service.store().backlog(place, STEP_ENTRIES, &mut backlog).await?;
-        if place.is_none() {
-            return Ok(backlog);
-        }
+    /// Scrapes ask this service from now on.
+    pub fn observe(&self, service: Service) {
+        *self.service.lock() = Some(Observed(service));
     }
 }
 
@@ -146,13 +94,10 @@ type Sums<'a, const N: usize> = BTreeMap<[(&'static str, &'a str); N], u64>;
 
 impl Collector for StoreFigures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.asked.notify_one();
         let mut writer = Writer(encoder);
         if let Some(status) = &*self.status.lock() {
             self.write_status(&mut writer, status)?;
-        }
-        if let Some(counted) = &*self.backlog.lock() {
-            self.write_backlog(&mut writer, counted)?;
+            self.write_backlog(&mut writer, status)?;
         }
         match &*self.service.lock() {
             Some(Observed(service)) => write_metrics(&mut writer, service),
@@ -216,10 +161,14 @@ impl StoreFigures {
         Ok(())
     }
 
-    fn write_backlog(&self, writer: &mut Writer<'_>, Counted { backlog, begun }: &Counted) -> fmt::Result {
+    fn write_backlog(&self, writer: &mut Writer<'_>, status: &StoreStatus) -> fmt::Result {
         let mut jobs = Sums::new();
-        for ((source, target, kind), count) in &backlog.open_jobs {
-            let name = |language| self.languages.name(language);
+        let name = |language| self.languages.name(language);
+        let open_jobs = status.counts.iter().flat_map(|(target, counts)| {
+            let jobs = counts.open_jobs.iter();
+            jobs.map(move |((source, kind), count)| (source, target, kind, count))
+        });
+        for (source, target, kind, count) in open_jobs {
             let labels = [
                 ("source", name(source)),
                 ("target", name(target)),
@@ -233,18 +182,19 @@ impl StoreFigures {
             &jobs,
         )?;
         let mut translations = Sums::new();
-        for ((language, overall), count) in &backlog.not_current {
+        let not_current = status.counts.iter().flat_map(|(language, counts)| {
+            let translations = counts.not_current.iter();
+            translations.map(move |(overall, count)| (language, overall, count))
+        });
+        for (language, overall, count) in not_current {
             let labels = [
-                ("language", self.languages.name(language)),
+                ("language", name(language)),
                 ("freshness", overall_name(*overall)),
             ];
             *translations.entry(labels).or_default() += count;
         }
         let help = "Active translations that do not hold, by language and in which way";
-        writer.gauges("translations_not_current", help, &translations)?;
-        let help = "How old the numbers of open jobs and of translations that do not hold are";
-        let age = ConstGauge::new(begun.elapsed().as_secs_f64());
-        writer.put("backlog_age_seconds", help, &age)
+        writer.gauges("translations_not_current", help, &translations)
     }
 }
 

@@ -116,3 +116,15 @@ pub trait Engine: Send + Sync + 'static {
     /// Flushes, syncs and closes; every later call fails with `Closed`. Closing twice is no error.
     fn close(&self) -> Result<()>;
 }
+
+/// Writes a part of much, by the only thread that writes. The engine is reopened in time, so that the next open reads no
+/// more log than after any other writes.
+pub(super) fn write_part(engine: &dyn Engine, part: Vec<Write>) -> Result<()> {
+    engine.apply(part)?;
+    engine.flush()?;
+    if engine.wants_reopen() {
+        engine.sync()?;
+        engine.reopen()?;
+    }
+    Ok(())
+}

@@ -326,11 +326,13 @@ impl<'a> Group<'a> {
 
     /// Brings what is derived from an article from one state to the next.
     fn derive(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>, stamp: Stamp) {
-        self.writes.extend(indexes::writes(old, new, stamp));
+        let mut writes = indexes::writes(old, new, stamp);
         let queued = indexes::queue_changes(old, new);
-        self.writes.extend(indexes::queue_writes(&queued, stamp));
+        writes.extend(indexes::queue_writes(&queued, stamp));
         self.queued.extend(queued);
         self.tally.change(old, new);
+        self.tally.entries(&writes);
+        self.writes.extend(writes);
     }
 }
 

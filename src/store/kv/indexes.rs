@@ -15,7 +15,7 @@ use super::{codec, keys};
 use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, Head};
 use crate::domain::freshness::Overall;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, JobKind};
 use crate::domain::language::Language;
 use crate::domain::query::{Axis, IndexRow, Standing};
 use crate::domain::time::Stamp;
@@ -176,12 +176,23 @@ pub(super) fn writes(old: Option<&ArticleState>, new: Option<&ArticleState>, sta
     writes
 }
 
+/// What is counted of a language.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Count {
+    Articles,
+    Deleted,
+    Revisions,
+    Translations,
+    OpenJobs(Language, JobKind),
+    NotCurrent(Overall),
+}
+
 /// Changes of the counts, by language.
 #[derive(Default)]
-pub(super) struct Tally(HashMap<Language, [i64; 4]>);
+pub(super) struct Tally(HashMap<Language, BTreeMap<Count, i64>>);
 
 impl Tally {
-    /// Counts what changes between two states of an article.
+    /// Counts what changes between two states of an article, but for what index entries say.
     pub(super) fn change(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>) {
         let same_head = old
             .zip(new)
@@ -196,53 +207,80 @@ impl Tally {
         }
     }
 
+    /// Counts the open jobs and the translations that do not hold in index entries that come or go.
+    pub(super) fn entries<'a>(&mut self, writes: impl IntoIterator<Item = &'a Write>) {
+        for write in writes {
+            let times = match write {
+                Write::Put(..) => 1,
+                Write::Remove(_) => -1,
+            };
+            if let Some(job) = keys::queued_of(write.key()) {
+                let open = Count::OpenJobs(job.source, job.key.kind);
+                self.add(&job.key.language, open, times);
+            } else if let Some((_, language, overall, Axis::Ingested)) = keys::work_group_of(write.key()) {
+                // Each is there once for each axis.
+                self.add(&language, Count::NotCurrent(overall), times);
+            }
+        }
+    }
+
     /// Adds what another tally counted.
-    pub(super) fn add(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         for (language, counted) in other.0 {
-            let sums = self.of(&language);
-            sums.iter_mut()
-                .zip(counted)
-                .for_each(|(sum, count)| *sum += count);
+            for (what, times) in counted {
+                self.add(&language, what, times);
+            }
         }
     }
 
     /// Counts an article in (`1`) or out (`-1`).
-    pub(super) fn head(&mut self, head: &Head, times: i64) {
-        let [articles, deleted, revisions, _] = self.of(&head.current.metadata.language);
-        match head.current.deleted {
-            None => *articles += times,
-            Some(_) => *deleted += times,
-        }
-        *revisions += i64::from(head.revision()) * times;
+    fn head(&mut self, head: &Head, times: i64) {
+        let language = &head.current.metadata.language;
+        let what = match head.current.deleted {
+            None => Count::Articles,
+            Some(_) => Count::Deleted,
+        };
+        self.add(language, what, times);
+        self.add(language, Count::Revisions, i64::from(head.revision()) * times);
     }
 
     /// Counts the translations of a slot in (`1`) or out (`-1`).
-    pub(super) fn slot(&mut self, slot: &Slot, times: i64) {
+    fn slot(&mut self, slot: &Slot, times: i64) {
         let there = |t: &&TranslationHead| t.disposition != Disposition::Withdrawn;
         let translations = slot.translations.iter().filter(there).count();
-        let [.., counted] = self.of(&slot.language);
-        *counted += i64::try_from(translations).unwrap_or(i64::MAX) * times;
+        let translations = i64::try_from(translations).unwrap_or(i64::MAX);
+        self.add(&slot.language, Count::Translations, translations * times);
     }
 
-    fn of(&mut self, language: &Language) -> &mut [i64; 4] {
-        self.0.entry(language.clone()).or_default()
+    fn add(&mut self, language: &Language, what: Count, times: i64) {
+        let counted = self.0.entry(language.clone()).or_default();
+        *counted.entry(what).or_default() += times;
     }
 
     /// The counts that change, as they are then.
     pub(super) fn apply(self, counts: &BTreeMap<Language, Counts>) -> Vec<(Language, Counts)> {
-        let changed = self.0.into_iter().filter(|(_, change)| *change != [0; 4]);
-        changed
-            .map(|(language, [articles, deleted, revisions, translations])| {
-                let old = counts.get(&language).copied().unwrap_or_default();
-                let new = Counts {
-                    articles: old.articles.saturating_add_signed(articles),
-                    deleted: old.deleted.saturating_add_signed(deleted),
-                    revisions: old.revisions.saturating_add_signed(revisions),
-                    translations: old.translations.saturating_add_signed(translations),
+        let mut changed = Vec::new();
+        for (language, tallied) in self.0 {
+            let old = counts.get(&language).cloned().unwrap_or_default();
+            let mut new = old.clone();
+            for (what, times) in tallied {
+                let count = match what {
+                    Count::Articles => &mut new.articles,
+                    Count::Deleted => &mut new.deleted,
+                    Count::Revisions => &mut new.revisions,
+                    Count::Translations => &mut new.translations,
+                    Count::OpenJobs(source, kind) => new.open_jobs.entry((source, kind)).or_default(),
+                    Count::NotCurrent(overall) => new.not_current.entry(overall).or_default(),
                 };
-                (language, new)
-            })
-            .collect()
+                *count = count.saturating_add_signed(times);
+            }
+            new.open_jobs.retain(|_, count| *count > 0);
+            new.not_current.retain(|_, count| *count > 0);
+            if new != old {
+                changed.push((language, new));
+            }
+        }
+        changed
     }
 }
 

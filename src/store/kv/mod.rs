@@ -27,9 +27,8 @@ use crate::domain::version::VersionKey;
 use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
-    self, ArticleState, Backlog, BacklogPlace, Batch, Body, Budget, Changes, Checked, Claim, Claimed,
-    Committed, Counts, Durable, Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus,
-    Sweep,
+    self, ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed, Counts, Durable,
+    Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::encoded_batch::EncodedBatch;
@@ -38,7 +37,6 @@ use self::recovery::Identity;
 use self::shared::{Shared, corrupt};
 use self::writer::WriteRequest;
 
-mod backlog;
 pub mod backup;
 mod encoded_batch;
 pub mod engine;
@@ -596,23 +594,6 @@ impl Store for KvStore {
             })
         })
         .await
-    }
-
-    async fn backlog(
-        &self,
-        place: Option<BacklogPlace>,
-        entries: usize,
-        sum: &mut Backlog,
-    ) -> Result<Option<BacklogPlace>> {
-        let mut counted = std::mem::take(sum);
-        let (place, counted) = self
-            .blocking(move |core| {
-                let place = backlog::step(core, place.map(|place| place.0), entries, &mut counted)?;
-                Ok((place, counted))
-            })
-            .await?;
-        *sum = counted;
-        Ok(place.map(BacklogPlace))
     }
 
     fn metrics(&self) -> Option<&Metrics> {

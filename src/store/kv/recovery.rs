@@ -11,7 +11,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use super::codec::{self, Group};
-use super::engine::{Direction, Engine, Write};
+use super::engine::{Direction, Engine, Write, write_part};
 use super::envelope::{self, Sealed};
 use super::indexes::{self, Tally};
 use super::shared::{Shared, corrupt};
@@ -145,11 +145,7 @@ fn raise_format(core: &Shared, identity: &Identity) -> Result<()> {
     );
     let started = Instant::now();
     upgrade::copy(core)?;
-    if identity.format < 2 {
-        derive(core)?;
-    } else {
-        derive_expiries(core)?;
-    }
+    derive(core)?;
     core.engine.sync()?;
     identity.adopt_upgraded(core)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -226,7 +222,9 @@ fn derive_each(core: &Shared, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<
                 Err(error) => return Err(error),
             };
             tally.change(None, Some(&state));
-            entries.extend(indexes::all(&state));
+            let derived = indexes::all(&state);
+            tally.entries(&derived);
+            entries.extend(derived);
             // An import puts the place of every version.
             entries.extend(state.series().map(|(series, newest)| {
                 let (article, number) = (id.clone(), newest.number);
@@ -264,18 +262,6 @@ fn write_sorted(core: &Shared, mut entries: Vec<Write>) -> Result<()> {
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
         write_part(&*core.engine, entries.by_ref().take(DERIVED_AT_ONCE).collect())?;
-    }
-    Ok(())
-}
-
-/// Writes a part of much, by the only thread that writes. The engine is reopened in time, so that the next open reads no
-/// more log than after any other writes.
-pub(super) fn write_part(engine: &dyn Engine, part: Vec<Write>) -> Result<()> {
-    engine.apply(part)?;
-    engine.flush()?;
-    if engine.wants_reopen() {
-        engine.sync()?;
-        engine.reopen()?;
     }
     Ok(())
 }

@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::engine::{Direction, Write};
+use super::engine::{Direction, Write, write_part};
 use super::envelope::{self, Sealed};
-use super::recovery::write_part;
 use super::shared::{Shared, corrupt};
 use super::{codec, keys, records};
 use crate::domain::article::ArticleId;

@@ -151,7 +151,9 @@ impl<'a> Check<'a> {
     fn state(&mut self, state: &ArticleState) -> Result<()> {
         state.slots.values().for_each(|slot| self.slot(state, slot));
         state.jobs.values().for_each(|job| self.job(state, job));
-        for write in indexes::all(state) {
+        let derived = indexes::all(state);
+        self.tally.entries(&derived);
+        for write in derived {
             if let Write::Put(key, expected) = write {
                 self.derived(&key, &expected)?;
             }

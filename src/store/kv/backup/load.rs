@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Record, records_of};
 use crate::clock::Clock;
 use crate::store::error::{OpenError, Result, StoreError};
-use crate::store::kv::engine::{Engine, Write};
+use crate::store::kv::engine::{Engine, Write, write_part};
 use crate::store::kv::recovery::{self, Identity};
 use crate::store::kv::shared::{Shared, corrupt};
 use crate::store::kv::{KvStore, keys, purge, trim, upgrade};
@@ -75,7 +75,7 @@ impl Loader {
     fn apply(&mut self) -> Result<()> {
         self.core.engine.admit()?;
         self.bytes = 0;
-        recovery::write_part(&*self.core.engine, std::mem::take(&mut self.writes))
+        write_part(&*self.core.engine, std::mem::take(&mut self.writes))
     }
 
     /// Applies what was put, and gives versions of an older format their keys.

@@ -119,7 +119,7 @@ impl Check<'_> {
             self.report(record, problem);
         }
         self.countable &= part.countable;
-        self.tally.add(part.tally);
+        self.tally.merge(part.tally);
         self.read += part.read;
         for (prefix, met) in part.met {
             *self.met.entry(prefix).or_default() += met;

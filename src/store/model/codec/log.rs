@@ -96,22 +96,44 @@ pub(in crate::store) fn decode_standing(payload: &[u8]) -> Result<Standing> {
 }
 
 pub(in crate::store) fn encode_counts(counts: &Counts) -> Vec<u8> {
+    let open_jobs = counts
+        .open_jobs
+        .iter()
+        .map(|((source, kind), count)| rec::OpenJobs {
+            source: source.as_str().to_owned(),
+            kind: job_kind_code(*kind),
+            count: *count,
+        });
+    let not_current = counts.not_current.iter().map(|(overall, count)| rec::NotCurrent {
+        overall: overall_code(*overall),
+        count: *count,
+    });
     rec::Counts {
         articles: counts.articles,
         deleted: counts.deleted,
         revisions: counts.revisions,
         translations: counts.translations,
+        open_jobs: open_jobs.collect(),
+        not_current: not_current.collect(),
     }
     .encode_to_vec()
 }
 
 pub(in crate::store) fn decode_counts(payload: &[u8]) -> Result<Counts> {
     let record: rec::Counts = message(payload)?;
+    let open_jobs = record.open_jobs.into_iter().map(|open| {
+        let source = Language::from_canonical(&open.source);
+        Ok(((source, job_kind(open.kind)?), open.count))
+    });
+    let not_current = record.not_current.into_iter();
+    let not_current = not_current.map(|some| Ok((overall(some.overall)?, some.count)));
     Ok(Counts {
         articles: record.articles,
         deleted: record.deleted,
         revisions: record.revisions,
         translations: record.translations,
+        open_jobs: open_jobs.collect::<Result<_>>()?,
+        not_current: not_current.collect::<Result<_>>()?,
     })
 }
 

@@ -435,8 +435,10 @@ impl World {
         .await;
         let mut revision = 1;
         let mut random = Random::new(seed);
-        for step in 0..random.below(6_usize) {
-            match random.below(3_u32) {
+        // The last step revises, so that there is something to acknowledge.
+        let steps = random.below(6_usize);
+        for step in 0..=steps {
+            match if step == steps { 0 } else { random.below(3_u32) } {
                 0 => {
                     let request = pb::UpdateArticleRequest {
                         article: Some(article("a", &["الأولى", &format!("الثانية {step}")])),

@@ -17,7 +17,7 @@
 //!   precondition no longer holds, it decides again.
 //! * [`store`] is the seam: one trait of whole atomic operations. [`store::kv`] implements it over any ordered key-value
 //!   engine; every rule that makes sled safe is in [`store::kv::sled`].
-//! * [`api`] is transport: convert, call, map, answer. Errors become statuses in [`api::error`] alone.
+//! * [`api`] is transport: convert, call, map, answer. Errors become statuses in `api::error` alone.
 //! * [`server`] is the process around it; [`server::auth`] decides who may call, by the rights of [`domain::access`].
 //! * [`exchange`] reads files that articles come in, `cli` is the command line.
 //!

@@ -5,10 +5,10 @@
 //! same place. Everything is decided by the texts alone and the same input always gives the same ids.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
-use super::article::SegmentHistory;
+use super::departures::Departures;
 use super::ids::SegmentId;
 use super::segment::{DraftSegment, Segment, TextHash};
 
@@ -57,8 +57,9 @@ pub enum Refusal {
 
 /// Gives every segment of a new revision's body its id.
 ///
-/// `head` is the body of the newest revision, or of the one that [`SegmentHistory::revision_with`] finds for the new
-/// content: going back to a revision then gives exactly its ids, whatever duplicates came and went in between.
+/// `head` is the body of the newest revision, or of the last earlier one with the new content: going back to a revision
+/// then gives exactly its ids, whatever duplicates came and went in between. `departures` answers for the texts that
+/// [`wanted_texts`] names.
 ///
 /// 1. An id in the draft is kept. It must have been assigned in this article before; all that cannot be kept are
 ///    reported together.
@@ -71,7 +72,7 @@ pub enum Refusal {
 /// 5. The others get new ids, never used before in this article.
 pub fn align(
     head: &[Segment],
-    history: &SegmentHistory,
+    departures: &Departures,
     next_segment: u32,
     draft: Vec<DraftSegment>,
 ) -> Result<Aligned, Vec<UnknownSegment>> {
@@ -79,7 +80,7 @@ pub fn align(
     let mut alignment = Alignment::new(head, &draft);
     let anchors = alignment.keep_common();
     alignment.keep_moved();
-    alignment.keep_returned(history);
+    alignment.keep_returned(departures);
     alignment.keep_similar(&anchors);
 
     let ids = alignment.ids;
@@ -94,6 +95,26 @@ pub fn align(
         .map(|(segment, id)| segment.with_id(id.unwrap_or_else(&mut assign)))
         .collect();
     Ok(Aligned { body, next_segment })
+}
+
+/// The hashes of the texts of a draft that step 3 looks for in earlier revisions: those that occur more often among its
+/// segments without an id than in what is left of `head`.
+pub fn wanted_texts(head: &[Segment], draft: &[DraftSegment]) -> BTreeSet<TextHash> {
+    let given: HashSet<_> = draft.iter().filter_map(|s| s.id.as_ref()).collect();
+    let mut left: HashMap<_, usize> = HashMap::new();
+    for segment in head.iter().filter(|s| !given.contains(&s.id)) {
+        *left.entry(segment.source_hash()).or_default() += 1;
+    }
+    let new = draft.iter().filter(|s| s.id.is_none());
+    new.map(|s| TextHash::of_source(s.role, &s.content))
+        .filter(|hash| match left.get_mut(hash) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        })
+        .collect()
 }
 
 /// Every number below the counter was assigned once, to a segment of the head or to one that is gone.
@@ -191,25 +212,24 @@ impl<'a> Alignment<'a> {
 
     /// Equal texts of earlier revisions, newest departure first and in reading order within one: where two texts want
     /// one id, it goes to the one that it had last.
-    fn keep_returned(&mut self, history: &SegmentHistory) {
+    fn keep_returned(&mut self, departures: &Departures) {
         let mut wanting: HashMap<TextHash, VecDeque<usize>> = HashMap::new();
         for new in self.free_new(0..self.new.len()) {
             wanting.entry(self.new[new].1).or_default().push_back(new);
         }
         // A title or lead that was also a paragraph has the same hash, but its id belongs to its place.
-        let mut departed: Vec<_> = history
-            .departed
+        let mut departed: Vec<_> = departures
+            .texts
             .iter()
-            .filter(|departed| matches!(departed.id, SegmentId::Body(_)))
-            .filter(|departed| wanting.contains_key(&departed.hash))
+            .filter(|((hash, id), _)| matches!(id, SegmentId::Body(_)) && wanting.contains_key(hash))
             .collect();
-        departed.sort_by_key(|departed| Reverse(departed.last_revision));
-        for departed in departed {
-            if self.used.contains(&departed.id) {
+        departed.sort_by_key(|(_, departed)| (Reverse(departed.last_revision), departed.place));
+        for ((hash, id), _) in departed {
+            if self.used.contains(id) {
                 continue;
             }
-            if let Some(new) = wanting.get_mut(&departed.hash).and_then(VecDeque::pop_front) {
-                self.keep(new, departed.id.clone());
+            if let Some(new) = wanting.get_mut(hash).and_then(VecDeque::pop_front) {
+                self.keep(new, id.clone());
             }
         }
     }

@@ -3,7 +3,7 @@
 //! An article is a [`Head`] (the newest state, small, rewritten by every change) and immutable versions: an
 //! [`ArticleVersion`] for every change, a [`Revision`] for every change of the content. Limits live here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use sha2::{Digest, Sha256};
@@ -192,6 +192,17 @@ pub enum Significance {
     Correction,
     /// The article, or a part of it, is withdrawn.
     Retraction,
+}
+
+impl Significance {
+    /// All of them, the least first.
+    pub const ALL: [Self; 5] = [
+        Self::Typo,
+        Self::Minor,
+        Self::Major,
+        Self::Correction,
+        Self::Retraction,
+    ];
 }
 
 /// How far an article, with all its translations, may be seen: from everybody to the fewest.
@@ -409,80 +420,5 @@ impl Metadata {
         guid.into_iter()
             .chain(self.canonical_url.clone().map(Alias::Url))
             .collect()
-    }
-}
-
-/// The most departed texts that an article remembers: twice the segments that an article may have, so that going back
-/// to the revision before the newest always heals. The oldest are forgotten first, so that the cost of a revision does
-/// not grow with their number.
-pub const MAX_DEPARTED: usize = 20_000;
-
-/// Where the texts of an article stood in earlier revisions: enough to give a returning text its id back, and to say
-/// since when a translation is stale.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SegmentHistory {
-    /// Texts that a segment had and lost, oldest departure first and in reading order within one. A text that came
-    /// back and left again is here once for each time: what an earlier revision was stale since depends on when a
-    /// text left before it, not on the last time. At most [`MAX_DEPARTED`]: of a text that is forgotten, a translation is
-    /// stale since the revision that it was made from.
-    pub departed: Vec<Departed>,
-    /// The content hashes of the revisions before the newest, from revision 1 on.
-    pub contents: Vec<TextHash>,
-    /// The significance of every revision that has one, by number.
-    pub significance: Vec<(u32, Significance)>,
-}
-
-/// A text that a segment had up to a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Departed {
-    /// The segment.
-    pub id: SegmentId,
-    /// The text's hash.
-    pub hash: TextHash,
-    /// The last revision that had it.
-    pub last_revision: u32,
-}
-
-impl SegmentHistory {
-    /// Takes in that `new` follows `old`, the content of the newest revision, as revision `revision + 1`.
-    pub fn advance(
-        &mut self,
-        old: &Manifest,
-        revision: u32,
-        new: &Manifest,
-        significance: Option<Significance>,
-    ) {
-        let kept: HashMap<_, _> = new.0.iter().map(|entry| (&entry.id, entry.hash)).collect();
-        let departed = old
-            .0
-            .iter()
-            .filter(|entry| kept.get(&entry.id) != Some(&entry.hash))
-            .map(|entry| Departed {
-                id: entry.id.clone(),
-                hash: entry.hash,
-                last_revision: revision,
-            });
-        self.departed.extend(departed);
-        let forgotten = self.departed.len().saturating_sub(MAX_DEPARTED);
-        self.departed.drain(..forgotten);
-        self.contents.push(old.content_hash());
-        self.significance
-            .extend(significance.map(|significance| (revision + 1, significance)));
-    }
-
-    /// The newest revision before the newest of all that had this content. Its body takes the place of the head in
-    /// [`align`](super::align::align), so that going back to it brings back its very ids: the texts alone cannot say
-    /// which of several ids that had the same text a translation is bound to.
-    pub fn revision_with(&self, content: TextHash) -> Option<u32> {
-        self.last_with(content, u32::MAX)
-    }
-
-    /// The last revision up to `end`, before the newest of all, that had this content.
-    pub fn last_with(&self, content: TextHash, end: u32) -> Option<u32> {
-        (1..=end)
-            .zip(&self.contents)
-            .filter(|(_, hash)| **hash == content)
-            .last()
-            .map(|(number, _)| number)
     }
 }

@@ -2,8 +2,9 @@
 
 use super::Violation;
 use super::align::{Aligned, align};
-use super::article::{ArticleId, Content, DraftContent, Metadata, PublicationStatus, SegmentHistory};
+use super::article::{ArticleId, Content, DraftContent, Metadata, PublicationStatus};
 use super::date::ArticleDate;
+use super::departures::Departures;
 use super::ids::SegmentId;
 use super::language::Language;
 use super::segment::{DraftSegment, Segment};
@@ -160,14 +161,14 @@ pub struct Assigned {
 }
 
 /// Gives every segment of a draft its id. `base` is the body to align with: of the newest revision, or of the earlier one
-/// that [`SegmentHistory::revision_with`] names; empty for a new article.
+/// that had the same content; empty for a new article.
 pub fn assign(
     draft: DraftContent,
     base: &[Segment],
-    history: &SegmentHistory,
+    departures: &Departures,
     next_segment: u32,
 ) -> Result<Assigned, Vec<Violation>> {
-    let aligned = align(base, history, next_segment, draft.body).map_err(|unknown| {
+    let aligned = align(base, departures, next_segment, draft.body).map_err(|unknown| {
         unknown
             .into_iter()
             .map(|segment| {

@@ -1,9 +1,10 @@
 //! Whether a translation still matches its source, derived from hashes and nothing else: no clock, no flag, so a source
 //! that is reverted heals its translations by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::article::{Manifest, SegmentHistory, Significance};
+use super::article::{Manifest, Significance};
+use super::departures::{Departures, Lookup};
 use super::ids::SegmentId;
 use super::translation::{Binding, TranslationHead};
 
@@ -96,57 +97,48 @@ impl Freshness {
         }
     }
 
+    /// Adds what [`Self::stale_since`] needs to know of the revisions before the one that this is the freshness at.
+    pub fn ask(&self, translation: &TranslationHead, lookup: &mut Lookup) {
+        if translation.is_address() && self.overall == Overall::Stale {
+            lookup.contents.insert(translation.source_content_hash);
+        }
+        let stale = self.stale_bindings(&translation.bindings);
+        lookup.texts.extend(stale.map(|binding| binding.source_hash));
+    }
+
     /// Since when the translation has been stale at `revision`, for the freshness that it has there; `None` where
     /// nothing is stale, or where no revision up to this one ever had the text that a target was made from.
     ///
-    /// Exact for every revision, not only the newest: later returns of a text do not count.
+    /// `departures` answers a lookup before that very revision; later returns of a text do not count.
     pub fn stale_since(
         &self,
         translation: &TranslationHead,
         revision: u32,
-        history: &SegmentHistory,
+        departures: &Departures,
     ) -> Option<StaleSince> {
+        let known = |source: u32| (source <= revision).then_some(source);
         let last_true = if translation.is_address() && self.overall == Overall::Stale {
-            let known = (translation.source_revision <= revision).then_some(translation.source_revision);
-            known.max(history.last_with(translation.source_content_hash, revision))
+            let departed = departures.contents.get(&translation.source_content_hash);
+            known(translation.source_revision).max(departed.copied())
         } else {
-            self.last_true(&translation.bindings, revision, history)
+            // The least of the last revisions that had the text of a stale segment.
+            self.stale_bindings(&translation.bindings)
+                .filter_map(|binding| {
+                    let departed = departures.last_with(binding.source_hash, &binding.id);
+                    known(binding.source_revision).max(departed)
+                })
+                .min()
         };
-        let since = last_true? + 1;
-        let significance = history
-            .significance
-            .iter()
-            .filter(|(number, _)| (since..=revision).contains(number))
-            .map(|(_, significance)| *significance)
-            .max();
+        let revision = last_true? + 1;
         Some(StaleSince {
-            revision: since,
-            significance,
+            revision,
+            significance: departures.greatest_since(revision).map(|(level, _)| level),
         })
     }
 
-    /// The least of the last revisions up to this one that had the text of a stale segment.
-    fn last_true(&self, bindings: &[Binding], revision: u32, history: &SegmentHistory) -> Option<u32> {
-        if self.stale.is_empty() {
-            return None;
-        }
-        let mut last: HashMap<_, Option<u32>> = self.stale.iter().map(|id| (id, None)).collect();
-        let mut hashes = HashMap::new();
-        for binding in bindings {
-            if let Some(last) = last.get_mut(&binding.id) {
-                hashes.insert(&binding.id, binding.source_hash);
-                *last = (binding.source_revision <= revision).then_some(binding.source_revision);
-            }
-        }
-        for departed in &history.departed {
-            if departed.last_revision <= revision
-                && hashes.get(&departed.id) == Some(&departed.hash)
-                && let Some(last) = last.get_mut(&departed.id)
-            {
-                *last = (*last).max(Some(departed.last_revision));
-            }
-        }
-        last.into_values().flatten().min()
+    fn stale_bindings<'a>(&self, bindings: &'a [Binding]) -> impl Iterator<Item = &'a Binding> {
+        let stale: HashSet<_> = self.stale.iter().collect();
+        bindings.iter().filter(move |binding| stale.contains(&binding.id))
     }
 
     /// Whether both find the same segments wrong in the same way; how many are right does not count.

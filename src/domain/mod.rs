@@ -14,6 +14,7 @@ pub mod capacity;
 pub mod change;
 pub mod coverage;
 pub mod date;
+pub mod departures;
 pub mod diff;
 pub mod draft;
 pub mod etag;

@@ -6,7 +6,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::article::{Head, SegmentHistory, Significance};
+use super::article::{Head, Significance};
+use super::departures::{Departures, Lookup};
 use super::freshness::{Freshness, Overall};
 use super::language::Language;
 use super::provenance::AgentKind;
@@ -50,6 +51,17 @@ pub struct Choice<'a> {
 }
 
 impl Reading {
+    /// What [`Self::choose`] needs to know of earlier revisions.
+    pub fn ask(&self, head: &Head, slots: &BTreeMap<Language, Arc<Slot>>) -> Lookup {
+        let mut lookup = Lookup::before(head.revision());
+        if self.ignore_below.is_some() {
+            for translation in slots.values().flat_map(|slot| &slot.translations) {
+                Freshness::of_translation(translation, &head.manifest).ask(translation, &mut lookup);
+            }
+        }
+        lookup
+    }
+
     /// Chooses among an article and its translations.
     ///
     /// The languages are tried in their order, each as RFC 4647 looks it up (`pt-BR`, then `pt`), then its varieties in
@@ -59,7 +71,7 @@ impl Reading {
         &self,
         head: &Head,
         slots: &'a BTreeMap<Language, Arc<Slot>>,
-        history: &SegmentHistory,
+        departures: &Departures,
     ) -> Choice<'a> {
         let source = &head.current.metadata.language;
         for (rank, wanted) in self.languages.iter().enumerate() {
@@ -76,7 +88,7 @@ impl Reading {
                 }
                 let found = slots
                     .get(tag)
-                    .and_then(|slot| Some((slot, self.best(head, slot, history)?)));
+                    .and_then(|slot| Some((slot, self.best(head, slot, departures)?)));
                 if let Some((slot, translation)) = found {
                     return Choice {
                         served: Served::Translation(slot, translation),
@@ -93,7 +105,7 @@ impl Reading {
 
     /// The active translation if it passes, else of those that do the one in the highest state, with the most current
     /// segments, the newest. Rejected and withdrawn ones are never served.
-    fn best<'a>(&self, head: &Head, slot: &'a Slot, history: &SegmentHistory) -> Option<&'a TranslationHead> {
+    fn best<'a>(&self, head: &Head, slot: &'a Slot, departures: &Departures) -> Option<&'a TranslationHead> {
         let may_be_served =
             |t: &&TranslationHead| !matches!(t.disposition, Disposition::Rejected | Disposition::Withdrawn);
         slot.translations
@@ -101,7 +113,7 @@ impl Reading {
             .filter(may_be_served)
             .filter_map(|translation| {
                 let freshness = Freshness::of_translation(translation, &head.manifest);
-                self.passes(translation, &freshness, head.revision(), history)
+                self.passes(translation, &freshness, head.revision(), departures)
                     .then_some((translation, freshness))
             })
             .max_by_key(|(translation, freshness)| {
@@ -121,10 +133,10 @@ impl Reading {
         translation: &TranslationHead,
         freshness: &Freshness,
         revision: u32,
-        history: &SegmentHistory,
+        departures: &Departures,
     ) -> bool {
         let is_negligible = || {
-            let since = freshness.stale_since(translation, revision, history);
+            let since = freshness.stale_since(translation, revision, departures);
             let significance = since.and_then(|since| since.significance);
             freshness.overall == Overall::Stale
                 && self

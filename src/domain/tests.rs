@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::align::{Refusal, align};
-use super::article::{Content, DraftContent, Manifest, SegmentHistory, Significance};
+use super::align::{Aligned, Refusal, align, wanted_texts};
+use super::article::{Content, DraftContent, Manifest, Significance};
+use super::departures::{Departures, Lookup, RevisionDelta};
 use super::etag::Etag;
 use super::freshness::{Freshness, Overall, StaleSince};
 use super::ids::{SegmentId, TranslationId};
@@ -110,7 +111,7 @@ struct Article {
     bodies: Vec<Vec<Segment>>,
     manifests: Vec<Manifest>,
     significance: Vec<Option<Significance>>,
-    history: SegmentHistory,
+    deltas: Vec<RevisionDelta>,
     next: u32,
 }
 
@@ -128,7 +129,7 @@ impl Article {
             bodies: vec![],
             manifests: vec![],
             significance: vec![],
-            history: SegmentHistory::default(),
+            deltas: vec![],
             next: 1,
         };
         article.push(empty, vec![], None);
@@ -141,24 +142,22 @@ impl Article {
             apply(edit, &mut content, &self.drafts);
         }
         let head = self.bodies.last().unwrap();
-        let same = align(
-            head,
-            &self.history,
-            self.next,
-            self.drafts.last().unwrap().body.clone(),
-        )
-        .unwrap();
+        let same = self.align(head, &self.drafts.last().unwrap().body);
         assert_eq!((&same.body, same.next_segment), (head, self.next));
         if &content == self.drafts.last().unwrap() {
             return;
         }
 
         let hash = content.content_hash();
-        let base = match self.history.revision_with(hash) {
-            Some(revision) => &self.bodies[revision as usize - 1],
+        let with_content = Lookup {
+            contents: [hash].into(),
+            ..self.before_the_newest()
+        };
+        let base = match self.departures(&with_content).contents.get(&hash) {
+            Some(revision) => &self.bodies[*revision as usize - 1],
             None => head,
         };
-        let aligned = align(base, &self.history, self.next, content.body.clone()).unwrap();
+        let aligned = self.align(base, &content.body);
         let ids: Vec<_> = aligned.body.iter().map(|s| s.id.clone()).collect();
         assert_eq!(ids, naive_align(base, &self.bodies, self.next, &content.body));
         self.check_lineage(base, &aligned.body);
@@ -179,12 +178,30 @@ impl Article {
         .manifest();
         if let Some(old) = self.manifests.last() {
             let revision = self.manifests.len() as u32;
-            self.history.advance(old, revision, &manifest, significance);
+            let delta = RevisionDelta::between(old, &manifest, revision + 1, significance);
+            self.deltas.push(delta);
         }
         self.drafts.push(content);
         self.bodies.push(body);
         self.manifests.push(manifest);
         self.significance.push(significance);
+    }
+
+    fn before_the_newest(&self) -> Lookup {
+        Lookup::before(self.manifests.len() as u32)
+    }
+
+    fn departures(&self, lookup: &Lookup) -> Departures {
+        Departures::of(&self.deltas, lookup)
+    }
+
+    /// With no more than the rules need to know of earlier revisions.
+    fn align(&self, base: &[Segment], body: &[DraftSegment]) -> Aligned {
+        let wanted = Lookup {
+            texts: wanted_texts(base, body),
+            ..self.before_the_newest()
+        };
+        align(base, &self.departures(&wanted), self.next, body.to_vec()).unwrap()
     }
 
     /// An id is once in a body, and stands for a text that it had before, for a new one, or for an edit of the old.
@@ -337,6 +354,13 @@ impl Article {
         })
     }
 
+    /// With no more than the rule needs to know of earlier revisions.
+    fn stale_since(&self, freshness: &Freshness, of: &TranslationHead, revision: u32) -> Option<StaleSince> {
+        let mut lookup = Lookup::before(revision);
+        freshness.ask(of, &mut lookup);
+        freshness.stale_since(of, revision, &self.departures(&lookup))
+    }
+
     fn check_translation(&self, translation: &TranslationHead, revision: usize) {
         let source = &self.manifests[revision - 1];
         let freshness = check_freshness(&translation.bindings, source);
@@ -352,7 +376,7 @@ impl Article {
             })
             .min();
         assert_eq!(
-            freshness.stale_since(translation, revision as u32, &self.history),
+            self.stale_since(&freshness, translation, revision as u32),
             self.naive_since(last_true, revision)
         );
     }
@@ -368,10 +392,7 @@ impl Article {
         assert_eq!(freshness.current, if current { source.0.len() } else { 0 });
         let last_true = (1..=revision).rev().find(|r| hash(*r) == hash(made));
         let since = self.naive_since(last_true, revision).filter(|_| !current);
-        assert_eq!(
-            freshness.stale_since(&translation, revision as u32, &self.history),
-            since
-        );
+        assert_eq!(self.stale_since(&freshness, &translation, revision as u32), since);
     }
 }
 
@@ -413,7 +434,7 @@ proptest! {
                 ..draft(&text(base, variant))
             })
             .collect();
-        let aligned = align(&head, &SegmentHistory::default(), 14, body.clone()).unwrap();
+        let aligned = align(&head, &Departures::default(), 14, body.clone()).unwrap();
         let ids: Vec<_> = aligned.body.iter().map(|s| s.id.clone()).collect();
         prop_assert_eq!(&ids, &naive_align(&head, &[], 14, &body));
         prop_assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
@@ -457,7 +478,7 @@ fn every_id_that_cannot_be_kept_is_reported() {
             ..draft("***")
         })
         .to_vec();
-    let refused = align(&[], &SegmentHistory::default(), 3, body).unwrap_err();
+    let refused = align(&[], &Departures::default(), 3, body).unwrap_err();
     let reasons: Vec<_> = refused.iter().map(|r| (r.index, r.reason)).collect();
     assert_eq!(
         reasons,
@@ -499,7 +520,7 @@ fn bodies_at_the_limit_are_aligned() {
             .map(|i| draft(&old(i)).with_id(SegmentId::Body(i as u32 + 1)))
             .collect();
         let body: Vec<_> = (0..N).map(|i| draft(&new(i))).collect();
-        let aligned = align(&head, &SegmentHistory::default(), N as u32 + 1, body).unwrap();
+        let aligned = align(&head, &Departures::default(), N as u32 + 1, body).unwrap();
         let ids: Vec<_> = aligned.body.into_iter().map(|s| s.id).collect();
         (ids, aligned.next_segment as usize - N - 1)
     };

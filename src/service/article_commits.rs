@@ -1,10 +1,9 @@
 //! The commits that change articles, as data: what each writes, expects and reports. Nothing here reads or decides.
 
 use crate::domain::access::Visibility;
-use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Head, Metadata, Revision, SegmentHistory, Significance,
-};
+use crate::domain::article::{Alias, ArticleId, ArticleVersion, Head, Metadata, Revision, Significance};
 use crate::domain::change::{Event, Kind};
+use crate::domain::departures::RevisionDelta;
 use crate::domain::draft::Assigned;
 use crate::domain::etag::Etag;
 use crate::domain::freshness::Freshness;
@@ -186,7 +185,6 @@ pub(super) fn revised(
     state: &ArticleState,
     current: ArticleVersion,
     assigned: Assigned,
-    mut history: SegmentHistory,
     significance: Significance,
     is_proposed: bool,
 ) -> Batch {
@@ -201,7 +199,7 @@ pub(super) fn revised(
     };
     let aliases = all_aliases(old, &current.metadata);
     let head = head_of(old.id.clone(), current, &assigned, aliases);
-    history.advance(&old.manifest, old.revision(), &head.manifest, Some(significance));
+    let delta = RevisionDelta::between(&old.manifest, &head.manifest, head.revision(), Some(significance));
     let revision = Revision {
         stamp: Stamp::PENDING,
         content: assigned.content,
@@ -228,7 +226,7 @@ pub(super) fn revised(
             metadata_version(&head),
             (Series::Content, Body::Revision(revision)),
         ],
-        segment_history: Some(history),
+        delta: Some(delta),
         events,
         head: Some(head),
         ..Batch::new(old.id.clone())

@@ -1,5 +1,6 @@
 //! Writes of articles: what each edit makes of an article that is there or not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::article_commits::{lifted, new_article, revised, set_deleted, set_metadata};
@@ -8,14 +9,15 @@ use super::transact::{Decision, Effect, Mutation};
 use super::view::View;
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Visibility;
-use crate::domain::article::{
-    ArticleId, ArticleVersion, Content, Head, Metadata, Revision, SegmentHistory, Significance,
-};
+use crate::domain::align::wanted_texts;
+use crate::domain::article::{ArticleId, ArticleVersion, Content, Head, Metadata, Revision, Significance};
 use crate::domain::change::Kind;
+use crate::domain::departures::{Departures, Lookup};
 use crate::domain::draft::{ArticleDraft, ArticlePatch, Assigned, StatusChange, assign};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::provenance::Actor;
 use crate::domain::request::Outcome;
+use crate::domain::segment::{Segment, TextHash};
 use crate::domain::significance::propose;
 use crate::domain::time::Timestamp;
 use crate::store::{ArticleState, Batch, Body};
@@ -200,8 +202,7 @@ impl Service {
             ));
         }
         let old = self.revision(head, head.revision()).await?;
-        let history = self.store.segment_history(&head.id).await?;
-        let assigned = self.assign(patch, &old, head, &history).await?;
+        let assigned = self.assign(patch, &old, head).await?;
         if assigned.content == old.content {
             return Ok(with_metadata(
                 state,
@@ -221,35 +222,41 @@ impl Service {
         let proposed = || propose(&old.content, &assigned.content);
         let is_proposed = significance.is_none();
         let significance = significance.unwrap_or_else(proposed);
-        let batch = revised(state, current, assigned, history, significance, is_proposed);
+        let batch = revised(state, current, assigned, significance, is_proposed);
         Ok(changed(batch))
     }
 
     /// Gives the new content its segment ids. Going back to the content of an earlier revision gives that one's, as long as
     /// it is kept.
-    async fn assign(
-        &self,
-        patch: &ArticlePatch,
-        old: &Revision,
-        head: &Head,
-        history: &SegmentHistory,
-    ) -> Result<Assigned> {
+    async fn assign(&self, patch: &ArticlePatch, old: &Revision, head: &Head) -> Result<Assigned> {
         let draft = patch.content(&old.content);
-        let wanted = draft.content_hash();
-        let earlier = if wanted == head.manifest.content_hash() {
-            None
-        } else {
-            history.revision_with(wanted)
-        };
-        let earlier = match earlier {
-            Some(number) => match self.revision(head, number).await {
-                Err(Error::RevisionNotRetained { .. }) => None,
-                revision => Some(revision?.content.body),
-            },
-            None => None,
-        };
+        let earlier = self.body_with(head, draft.content_hash()).await?;
         let base = earlier.as_ref().unwrap_or(&old.content.body);
-        assign(draft, base, history, head.next_segment).map_err(Error::Invalid)
+        let lookup = Lookup {
+            texts: wanted_texts(base, &draft.body),
+            ..Lookup::before(head.revision())
+        };
+        let departures = self.departures(&head.id, &lookup).await?;
+        assign(draft, base, &departures, head.next_segment).map_err(Error::Invalid)
+    }
+
+    /// The body of the last earlier revision with a content, as long as it is kept; `None` where it is the newest one's.
+    async fn body_with(&self, head: &Head, content: TextHash) -> Result<Option<Vec<Segment>>> {
+        if content == head.manifest.content_hash() {
+            return Ok(None);
+        }
+        let lookup = Lookup {
+            contents: BTreeSet::from([content]),
+            ..Lookup::before(head.revision())
+        };
+        let departures = self.departures(&head.id, &lookup).await?;
+        let Some(number) = departures.contents.get(&content) else {
+            return Ok(None);
+        };
+        match self.revision(head, *number).await {
+            Err(Error::RevisionNotRetained { .. }) => Ok(None),
+            revision => Ok(Some(revision?.content.body)),
+        }
     }
 }
 
@@ -259,7 +266,7 @@ fn changed(batch: Batch) -> Decision {
 
 fn created(id: &ArticleId, draft: &ArticleDraft, actor: &Actor, now: Timestamp) -> Result<Decision> {
     let (metadata, content) = (draft.metadata.clone(), draft.content.clone());
-    let assigned = assign(content, &[], &SegmentHistory::default(), 1).map_err(Error::Invalid)?;
+    let assigned = assign(content, &[], &Departures::default(), 1).map_err(Error::Invalid)?;
     check_not_empty(&assigned.content)?;
     let batch = new_article(id, metadata, assigned, actor, now);
     Ok(Decision::write(batch, Outcome::Created))

@@ -8,7 +8,7 @@ use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
 use super::view::{Moment, PAGE_BYTES, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
-use crate::domain::article::{Alias, ArticleId, SegmentHistory, Significance};
+use crate::domain::article::{Alias, ArticleId, Significance};
 use crate::domain::draft::{ArticleDraft, ArticlePatch};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::query::{Position, Query};
@@ -87,11 +87,9 @@ impl Service {
         reading: &Reading,
     ) -> Result<ReadArticle> {
         let state = self.at(state, moment).await?;
-        let history = match reading.ignore_below {
-            Some(_) => self.store.segment_history(&state.head.id).await?,
-            None => SegmentHistory::default(),
-        };
-        let choice = reading.choose(&state.head, &state.slots, &history);
+        let lookup = reading.ask(&state.head, &state.slots);
+        let departures = self.departures(&state.head.id, &lookup).await?;
+        let choice = reading.choose(&state.head, &state.slots, &departures);
         let translation = match choice.served {
             Served::Source => None,
             Served::Translation(slot, head) => {

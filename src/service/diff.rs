@@ -6,6 +6,7 @@ use super::view::{Moment, PAGE_BYTES};
 use super::{Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{ArticleId, Head, Revision, Significance};
+use crate::domain::departures::Lookup;
 use crate::domain::diff::{Budget, Fate, SegmentDiff, TextChange, compare};
 use crate::domain::segment::Segment;
 use crate::domain::significance::propose;
@@ -134,16 +135,12 @@ impl Service {
         to: u32,
         comparison: &Comparison,
     ) -> Result<Option<(Significance, bool)>> {
-        let history = self.store.segment_history(&head.id).await?;
-        let between = from.min(to) + 1..=from.max(to);
-        let known = history.significance.iter();
-        let greatest = known
-            .filter(|(number, _)| between.contains(number))
-            .max_by_key(|(_, significance)| *significance);
-        if let Some((number, significance)) = greatest {
-            let body = self.numbered(head, *number).await?;
+        let lookup = Lookup::before(from.max(to));
+        let departures = self.store.departures(&head.id, &lookup).await?;
+        if let Some((significance, number)) = departures.greatest_since(from.min(to) + 1) {
+            let body = self.numbered(head, number).await?;
             let is_proposed = revision(&body).is_some_and(|revision| revision.is_proposed);
-            return Ok(Some((*significance, is_proposed)));
+            return Ok(Some((significance, is_proposed)));
         }
         let (Some(from), Some(to)) = (comparison.from(), comparison.to()) else {
             return Ok(None);

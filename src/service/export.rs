@@ -11,7 +11,7 @@ use crate::domain::access::Shown;
 use crate::domain::article::ArticleId;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
-use crate::domain::translation::Disposition;
+use crate::domain::translation::{Disposition, Slot, TranslationHead};
 use crate::store::ArticleState;
 
 /// Articles that are read at once, at most.
@@ -209,26 +209,28 @@ impl Service {
         if !options.shown.shows_version(&state.head.current) {
             return Ok(());
         }
-        for slot in state.slots.values() {
-            for head in slot
-                .translations
-                .iter()
-                .filter(|head| head.disposition != Disposition::Withdrawn)
-            {
-                let place = (slot.language.clone(), head.id);
-                if after.translation.as_ref().is_some_and(|after| *after >= place) {
-                    continue;
-                }
-                let mut snapshot = self.translation_snapshot(&state, slot, head).await?;
-                snapshot.version = Some(self.version(&slot.version_key(head)).await?);
-                let position = ExportPosition {
-                    article: after.article.clone(),
-                    translation: Some(place),
-                };
-                step.push(ExportItem::Translation(Box::new(snapshot)), position);
-                if step.bytes > max_bytes {
-                    return Ok(());
-                }
+        let place = |(slot, head): &(&Arc<Slot>, &TranslationHead)| (slot.language.clone(), head.id);
+        let slots = state.slots.values();
+        let translations: Vec<_> = slots
+            .flat_map(|slot| slot.translations.iter().map(move |head| (slot, head)))
+            .filter(|(_, head)| head.disposition != Disposition::Withdrawn)
+            .filter(|found| {
+                after
+                    .translation
+                    .as_ref()
+                    .is_none_or(|after| *after < place(found))
+            })
+            .collect();
+        for mut snapshot in self.translation_snapshots(&state, &translations).await? {
+            let key = snapshot.slot.version_key(&snapshot.head);
+            snapshot.version = Some(self.version(&key).await?);
+            let position = ExportPosition {
+                article: after.article.clone(),
+                translation: Some(place(&(&snapshot.slot, &snapshot.head))),
+            };
+            step.push(ExportItem::Translation(Box::new(snapshot)), position);
+            if step.bytes > max_bytes {
+                return Ok(());
             }
         }
         Ok(())

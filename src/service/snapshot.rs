@@ -10,7 +10,8 @@ use super::view::{Moment, SUMMARIES_BYTES, SUMMARY_IDS, View};
 use super::{Error, Result, Service};
 use crate::domain::access::Visibility;
 use crate::domain::article::{ArticleId, Head, Manifest, Revision, Significance};
-use crate::domain::freshness::{Freshness, Overall, StaleSince};
+use crate::domain::departures::{Departures, Lookup};
+use crate::domain::freshness::{Freshness, StaleSince};
 use crate::domain::language::Language;
 use crate::domain::provenance::Actor;
 use crate::domain::segment::MarkedText;
@@ -496,21 +497,46 @@ impl Service {
         slot: &Arc<Slot>,
         head: &TranslationHead,
     ) -> Result<TranslationSnapshot> {
-        let freshness = Freshness::of_translation(head, &state.head.manifest);
-        let stale_since = if freshness.overall == Overall::Stale || !freshness.stale.is_empty() {
-            let history = self.store.segment_history(&state.head.id).await?;
-            freshness.stale_since(head, state.head.revision(), &history)
-        } else {
-            None
-        };
-        Ok(TranslationSnapshot {
-            article: state.head.id.clone(),
-            slot: slot.clone(),
-            head: head.clone(),
-            freshness,
-            stale_since,
-            version: None,
-            visibility: state.head.current.visibility,
-        })
+        let mut snapshots = self.translation_snapshots(state, &[(slot, head)]).await?;
+        let lost = || Error::internal("a translation has no snapshot");
+        snapshots.pop().ok_or_else(lost)
+    }
+
+    /// The same for many translations of an article, with one read of the store.
+    pub(super) async fn translation_snapshots(
+        &self,
+        state: &ArticleState,
+        translations: &[(&Arc<Slot>, &TranslationHead)],
+    ) -> Result<Vec<TranslationSnapshot>> {
+        let revision = state.head.revision();
+        let mut lookup = Lookup::before(revision);
+        let judged: Vec<_> = translations
+            .iter()
+            .map(|(slot, head)| {
+                let freshness = Freshness::of_translation(head, &state.head.manifest);
+                freshness.ask(head, &mut lookup);
+                (*slot, *head, freshness)
+            })
+            .collect();
+        let departures = self.departures(&state.head.id, &lookup).await?;
+        let snapshot =
+            |(slot, head, freshness): (&Arc<Slot>, &TranslationHead, Freshness)| TranslationSnapshot {
+                article: state.head.id.clone(),
+                slot: slot.clone(),
+                head: head.clone(),
+                stale_since: freshness.stale_since(head, revision, &departures),
+                freshness,
+                version: None,
+                visibility: state.head.current.visibility,
+            };
+        Ok(judged.into_iter().map(snapshot).collect())
+    }
+
+    /// What the store answers to a lookup; nothing is read for one that asks for nothing.
+    pub(super) async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures> {
+        if lookup.is_empty() {
+            return Ok(Departures::default());
+        }
+        Ok(self.store.departures(id, lookup).await?)
     }
 }

@@ -185,12 +185,14 @@ impl Service {
             .at(&state, filter.as_of.map_or(Moment::Now, Moment::Time))
             .await;
         let state = self.unless_purged(article, state).await?;
+        let is_next = |slot: &Slot, head: &TranslationHead| {
+            after.is_none_or(|(language, id)| (&slot.language, head.id) > (language, *id))
+        };
+        let wanted = filter.of(&state).filter(|(slot, head)| is_next(slot, head));
+        // One more than the page, to know whether there is more.
+        let wanted: Vec<_> = wanted.take(page_size.saturating_add(1)).collect();
         let (mut listed, mut bytes) = (Vec::new(), 0);
-        for (slot, head) in filter.of(&state) {
-            if after.is_some_and(|(language, id)| (&slot.language, head.id) <= (language, *id)) {
-                continue;
-            }
-            let snapshot = self.translation_snapshot(&state, slot, head).await?;
+        for snapshot in self.translation_snapshots(&state, &wanted).await? {
             bytes += snapshot.summary_bytes();
             if listed.len() == page_size || bytes > PAGE_BYTES && !listed.is_empty() {
                 return Ok((listed, true));

@@ -25,10 +25,9 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::StoreClock;
-use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, SegmentHistory, Tombstone,
-};
+use crate::domain::article::{Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, Tombstone};
 use crate::domain::change::{Commit, Event};
+use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
 use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, JobKind, Jobs};
 use crate::domain::language::Language;
@@ -199,8 +198,8 @@ pub struct Batch {
     pub jobs: Vec<Job>,
     /// New versions, one of a series at most and the next of it.
     pub bodies: Vec<(Series, Body)>,
-    /// The article's new segment history.
-    pub segment_history: Option<SegmentHistory>,
+    /// What a new revision replaces; not for a first one.
+    pub delta: Option<RevisionDelta>,
     /// Removes the article with all that belongs to it and leaves this. It goes together with a request and events only.
     pub purge: Option<Tombstone>,
     /// The request to record.
@@ -221,7 +220,7 @@ impl Batch {
             slots: Vec::new(),
             jobs: Vec::new(),
             bodies: Vec::new(),
-            segment_history: None,
+            delta: None,
             purge: None,
             request: None,
             events: Vec::new(),
@@ -425,8 +424,9 @@ pub trait Store: Send + Sync + 'static {
     /// yet.
     async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>>;
 
-    /// Where an article's segments stood in earlier revisions; empty if nothing is recorded.
-    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory>;
+    /// What the deltas of an article say to a lookup before a revision that a read returned; empty if there is no such
+    /// article. The cost does not grow with the number of revisions.
+    async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures>;
 
     /// A recorded request.
     async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>>;

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::clock::{Clock, StoreClock};
 use crate::domain::access::{Visibility, embargo_end};
-use crate::domain::article::{Alias, ArticleId, DroppedRevision, SegmentHistory, Tombstone};
+use crate::domain::article::{Alias, ArticleId, DroppedRevision, Tombstone};
 use crate::domain::change::{Commit, Event, JobStep};
+use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
 use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, Jobs};
 use crate::domain::language::Language;
@@ -56,7 +57,7 @@ struct State {
     last: Option<Stamp>,
     articles: BTreeMap<ArticleId, Arc<ArticleState>>,
     versions: BTreeMap<VersionKey, Arc<Body>>,
-    histories: BTreeMap<ArticleId, SegmentHistory>,
+    deltas: BTreeMap<(ArticleId, u32), RevisionDelta>,
     aliases: BTreeMap<Alias, ArticleId>,
     tombstones: BTreeMap<ArticleId, Tombstone>,
     requests: BTreeMap<RequestKey, RequestRecord>,
@@ -79,7 +80,7 @@ enum Place {
     Job(ArticleId, JobKey),
     ReplacedJob(JobId),
     Tombstone(ArticleId),
-    SegmentHistory(ArticleId),
+    Delta(ArticleId, u32),
     /// By its short name, as in other stores.
     Request(Vec<u8>),
     /// In the order of writing, as in other stores.
@@ -217,10 +218,10 @@ impl State {
             bodies.push(body.clone());
             self.versions.insert(key, body);
         }
-        if let Some(history) = batch.segment_history {
-            let record = codec::encode_segment_history(&history);
-            self.put(Place::SegmentHistory(id.clone()), stamp, record);
-            self.histories.insert(id.clone(), history);
+        if let Some(delta) = batch.delta {
+            let record = codec::encode_delta(&id, &delta);
+            self.put(Place::Delta(id.clone(), delta.revision), stamp, record);
+            self.deltas.insert((id.clone(), delta.revision), delta);
         }
         let old = self.articles.get(&id).cloned();
         let mut jobs = old.as_ref().map(|old| old.jobs.clone()).unwrap_or_default();
@@ -286,14 +287,14 @@ impl State {
         let id = &tombstone.article;
         self.records.retain(|place, _| match place {
             Place::Head(article) | Place::Slot(article, _) | Place::Job(article, _) => article != id,
-            Place::SegmentHistory(article) => article != id,
+            Place::Delta(article, _) => article != id,
             Place::ReplacedJob(job) => job.article != *id,
             Place::Version(_, version) => version.article != *id,
             Place::Tombstone(_) | Place::Request(_) | Place::Log(_) | Place::Policy(_) => true,
         });
         self.versions.retain(|version, _| version.article != *id);
         self.articles.remove(id);
-        self.histories.remove(id);
+        self.deltas.retain(|(article, _), _| article != id);
         self.aliases.retain(|_, holder| holder != id);
         self.replaced.retain(|job, _| job.article != *id);
         self.put(Place::Tombstone(id.clone()), stamp, record);
@@ -405,8 +406,8 @@ fn check_sizes(batch: &Batch) -> Result<()> {
         .bodies
         .iter()
         .map(|(_, body)| ("version", codec::encode_body(body)));
-    let histories = batch.segment_history.iter();
-    let histories = histories.map(|history| ("segment history", codec::encode_segment_history(history)));
+    let deltas = batch.delta.iter();
+    let deltas = deltas.map(|delta| ("revision delta", codec::encode_delta(&batch.article, delta)));
     let purges = batch.purge.iter();
     let purges = purges.map(|tombstone| ("tombstone", codec::encode_tombstone(tombstone)));
     let requests = batch.request.iter();
@@ -415,7 +416,7 @@ fn check_sizes(batch: &Batch) -> Result<()> {
         .chain(slots)
         .chain(jobs)
         .chain(bodies)
-        .chain(histories)
+        .chain(deltas)
         .chain(purges)
         .chain(requests)
         .try_for_each(|(record, payload)| commits::check_size(&batch.article, record, payload).map(drop))
@@ -465,9 +466,10 @@ impl Store for ReferenceStore {
         Ok(found.map(|(_, body)| body.clone()))
     }
 
-    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
+    async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures> {
         let state = self.open()?;
-        Ok(state.histories.get(id).cloned().unwrap_or_default())
+        let deltas = state.deltas.range((id.clone(), 0)..=(id.clone(), u32::MAX));
+        Ok(Departures::of(deltas.map(|(_, delta)| delta), lookup))
     }
 
     async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {

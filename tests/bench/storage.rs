@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench storage [-- SECTION [NUMBER…]…]`; all sections by default, each with the numbers below:
 //! `overwrites [WRITES=2000000] [ARTICLES=50000]`, `million [ARTICLES=1000000]`, `absent [ARTICLES=100000]`, `claims [JOBS=10000]`,
-//! `embargoes [ARTICLES=1000]`, `backup` of the store of `million`, or of 100,000 articles without it. The stores are made
+//! `embargoes [ARTICLES=1000]`, `live-blog [REVISIONS=10000] [PARAGRAPHS=500]`, `backup` of the store of `million`, or of 100,000 articles without it. The stores are made
 //! in `ARTICLE_STORE_TEST_BENCH_DIR`, else in the build's directory, and removed. A million articles take some 10 GB on the
 //! way. Memory is that of this process: sections that are run together share it. Machines are noisy.
 #![expect(
@@ -13,6 +13,7 @@
 )]
 
 mod claims;
+mod live_blog;
 mod place;
 mod texts;
 
@@ -84,6 +85,9 @@ fn main() {
         }
         if let Some(numbers) = numbers("embargoes") {
             embargoes(&texts, or(&numbers, 0, 1_000)).await;
+        }
+        if let Some(numbers) = numbers("live-blog") {
+            live_blog::live_blog(&texts, or(&numbers, 0, 10_000), or(&numbers, 1, 500)).await;
         }
         let filled = match numbers("million") {
             Some(numbers) => Some(million(&texts, or(&numbers, 0, 1_000_000)).await),

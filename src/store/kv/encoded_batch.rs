@@ -2,6 +2,8 @@
 //! writer.
 
 use super::codec;
+use super::departures;
+use super::engine::Write;
 use super::envelope::Sealed;
 use super::indexes;
 use super::keys;
@@ -29,8 +31,8 @@ pub(super) struct EncodedBatch {
     pub(super) jobs: Vec<Sealed>,
     /// Bodies, in the order of the batch.
     pub(super) bodies: Vec<Sealed>,
-    /// The segment history.
-    pub(super) segment_history: Option<Sealed>,
+    /// The delta of a new revision, and its rows.
+    pub(super) delta: Option<(Sealed, Vec<Write>)>,
     /// All aliases of the head with their holder records; the writer puts those that are new.
     pub(super) aliases: Vec<(Alias, Sealed)>,
     /// The tombstone.
@@ -69,7 +71,10 @@ impl EncodedBatch {
             .bodies
             .iter()
             .map(|(_, body)| sealed("version", codec::encode_body(body)));
-        let history = batch.segment_history.as_ref();
+        let delta = batch.delta.as_ref().map(|delta| {
+            let record = sealed("revision delta", codec::encode_delta(&batch.article, delta))?;
+            Ok::<_, StoreError>((record, departures::rows(&batch.article, delta)))
+        });
         let purge = batch.purge.as_ref();
         let purge = purge.map(|tombstone| sealed("tombstone", codec::encode_tombstone(tombstone)));
         let events = codec::encode_events(&batch.events, &batch.principal);
@@ -78,9 +83,7 @@ impl EncodedBatch {
             slots: slots.collect::<Result<_>>()?,
             jobs: jobs.collect::<Result<_>>()?,
             bodies: bodies.collect::<Result<_>>()?,
-            segment_history: history
-                .map(|history| sealed("segment history", codec::encode_segment_history(history)))
-                .transpose()?,
+            delta: delta.transpose()?,
             aliases: head.map(indexes::alias_holders).unwrap_or_default(),
             purge: purge.transpose()?,
             events: sized("changes", events)?,
@@ -100,8 +103,10 @@ impl EncodedBatch {
             .iter()
             .chain(&self.jobs)
             .chain(&self.bodies)
-            .chain(&self.segment_history)
+            .chain(self.delta.iter().map(|(delta, _)| delta))
             .map(Sealed::len);
-        head.chain(records).sum::<usize>() + self.events.len()
+        let rows = self.delta.iter().flat_map(|(_, rows)| rows);
+        let rows = rows.map(|row| row.key().len()).sum::<usize>();
+        head.chain(records).sum::<usize>() + rows + self.events.len()
     }
 }

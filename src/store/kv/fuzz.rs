@@ -29,11 +29,10 @@ pub(crate) fn record(data: &[u8]) {
             |bytes| codec::decode_body(bytes, own),
             codec::encode_body,
         ),
-        b'p' => same(
-            payload,
-            codec::decode_segment_history,
-            codec::encode_segment_history,
-        ),
+        b'd' => same(payload, codec::decode_delta, |(article, delta)| {
+            codec::encode_delta(article, delta)
+        }),
+        b'p' => drop(codec::split_history(payload)),
         b'x' => same(
             payload,
             |bytes| codec::decode_tombstone(bytes, own),
@@ -90,7 +89,9 @@ fn enveloped(bytes: &[u8], own: Stamp) {
 
 fn key(bytes: &[u8]) {
     let _ = keys::head_id(bytes);
-    let _ = keys::segment_history_id(bytes);
+    let _ = keys::segment_history_of(bytes);
+    let _ = keys::delta_of(bytes);
+    let _ = keys::row_of(bytes);
     let _ = keys::body_of(bytes);
     let _ = keys::superseded_version(bytes);
     let _ = keys::article_of(bytes);

@@ -226,7 +226,7 @@ impl<'a> Group<'a> {
             slots,
             jobs,
             bodies,
-            segment_history,
+            delta,
             aliases,
             purge,
             request,
@@ -264,9 +264,11 @@ impl<'a> Group<'a> {
             put(keys::expiry(stamp.time, &key), Sealed::plain(&[]));
             put(key, record);
         }
-        if let Some(record) = segment_history {
-            put(keys::segment_history(&batch.article), record);
+        if let (Some((record, rows)), Some(delta)) = (delta, &batch.delta) {
+            put(keys::delta(&batch.article, delta.revision), record);
+            self.writes.extend(rows);
         }
+        let mut put = |key, record: Sealed| self.writes.push(Write::Put(key, record.stamped(stamp)));
         for (slot, record) in batch.slots.iter().zip(slots) {
             put(keys::slot(&batch.article, &slot.language), record);
         }

@@ -3,7 +3,11 @@
 //! ```text
 //! a  sha-256(alias)[..16]                              the holder of an alias
 //! c  language                                          the counts of a language
+//! d  article-id 00 revision:4                           what a revision replaced
 //! e  instant:8 article-id                              the timer of an embargo that ends at the instant
+//! f  article-id 00 0 text-hash:16 segment:4 !revision:4    a text that the revision took from the segment
+//! f  article-id 00 1 content-hash:16 !revision:4       a content that the revision replaced
+//! f  article-id 00 2 significance:1 !revision:4        a revision of that significance
 //! h  article-id                                        the head of an article
 //! i  axis:1 marker:1 [instant:8] article-id            an index row; marker 0 dated, 1 undated
 //! j  article-id 00 language 00 kind:1                  the newest translation job of its key
@@ -13,7 +17,6 @@
 //! n  policy-id                                         a translation policy
 //! o  article-id 00 series number:4 seq:8               which commit wrote a version that is no longer the newest; the newest
 //!                                                      is named by the head or the slot
-//! p  article-id                                        the segment history of an article
 //! q  embargoed:1 kind:1 source 00 target 00 class:1 [from:8] rank:8 article-id    an open job to claim, class 0
 //!                                                      at any time, class 1 from an instant on
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
@@ -24,10 +27,11 @@
 //! x  article-id                                        the tombstone of a purged article
 //! y  instant:8 key                                     a request or a replaced job that ages from the instant on
 //! ```
-//! A series is kind:1 [language 00 [translation:4]]. Format 2 had versions under `b  seq:8 part:2`.
+//! A series is kind:1 [language 00 [translation:4]]. Format 2 had versions under `b  seq:8 part:2`, and what the
+//! revisions of an article replaced under `p  article-id`.
 //!
 //! Article ids and languages are ASCII without control characters, so 00 ends them. What is written together is new and
-//! at the end of its range (i, l, v, y) or belongs to the one article (h, j, k, o, s, t), because the engine's cost is by the leaf
+//! at the end of its range (i, l, v, y) or belongs to the one article (d, h, j, k, o, s, t), because the engine's cost is by the leaf
 //! touched. Translations that hold, which is what is mostly written, have no entry under w.
 
 use sha2::{Digest, Sha256};
@@ -38,11 +42,16 @@ use crate::domain::language::Language;
 use crate::domain::query::{Axis, Position};
 use crate::domain::time::{Seq, Timestamp};
 
+mod departures;
 mod jobs;
 mod versions;
 
 pub(super) use crate::store::model::codec::request_key as request;
 
+pub(super) use departures::{
+    contents, delta, delta_of, deltas, departed, departed_of, departures, levels, newest, replaced_content,
+    revision_in, revision_of_level, row_of, rows, segment_history, segment_history_of,
+};
 pub(super) use jobs::{
     Queued, due, job, jobs, policy, queue, queued, queued_of, queues, ready, replaced_job, replaced_jobs,
     waiting,
@@ -92,15 +101,6 @@ pub(super) fn slot(id: &ArticleId, language: &Language) -> Vec<u8> {
         b's',
         &[id.as_str().as_bytes(), &[0], language.as_str().as_bytes()],
     )
-}
-
-pub(super) fn segment_history(id: &ArticleId) -> Vec<u8> {
-    key(b'p', &[id.as_str().as_bytes()])
-}
-
-/// The article of a segment history's key.
-pub(super) fn segment_history_id(key: &[u8]) -> Option<ArticleId> {
-    id_of(key.strip_prefix(b"p")?)
 }
 
 pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
@@ -292,9 +292,9 @@ pub(super) fn article_of(key: &[u8]) -> Option<ArticleId> {
     let (prefix, rest) = key.split_first()?;
     match prefix {
         b'e' => Some(embargo_of(key)?.1),
-        b'h' | b'p' => id_of(rest),
+        b'h' => id_of(rest),
         b'i' => Some(index_position(key)?.1.id),
-        b'j' | b'k' | b'o' | b's' => id_of(rest.split(|byte| *byte == 0).next()?),
+        b'd' | b'f' | b'j' | b'k' | b'o' | b's' => id_of(rest.split(|byte| *byte == 0).next()?),
         b'q' => Some(queued_of(key)?.article),
         b't' => Some(standing_of(key)?.1),
         b'v' => Some(body_of(key)?.1.article),
@@ -325,6 +325,14 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'h', id)) => format!("head {}", text(id)),
         Some((b's', rest)) => format!("slot {}", text(rest)),
         Some((b'x', id)) => format!("tombstone {}", text(id)),
+        Some((b'd', _)) => match delta_of(key) {
+            Some((id, revision)) => format!("delta {id} {revision}"),
+            None => format!("delta {}", hex(key)),
+        },
+        Some((b'f', _)) => match row_of(key) {
+            Some((id, revision)) => format!("departure {id} {revision}"),
+            None => format!("departure {}", hex(key)),
+        },
         Some((b'p', id)) => format!("segment history {}", text(id)),
         Some((b'm', name)) => format!("store record {}", text(name)),
         Some((b'v' | b'o', _)) => versions::readable(key).unwrap_or_else(|| format!("version {}", hex(key))),

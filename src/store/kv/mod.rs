@@ -15,7 +15,8 @@ use tokio::task;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, StoreClock};
-use crate::domain::article::{Alias, ArticleId, SegmentHistory, Tombstone};
+use crate::domain::article::{Alias, ArticleId, Tombstone};
+use crate::domain::departures::{Departures, Lookup};
 use crate::domain::job::{self, ClaimQuery, JobKey};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
@@ -38,6 +39,7 @@ use self::shared::{Shared, corrupt};
 use self::writer::WriteRequest;
 
 pub mod backup;
+mod departures;
 mod encoded_batch;
 pub mod engine;
 #[cfg(test)]
@@ -268,20 +270,11 @@ impl Store for KvStore {
         self.blocking(move |core| core.version_at(&newest, time)).await
     }
 
-    async fn segment_history(&self, id: &ArticleId) -> Result<SegmentHistory> {
-        let key = keys::segment_history(id);
-        self.durably(|| async {
-            let key = key.clone();
-            self.blocking(move |core| match core.get(&key)? {
-                Some((stamp, payload)) => Ok((
-                    codec::decode_segment_history(&payload).map_err(corrupt(&key))?,
-                    stamp.seq,
-                )),
-                None => Ok((SegmentHistory::default(), core.absence(true))),
-            })
+    async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures> {
+        // The revision was read from durable state, so what it replaced is durable too.
+        let (id, lookup) = (id.clone(), lookup.clone());
+        self.blocking(move |core| departures::departures(core, &id, &lookup))
             .await
-        })
-        .await
     }
 
     async fn request(&self, key: &RequestKey) -> Result<Option<RequestRecord>> {

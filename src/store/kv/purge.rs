@@ -33,9 +33,14 @@ pub(super) fn keys_of(core: &Shared, state: &ArticleState) -> Result<Vec<Vec<u8>
         .chain(state.jobs.keys().map(|key| keys::job(&head.id, key)))
         .chain(head.aliases.iter().map(keys::alias))
         .chain(indexes::timer_key(head))
-        .chain([keys::segment_history(&head.id), keys::head(&head.id)])
+        .chain([keys::head(&head.id), keys::segment_history(&head.id)])
         .collect();
-    for prefix in [keys::superseded_of(&head.id), keys::replaced_jobs(&head.id)] {
+    for prefix in [
+        keys::superseded_of(&head.id),
+        keys::replaced_jobs(&head.id),
+        keys::deltas(&head.id),
+        keys::rows(&head.id),
+    ] {
         core.engine.scan(
             prefix.as_slice()..=&keys::above(&prefix),
             Direction::Forward,

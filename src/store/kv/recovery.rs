@@ -15,7 +15,7 @@ use super::engine::{Direction, Engine, Write, write_part};
 use super::envelope::{self, Sealed};
 use super::indexes::{self, Tally};
 use super::shared::{Shared, corrupt};
-use super::{expiry, keys, records, upgrade};
+use super::{departures, expiry, keys, records, upgrade};
 use crate::domain::article::ArticleId;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp, Timestamp};
@@ -27,7 +27,8 @@ use crate::store::error::{OpenError, Result, StoreError};
 ///
 /// - 1: heads, slots, bodies, aliases, requests, index rows and the log.
 /// - 2: standings, work and counts are kept too. [`upgrade`] makes them from what there is. Revisions may be dropped.
-/// - 3: versions lie under their article and number, see [`super::upgrade`], and requests have an entry by time.
+/// - 3: versions lie under their article and number, requests have an entry by time, and what a revision replaced is a
+///   record, see [`super::upgrade`].
 const FORMAT: u32 = 3;
 
 /// Derived entries that are put in order before they are written, some 50 MB: the engine's cost is by the leaf, and an
@@ -193,6 +194,7 @@ pub(super) fn derive(core: &Shared) -> Result<()> {
         .iter()
         .map(|(language, counts)| indexes::counts_write(language, counts, stamp));
     core.engine.apply(counts.collect())?;
+    derive_departures(core)?;
     core.engine.flush()?;
     core.engine.sync()
 }
@@ -255,6 +257,33 @@ fn write_derived(core: &Shared, derived: mpsc::Receiver<Vec<Write>>) -> Result<(
         }
     }
     write_sorted(core, entries)
+}
+
+/// Makes the rows that find departures. A damaged delta is found by the check, and has none that could be derived.
+fn derive_departures(core: &Shared) -> Result<()> {
+    let mut from = b"d".to_vec();
+    loop {
+        let (mut rows, mut last) = (Vec::new(), None);
+        core.engine.scan(
+            from.as_slice()..=&keys::above(b"d"),
+            Direction::Forward,
+            &mut |key, record| {
+                match departures::read(key, record) {
+                    Ok((article, delta)) => rows.extend(departures::rows(&article, &delta)),
+                    Err(error) => tracing::error!(%error, "nothing is derived from a damaged revision delta"),
+                }
+                last = Some(key.to_vec());
+                if rows.len() < DERIVED_SORTED {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        let Some(last) = last else { return Ok(()) };
+        write_sorted(core, rows)?;
+        from = [last.as_slice(), &[0]].concat();
+    }
 }
 
 fn write_sorted(core: &Shared, mut entries: Vec<Write>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Versions of formats 1 and 2, in stores and in backups: they lay under the number of the commit that wrote them and their
-//! place in it, and knew the version before, but not their article. Here they get the keys of the present format.
+//! place in it, and knew the version before, but not their article. Here they get the keys of the present format. An article
+//! had one record of all that its revisions replaced; here each gets its own.
 //!
 //! First all are copied, then the store is said to have the present format, and then the old ones are removed: interrupted
 //! at any point, either format is whole, and the next open goes on.
@@ -12,6 +13,7 @@ use super::envelope::{self, Sealed};
 use super::shared::{Shared, corrupt};
 use super::{codec, keys, records};
 use crate::domain::article::ArticleId;
+use crate::domain::departures::RevisionDelta;
 use crate::domain::ids::TranslationId;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
@@ -21,7 +23,7 @@ use crate::store::error::{Result, StoreError};
 /// Articles and bytes that are read and written at once.
 const ARTICLES: usize = 256;
 const BATCH_BYTES: usize = 8 << 20;
-/// Records of versions that are looked at at once when old ones are removed.
+/// Records that are looked at at once when old ones are removed.
 const REMOVED: usize = 1_000;
 
 /// Where a version lay.
@@ -80,7 +82,49 @@ pub(super) fn copy(core: &Shared) -> Result<()> {
         }
         ids = core.ids_after(Some(last), ARTICLES)?;
     }
+    copy_deltas(&mut writes)?;
     writes.apply()
+}
+
+/// Splits the records that held all deltas of an article, one at a time. A damaged one stays for the check to find.
+fn copy_deltas(writes: &mut Writes<'_>) -> Result<()> {
+    let mut from = b"p".to_vec();
+    loop {
+        let mut next = None;
+        let (core, to) = (writes.core, keys::above(b"p"));
+        core.engine
+            .scan(from.as_slice()..=&to, Direction::Forward, &mut |key, record| {
+                next = Some((key.to_vec(), split(key, record)));
+                ControlFlow::Break(())
+            })?;
+        match next {
+            Some((key, Ok(deltas))) => {
+                for delta in deltas {
+                    writes.push(delta)?;
+                }
+                from = [key.as_slice(), &[0]].concat();
+            }
+            Some((key, Err(error @ StoreError::Corrupt { .. }))) => {
+                tracing::error!(%error, "the deltas in a damaged record are lost");
+                from = [key.as_slice(), &[0]].concat();
+            }
+            Some((_, Err(error))) => return Err(error),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The deltas in a record that held all of an article.
+fn split(key: &[u8], record: &[u8]) -> Result<Vec<Write>> {
+    let (stamp, payload) = envelope::open(record, || keys::readable(key))?;
+    let unreadable = || corrupt(key)(codec::Malformed("its key cannot be read".into()));
+    let article = keys::segment_history_of(key).ok_or_else(unreadable)?;
+    let deltas = codec::split_history(&payload).map_err(corrupt(key))?;
+    let put = |delta: RevisionDelta| {
+        let record = Sealed::new(&codec::encode_delta(&article, &delta)).stamped(stamp);
+        Write::Put(keys::delta(&article, delta.revision), record)
+    };
+    Ok(deltas.into_iter().map(put).collect())
 }
 
 /// The series of an article, with the number and the place of the newest version of each.
@@ -195,24 +239,29 @@ fn copy_series(
     Ok(())
 }
 
-/// Removes the old versions that were copied. Others stay for the check to find: nobody knows what they belong to.
+/// Removes what was copied. Other old records stay for the check to find: versions of an unknown article, and damaged ones.
 pub(super) fn remove_copied(core: &Shared) -> Result<()> {
-    let (mut from, to) = (b"v".to_vec(), keys::above(b"v"));
+    remove_by(core, b"v", |key, record| {
+        let (_, payload) = envelope::open(record, || keys::readable(key)).ok()?;
+        let part = codec::part(&codec::message(&payload).ok()?)?;
+        let (seq, _) = keys::body_of(key)?;
+        Some(keys::unkeyed(seq, part))
+    })?;
+    remove_by(core, b"p", |key, record| {
+        split(key, record).is_ok().then(|| key.to_vec())
+    })
+}
+
+/// Removes what each record of a prefix says is old.
+fn remove_by(core: &Shared, prefix: &[u8], old_of: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) -> Result<()> {
+    let (mut from, to) = (prefix.to_vec(), keys::above(prefix));
     loop {
         let (mut old, mut seen) = (Vec::new(), 0);
         core.engine.scan(
             from.clone().as_slice()..=&to,
             Direction::Forward,
             &mut |key, record| {
-                let opened = envelope::open(record, || keys::readable(key)).ok();
-                let body = opened.and_then(|(_, payload)| codec::message(&payload).ok());
-                let part = body.and_then(|body| codec::part(&body));
-                let written = keys::body_of(key);
-                old.extend(
-                    written
-                        .zip(part)
-                        .map(|((seq, _), part)| Write::Remove(keys::unkeyed(seq, part))),
-                );
+                old.extend(old_of(key, record).map(Write::Remove));
                 from = [key, &[0]].concat();
                 seen += 1;
                 if seen < REMOVED {

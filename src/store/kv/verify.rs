@@ -5,6 +5,7 @@
 //! What must be there is looked up from what it is derived from, and counted. Where nothing is wrong so far and there is as
 //! much as must be there, nothing can be there that must not, and only the counting is left to do.
 
+mod deltas;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,8 +77,8 @@ struct Check<'a> {
     read: u64,
 }
 
-/// The prefixes of all that belongs to an article's state or is derived from it.
-const OF_ARTICLES: [u8; 11] = *b"abeijoqstvw";
+/// The prefixes of all that belongs to an article's state or is derived from it, and of what older formats had (b, p).
+const OF_ARTICLES: [u8; 12] = *b"abeijopqstvw";
 
 impl<'a> Check<'a> {
     fn new(core: &'a Shared, report: &'a mpsc::Sender<Checked>) -> Self {
@@ -99,7 +100,7 @@ impl<'a> Check<'a> {
                 self.walk(&[prefix], |check, key, _, payload| check.stray(key, payload))?;
             }
         }
-        self.segment_histories()?;
+        self.deltas()?;
         self.tombstones()?;
         self.requests()?;
         self.replaced_jobs()?;
@@ -159,6 +160,10 @@ impl<'a> Check<'a> {
             }
         }
         self.superseded(state)?;
+        let newest = keys::delta(&state.head.id, state.head.revision());
+        if state.head.revision() > 1 && self.core.engine.get(&newest)?.is_none() {
+            self.report(keys::readable(&newest), "it is missing");
+        }
         for (series, newest) in state.series() {
             let (article, number) = (state.head.id.clone(), newest.number);
             let version = VersionKey {
@@ -321,6 +326,10 @@ impl<'a> Check<'a> {
             self.report(keys::readable(key), "it is not known which article it belongs to");
             return Ok(());
         }
+        if key.starts_with(b"p") {
+            self.report(keys::readable(key), "it is of an older format");
+            return Ok(());
+        }
         let of = keys::article_of(key).or_else(|| {
             let holder = key
                 .starts_with(b"a")
@@ -357,17 +366,6 @@ impl<'a> Check<'a> {
             self.report(keys::readable(key), "it does not agree with its article");
         }
         Ok(())
-    }
-
-    fn segment_histories(&mut self) -> Result<()> {
-        self.walk(b"p", |check, key, _, payload| {
-            codec::decode_segment_history(payload).map_err(corrupt(key))?;
-            let id = keys::segment_history_id(key).ok_or_else(|| unreadable(key))?;
-            if check.core.engine.get(&keys::head(&id))?.is_none() {
-                check.report(keys::readable(key), "there is no such article");
-            }
-            Ok(())
-        })
     }
 
     /// Nothing may be left of a purged article; records that name their article are looked at where they are walked.

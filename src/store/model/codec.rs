@@ -8,8 +8,8 @@ use prost::Message;
 use super::records as rec;
 use crate::domain::access::Visibility;
 use crate::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Departed, DroppedRevision, Head, Manifest, ManifestEntry,
-    Metadata, PublicationStatus, Revision, SegmentHistory, Significance, Tombstone,
+    Alias, ArticleId, ArticleVersion, Content, DroppedRevision, Head, Manifest, ManifestEntry, Metadata,
+    PublicationStatus, Revision, Significance, Tombstone,
 };
 use crate::domain::change::{Event, JobStep, Kind, Scope};
 use crate::domain::date::{ArticleDate, Precision};
@@ -34,11 +34,15 @@ use crate::domain::url::CanonicalUrl;
 use crate::domain::version::Version;
 use crate::store::{Body, Counts};
 
+mod delta;
 mod job;
 mod log;
 mod quality;
 mod translation;
 
+pub(in crate::store) use delta::{
+    decode_delta, encode_delta, level_code, segment_code, segment_of, split_history,
+};
 pub(in crate::store) use job::{decode_job, decode_policy, encode_job, encode_policy};
 pub(in crate::store) use log::{
     Group, decode_counts, decode_events, decode_index_row, decode_request, decode_standing, encode_counts,
@@ -612,53 +616,6 @@ pub(in crate::store) fn decode_body(payload: &[u8], own: Stamp) -> Result<Body> 
 
 fn maybe_significance(code: u32) -> Result<Option<Significance>> {
     (code != 0).then(|| significance(code)).transpose()
-}
-
-pub(in crate::store) fn encode_segment_history(history: &SegmentHistory) -> Vec<u8> {
-    rec::SegmentHistory {
-        departed: history
-            .departed
-            .iter()
-            .map(|d| rec::Departed {
-                number: segment_number(&d.id),
-                hash: d.hash.0.to_vec(),
-                last_revision: d.last_revision,
-            })
-            .collect(),
-        significance: history
-            .significance
-            .iter()
-            .map(|(revision, s)| rec::RevisionSignificance {
-                revision: *revision,
-                significance: significance_code(*s),
-            })
-            .collect(),
-        contents: history.contents.iter().flat_map(|hash| hash.0).collect(),
-    }
-    .encode_to_vec()
-}
-
-pub(in crate::store) fn decode_segment_history(payload: &[u8]) -> Result<SegmentHistory> {
-    let record: rec::SegmentHistory = message(payload)?;
-    Ok(SegmentHistory {
-        departed: record
-            .departed
-            .into_iter()
-            .map(|d| {
-                Ok(Departed {
-                    id: segment_id(d.number),
-                    hash: hash(&d.hash)?,
-                    last_revision: d.last_revision,
-                })
-            })
-            .collect::<Result<_>>()?,
-        significance: record
-            .significance
-            .into_iter()
-            .map(|s| Ok((s.revision, significance(s.significance)?)))
-            .collect::<Result<_>>()?,
-        contents: record.contents.chunks(16).map(hash).collect::<Result<_>>()?,
-    })
 }
 
 pub(in crate::store) fn encode_tombstone(tombstone: &Tombstone) -> Vec<u8> {

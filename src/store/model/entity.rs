@@ -5,7 +5,8 @@ use prost::Message;
 
 use super::codec::{self, Group, Malformed};
 use super::records::{self, entity::Entity as Kind};
-use crate::domain::article::{ArticleId, Head, SegmentHistory, Tombstone};
+use crate::domain::article::{ArticleId, Head, Tombstone};
+use crate::domain::departures::RevisionDelta;
 use crate::domain::job::Job;
 use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
@@ -44,7 +45,7 @@ pub(in crate::store) enum Content {
     Unkeyed {
         part: u32,
     },
-    SegmentHistory(ArticleId, SegmentHistory),
+    Delta(ArticleId, RevisionDelta),
     Tombstone(Tombstone),
     Request(RequestRecord),
     Log(Group),
@@ -61,7 +62,7 @@ pub(in crate::store) enum Type {
     Job,
     ReplacedJob,
     Tombstone,
-    SegmentHistory(ArticleId),
+    Delta,
     Request,
     Version(ArticleId, Series),
     Log,
@@ -77,10 +78,7 @@ impl Entity {
             Type::Job => Kind::Job(codec::message(payload)?),
             Type::ReplacedJob => Kind::ReplacedJob(codec::message(payload)?),
             Type::Tombstone => Kind::Tombstone(codec::message(payload)?),
-            Type::SegmentHistory(article) => Kind::SegmentHistory(records::SegmentHistoryOf {
-                article: article.to_string(),
-                history: Some(codec::message(payload)?),
-            }),
+            Type::Delta => Kind::RevisionDelta(codec::message(payload)?),
             Type::Request => Kind::Request(codec::message(payload)?),
             Type::Version(article, series) => Kind::Version(records::VersionOf {
                 article: article.to_string(),
@@ -101,6 +99,27 @@ impl Entity {
             stamp: Some(stamp),
             entity: Some(kind),
         }))
+    }
+
+    /// The entities that stand for one of an older format; one of the present format stands for itself.
+    pub(in crate::store) fn upgraded(self) -> Result<Vec<Self>, Malformed> {
+        let Some(Kind::SegmentHistory(of)) = &self.0.entity else {
+            return Ok(vec![self]);
+        };
+        let history = of
+            .history
+            .as_ref()
+            .ok_or_else(|| Malformed("its history is missing".into()))?;
+        let article = ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?;
+        let delta = |delta| {
+            let record = codec::encode_delta(&article, &delta);
+            Ok(Self(records::Entity {
+                stamp: self.0.stamp,
+                entity: Some(Kind::RevisionDelta(codec::message(&record)?)),
+            }))
+        };
+        let deltas = codec::split_history(&history.encode_to_vec())?;
+        deltas.into_iter().map(delta).collect()
     }
 
     /// Decodes it. `Err` says what is wrong with it.
@@ -137,12 +156,12 @@ impl Entity {
                 };
                 Content::Version(key, body)
             }
-            Kind::SegmentHistory(of) => {
-                let history = of.history.as_ref().ok_or_else(|| missing("history"))?;
-                payload = history.encode_to_vec();
-                let article = ArticleId::parse(&of.article).map_err(|error| Malformed(error.0))?;
-                Content::SegmentHistory(article, codec::decode_segment_history(&payload)?)
+            Kind::RevisionDelta(delta) => {
+                payload = delta.encode_to_vec();
+                let (article, delta) = codec::decode_delta(&payload)?;
+                Content::Delta(article, delta)
             }
+            Kind::SegmentHistory(_) => return Err(Malformed("it is of an older format".into())),
             Kind::Tombstone(tombstone) => {
                 payload = tombstone.encode_to_vec();
                 Content::Tombstone(codec::decode_tombstone(&payload, stamp)?)
@@ -187,6 +206,7 @@ impl Entity {
             Some(Kind::Tombstone(_)) => "tombstones",
             Some(Kind::Body(_) | Kind::Version(_)) => "bodies",
             Some(Kind::SegmentHistory(_)) => "segment_histories",
+            Some(Kind::RevisionDelta(_)) => "revision_deltas",
             Some(Kind::Request(_)) => "requests",
             Some(Kind::Log(_)) => "log_groups",
             Some(Kind::Job(_)) => "jobs",

@@ -34,7 +34,7 @@ pub(super) fn entities(state: &State) -> Result<Vec<Entity>> {
             Place::Job(..) => Type::Job,
             Place::ReplacedJob(_) => Type::ReplacedJob,
             Place::Tombstone(_) => Type::Tombstone,
-            Place::SegmentHistory(article) => Type::SegmentHistory(article.clone()),
+            Place::Delta(..) => Type::Delta,
             Place::Request(_) => Type::Request,
             Place::Version(_, version) => Type::Version(version.article.clone(), version.series.clone()),
             Place::Log(_) => Type::Log,
@@ -109,9 +109,10 @@ impl ReferenceImport {
                 self.state.tombstones.insert(id.clone(), tombstone);
                 Place::Tombstone(id)
             }
-            Content::SegmentHistory(id, history) => {
-                self.state.histories.insert(id.clone(), history);
-                Place::SegmentHistory(id)
+            Content::Delta(id, delta) => {
+                let place = Place::Delta(id.clone(), delta.revision);
+                self.state.deltas.insert((id, delta.revision), delta);
+                place
             }
             Content::Request(record) => {
                 let name = codec::request_key(&record.key);

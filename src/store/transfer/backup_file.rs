@@ -20,7 +20,7 @@ const KIND: &str = "article-store backup";
 /// The format of the lines; grows when older versions could not read them.
 ///
 /// - 1: versions do not name their articles.
-/// - 2: they do.
+/// - 2: they do, and what each revision replaced has a line of its own.
 const FORMAT: u32 = 2;
 /// Bytes of lines in a frame.
 const FRAME_BYTES: usize = 4 << 20;
@@ -244,19 +244,26 @@ pub(super) struct Chunk {
 impl Chunk {
     /// Parses its entities. Takes CPU time.
     pub(super) fn entities(self) -> Result<Vec<Decoded>, BackupError> {
-        let entity = |(number, line): &(u64, Vec<u8>)| {
-            let entity = match parse(line) {
-                Ok(Line::Entity(entity)) => Entity(entity).decode().map_err(|Malformed(detail)| detail),
-                Ok(Line::Header(_) | Line::Manifest(_)) => return None,
-                Err(detail) => Err(detail),
-            };
-            Some(entity.map_err(|detail| BackupError::Altered {
+        let mut entities = Vec::with_capacity(self.lines.len());
+        for (number, line) in &self.lines {
+            let decoded = decode(line).map_err(|detail| BackupError::Altered {
                 file: self.file.clone(),
                 detail: format!("line {number}: {detail}"),
-            }))
-        };
-        self.lines.iter().filter_map(entity).collect()
+            });
+            entities.extend(decoded?);
+        }
+        Ok(entities)
     }
+}
+
+/// The entities in a line; one of an older format may be several now.
+fn decode(line: &[u8]) -> Result<Vec<Decoded>, String> {
+    let Line::Entity(entity) = parse(line)? else {
+        return Ok(Vec::new());
+    };
+    let decode = |entities: Vec<Entity>| entities.iter().map(Entity::decode).collect();
+    let decoded = Entity(entity).upgraded().and_then(decode);
+    decoded.map_err(|Malformed(detail)| detail)
 }
 
 fn parse(line: &[u8]) -> Result<Line, String> {

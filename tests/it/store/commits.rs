@@ -52,7 +52,6 @@ async fn full_batch(bench: &Bench) -> Batch {
     batch.bodies.extend(attached.bodies);
     batch.slots = attached.slots;
     Arc::make_mut(&mut batch.slots[0]).article = article;
-    batch.segment_history = Some(Default::default());
     batch
 }
 
@@ -249,11 +248,8 @@ async fn of_concurrent_revisions_one_wins(bench: &mut Bench) {
     bench.store.commit(simple(&id("a"))).await.unwrap();
     for round in 1..5 {
         let state = bench.article(&id("a")).await.unwrap();
-        let history = bench.store.segment_history(&id("a")).await.unwrap();
         let titles: Vec<_> = (0..50).map(|number| format!("title {round} {number}")).collect();
-        let batches = titles
-            .iter()
-            .map(|title| revise(&state, history.clone(), content(title, &["p"])));
+        let batches = titles.iter().map(|title| revise(&state, content(title, &["p"])));
         let (winner, losers) = race(bench, batches.collect()).await;
         assert_eq!(losers, told("article \"a\" has changed"));
         let state = bench.article(&id("a")).await.unwrap();

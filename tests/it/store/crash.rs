@@ -81,8 +81,7 @@ async fn write(store: &dyn Store, round: u64, task: u64) {
         said(stamp.seq, &format!("create:{request}"), &name, 1);
         for number in 2..4 {
             let state = article(store, &id(&name)).await.unwrap();
-            let history = store.segment_history(&id(&name)).await.unwrap();
-            let new = revise(&state, history, text(&name, number));
+            let new = revise(&state, text(&name, number));
             said(
                 store.commit(new).await.unwrap().stamp.seq,
                 "revise",

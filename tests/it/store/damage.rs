@@ -30,10 +30,9 @@ async fn filled(kind: Kind) -> Bench {
         .await
         .unwrap();
     bench.store.commit(slot).await.unwrap();
-    let history = bench.store.segment_history(&id("a")).await.unwrap();
     bench
         .store
-        .commit(revise(&state, history, content("u", &["q"])))
+        .commit(revise(&state, content("u", &["q"])))
         .await
         .unwrap();
     for name in ["b", "c"] {
@@ -221,7 +220,22 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         "missing",
     ),
     (flipped, Target::Nth(b'y', 0), "expiry of request ", "checksum"),
-    (flipped, Target::Nth(b'p', 0), "segment history a", "checksum"),
+    (flipped, Target::Nth(b'd', 0), "delta a 2", "checksum"),
+    (removed, Target::Nth(b'd', 0), "delta a 2", "missing"),
+    (
+        |bench, target| copied(bench, target, |key| *key.last_mut().unwrap() += 1),
+        Target::Nth(b'd', 0),
+        "delta a 3",
+        "another place",
+    ),
+    (flipped, Target::Nth(b'f', 0), "departure a 2", "does not agree"),
+    (removed, Target::Nth(b'f', 1), "departure a 2", "missing"),
+    (
+        |bench, target| copied(bench, target, |key| *key.last_mut().unwrap() -= 1),
+        Target::Nth(b'f', 0),
+        "departure a 3",
+        "does not agree with its delta",
+    ),
     (
         removed,
         Target::Nth(b'l', 3),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use article_store::domain::access::{Shown, Visibility};
 use article_store::domain::article::{
-    Alias, ArticleId, ArticleVersion, Content, Head, Metadata, PublicationStatus, Revision, SegmentHistory,
+    Alias, ArticleId, ArticleVersion, Content, Head, Metadata, PublicationStatus, Revision,
 };
 use article_store::domain::attach::{
     Attach, BodyTexts, Decision, Material, Target, TargetText, TargetTexts, fit, plan, provenance,
 };
 use article_store::domain::change::{Event, JobStep, Kind};
 use article_store::domain::date::ArticleDate;
+use article_store::domain::departures::{Departures, Lookup, RevisionDelta};
 use article_store::domain::etag::Etag;
 use article_store::domain::ids::{RequestId, SegmentId};
 use article_store::domain::job::{self, Grant, Job, JobId, JobKey, JobKind, LeaseToken, Order, Priority};
@@ -143,10 +144,34 @@ pub(crate) fn simple(article: &ArticleId) -> Batch {
     )
 }
 
-/// New content for an article, and its segment history.
-pub(crate) fn revise(state: &ArticleState, mut history: SegmentHistory, content: Content) -> Batch {
+/// What a store says of all that an article had before its newest revision, as far as its contents are kept.
+pub(crate) async fn departures(store: &dyn Store, state: &ArticleState) -> Departures {
+    let lookup = all_that_was(store, state).await;
+    store.departures(&state.head.id, &lookup).await.unwrap()
+}
+
+/// A lookup of all texts and contents that an article had, as far as they are kept.
+pub(crate) async fn all_that_was(store: &dyn Store, state: &ArticleState) -> Lookup {
+    let mut lookup = Lookup::before(state.head.revision());
+    for number in 1..=state.head.revision() {
+        let key = VersionKey {
+            article: state.head.id.clone(),
+            series: Series::Content,
+            number,
+        };
+        if let Body::Revision(revision) = &*store.versions(&[key]).await.unwrap()[0] {
+            let manifest = revision.content.manifest();
+            lookup.contents.insert(manifest.content_hash());
+            lookup.texts.extend(manifest.0.iter().map(|entry| entry.hash));
+        }
+    }
+    lookup
+}
+
+/// New content for an article, and its revision delta.
+pub(crate) fn revise(state: &ArticleState, content: Content) -> Batch {
     let head = &state.head;
-    history.advance(&head.manifest, head.revision(), &content.manifest(), None);
+    let delta = RevisionDelta::between(&head.manifest, &content.manifest(), head.revision() + 1, None);
     let current = ArticleVersion {
         stamp: Stamp::PENDING,
         etag: Etag::of(head.version() + 1, &(&head.current.metadata, &content)),
@@ -157,7 +182,7 @@ pub(crate) fn revise(state: &ArticleState, mut history: SegmentHistory, content:
     let expect = vec![Expect::Head(Some(head.version()))];
     let aliases = head.aliases.clone();
     Batch {
-        segment_history: Some(history),
+        delta: Some(delta),
         ..with_revision(&head.id, current, aliases, content, expect, Kind::ArticleRevised)
     }
 }

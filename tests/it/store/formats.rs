@@ -95,6 +95,15 @@ async fn is_whole(store: &dyn Store) {
     let title = "Harbour town brings back its night ferry after twelve years";
     assert_eq!(ferry.head.title.content.text(), title);
     assert_eq!(ferry.head.revision(), 2);
+    let replaced = departures(store, &ferry).await;
+    assert_eq!(replaced.contents.into_values().collect::<Vec<_>>(), [1]);
+    assert!(
+        replaced
+            .texts
+            .values()
+            .all(|departed| departed.last_revision == 1)
+    );
+    assert!(!replaced.texts.is_empty());
 }
 
 /// The directory of a store that is in a file.
@@ -175,8 +184,7 @@ async fn is_format_2(store: &dyn Store) {
 /// The store takes writes, and a purge finds everything.
 async fn goes_on(store: &dyn Store) {
     let ferry = article(store, &id("ferry-en")).await.unwrap();
-    let history = store.segment_history(&id("ferry-en")).await.unwrap();
-    let revised = revise(&ferry, history, content("new", &["p"]));
+    let revised = revise(&ferry, content("new", &["p"]));
     store.commit(revised).await.unwrap();
     assert_eq!(store.check().await.unwrap(), []);
     let version = ferry.head.version() + 1;
@@ -218,9 +226,8 @@ fn a_backup_of_format_1_is_restored() {
     });
 }
 
-/// The disk stops at each of the writes of the upgrade, and forgets what was not synced.
-#[test]
-fn an_upgrade_that_is_broken_off_goes_on_at_the_next_open() {
+/// The records of the store of format 2.
+fn records_of_format_2() -> Vec<Write> {
     let directory = unpacked("store-format-2.tar.xz");
     let engine = SledEngine::open(SledConfig {
         min_free_bytes: Some(0),
@@ -236,6 +243,38 @@ fn an_upgrade_that_is_broken_off_goes_on_at_the_next_open() {
     engine
         .scan(&[0]..=&[0xFE], Direction::Forward, &mut visit)
         .unwrap();
+    records
+}
+
+/// What its revisions replaced is lost of the one article, which can be purged.
+#[test]
+fn a_damaged_record_does_not_stop_the_upgrade() {
+    let mut records = records_of_format_2();
+    for write in &mut records {
+        if let Write::Put(key, record) = write
+            && key == b"pferry-en"
+        {
+            *record.last_mut().unwrap() ^= 1;
+        }
+    }
+    let disk = Disk::default();
+    disk.apply(records).unwrap();
+    within_limit(async {
+        let store = disk.store();
+        let findings = store.check().await.unwrap();
+        let found: Vec<_> = findings.iter().map(|finding| finding.record.as_str()).collect();
+        assert_eq!(found, ["delta ferry-en 14", "segment history ferry-en"]);
+        let ferry = article(&*store, &id("ferry-en")).await.unwrap();
+        let version = ferry.head.version();
+        store.commit(purge(&id("ferry-en"), version)).await.unwrap();
+        assert_eq!(store.check().await.unwrap(), []);
+    });
+}
+
+/// The disk stops at each of the writes of the upgrade, and forgets what was not synced.
+#[test]
+fn an_upgrade_that_is_broken_off_goes_on_at_the_next_open() {
+    let records = records_of_format_2();
     for writes in 0.. {
         let disk = Disk::default();
         disk.apply(records.clone()).unwrap();
@@ -249,18 +288,19 @@ fn an_upgrade_that_is_broken_off_goes_on_at_the_next_open() {
         assert!(opened.is_err());
         disk.reopen().unwrap();
         within_limit(async { is_format_2(&*disk.store()).await });
-        assert_eq!(unkeyed(&disk), 0);
+        assert_eq!(old_records(&disk), 0);
     }
 }
 
-/// Versions under keys of format 2.
-fn unkeyed(engine: &dyn Engine) -> usize {
+/// Records under keys that only format 2 had.
+fn old_records(engine: &dyn Engine) -> usize {
     let mut found = 0;
     let mut visit = |_: &[u8], _: &[u8]| {
         found += 1;
         ControlFlow::Continue(())
     };
     engine.scan(b"b"..=b"c", Direction::Forward, &mut visit).unwrap();
+    engine.scan(b"p"..=b"q", Direction::Forward, &mut visit).unwrap();
     found
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use article_store::domain::departures::Lookup;
 use article_store::domain::job::ClaimQuery;
 use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
@@ -122,7 +123,10 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
                 .await
                 .map(drop),
         ),
-        ("segment_history", store.segment_history(&id("a")).await.map(drop)),
+        (
+            "departures",
+            store.departures(&id("a"), &Lookup::before(1)).await.map(drop),
+        ),
         ("request", store.request(&request_key(1)).await.map(drop)),
         ("lookup", store.lookup(&[url("https://e.test/")]).await.map(drop)),
         ("list", store.list(&query, None, budget).await.map(drop)),

@@ -272,8 +272,7 @@ async fn the_store_dates_what_it_received_and_what_changed(bench: &mut Bench) {
     }
     bench.clock.set(at("2022-01-03T00:00:00Z"));
     let state = bench.article(&id("a")).await.unwrap();
-    let history = bench.store.segment_history(&id("a")).await.unwrap();
-    let new = revise(&state, history, content("new", &["q"]));
+    let new = revise(&state, content("new", &["q"]));
     bench.store.commit(new).await.unwrap();
     // A change of the metadata is no change of the text.
     bench.clock.set(at("2022-01-04T00:00:00Z"));

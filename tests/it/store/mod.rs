@@ -48,6 +48,7 @@ mod compaction;
 )]
 mod crash;
 mod damage;
+mod departures;
 pub(crate) mod disk;
 mod embargoes;
 mod embargoes_damaged;

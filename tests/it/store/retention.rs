@@ -65,9 +65,8 @@ async fn revise_to(bench: &Bench, name: &str, revisions: u32) {
         if next > revisions {
             return;
         }
-        let history = bench.store.segment_history(&article).await.unwrap();
         let text = format!("{name} {next}");
-        let revised = revise(&state, history, content(&text, &[&text]));
+        let revised = revise(&state, content(&text, &[&text]));
         bench.store.commit(revised).await.unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! What could not be read back is refused on the way in, whichever record it is, and leaves the store as it was.
 
-use article_store::domain::article::{Departed, SegmentHistory, Tombstone};
+use article_store::domain::article::Tombstone;
+use article_store::domain::departures::RevisionDelta;
 use article_store::domain::ids::SegmentId;
 use article_store::domain::job::{Failure, Job, JobKind};
 use article_store::domain::provenance::Actor;
@@ -56,18 +57,13 @@ async fn a_record_that_could_not_be_read_back_is_refused(bench: &mut Bench) {
             },
         ),
         (
-            "segment history",
+            "revision delta",
             Batch {
-                segment_history: Some(SegmentHistory {
-                    departed: vec![
-                        Departed {
-                            id: SegmentId::Body(1),
-                            hash: TextHash([7; 16]),
-                            last_revision: 1,
-                        };
-                        LIMIT / 16
-                    ],
-                    ..SegmentHistory::default()
+                delta: Some(RevisionDelta {
+                    revision: 2,
+                    significance: None,
+                    content: TextHash([0; 16]),
+                    departed: vec![(SegmentId::Body(1), TextHash([7; 16])); LIMIT / 16],
                 }),
                 ..Batch::new(article.clone())
             },

@@ -21,7 +21,7 @@ use crate::store::kv::writer::WriteRequest;
 use crate::store::kv::{envelope, keys, unavailable};
 
 /// The prefixes of the entities that may be replaced by later ones.
-const CHANGING: &[u8] = b"hsjkxpr";
+const CHANGING: &[u8] = b"hsjkxdr";
 /// Records that are read while the writer stands still, at most: some milliseconds.
 const LAST_RECORDS: usize = 1_000;
 /// How often what changed is read again before the dump gives up on a reader that is slower than the writers.
@@ -50,7 +50,7 @@ impl Tracker {
                     _ => {}
                 },
                 // Requests and replaced jobs are forgotten in time; a dump may still know them.
-                Write::Remove(key) => self.erased |= matches!(key.first(), Some(b'h' | b's' | b'p' | b'v')),
+                Write::Remove(key) => self.erased |= matches!(key.first(), Some(b'h' | b's' | b'd' | b'v')),
             }
         }
     }

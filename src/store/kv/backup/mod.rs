@@ -25,7 +25,7 @@ pub(super) use load::Loader;
 type Record = (Vec<u8>, Vec<u8>);
 
 /// The prefixes whose records are entities. Bodies and log come last: what is written meanwhile is at their ends.
-const PREFIXES: [u8; 9] = *b"hsjkxprvl";
+const PREFIXES: [u8; 9] = *b"hsjkxdrvl";
 /// The prefix of the policies, which are entities too: few, and the only ones that may be removed for good at any time.
 /// So they are read when all else was, while the writer stands still.
 const POLICIES: u8 = b'n';
@@ -97,7 +97,7 @@ fn entity_of(key: &[u8], stamp: Stamp, payload: &[u8]) -> Result<Entity, Malform
             let (_, version) = keys::body_of(key).ok_or_else(unreadable)?;
             Type::Version(version.article, version.series)
         }
-        Some(b'p') => Type::SegmentHistory(keys::segment_history_id(key).ok_or_else(unreadable)?),
+        Some(b'd') => Type::Delta,
         _ => return Err(Malformed("it is no entity".into())),
     };
     Entity::of(of, stamp, payload)
@@ -115,7 +115,7 @@ fn records_of(entity: Decoded) -> impl Iterator<Item = Record> {
         Content::Slot(slot) => (keys::slot(&slot.article, &slot.language), Sealed::plain(&payload)),
         Content::Version(version, _) => (keys::body(stamp.seq, version), Sealed::new(&payload)),
         Content::Unkeyed { part } => (keys::unkeyed(stamp.seq, *part), Sealed::new(&payload)),
-        Content::SegmentHistory(article, _) => (keys::segment_history(article), Sealed::new(&payload)),
+        Content::Delta(article, delta) => (keys::delta(article, delta.revision), Sealed::new(&payload)),
         Content::Tombstone(tombstone) => (keys::tombstone(&tombstone.article), Sealed::new(&payload)),
         Content::Request(request) => (keys::request(&request.key), Sealed::new(&payload)),
         Content::Job(job) => (keys::job(&job.id.article, &job.id.key), Sealed::plain(&payload)),

@@ -15,7 +15,7 @@ use crate::store::{Checked, Finding};
 pub(super) const AHEAD: (usize, usize) = (256, 4 << 20);
 
 /// Key and value, as the engine has them.
-type Record = (Vec<u8>, Vec<u8>);
+pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 impl Check<'_> {
     /// Visits the records of a prefix; one that cannot be opened or read, or a damaged one that the visitor meets on its

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use article_store::domain::align::wanted_texts;
 use article_store::domain::article::Significance as Level;
-use article_store::domain::article::{ArticleId, Content, DraftContent, Manifest, SegmentHistory};
+use article_store::domain::article::{ArticleId, Content, DraftContent, Manifest};
 use article_store::domain::attach::{self, Attach, Decision, Material, TargetText};
+use article_store::domain::departures::{Departures, Lookup, RevisionDelta};
 use article_store::domain::draft::assign;
 use article_store::domain::freshness::{Freshness as Found, Overall};
 use article_store::domain::ids::{SegmentId, TranslationId};
@@ -28,7 +30,7 @@ const EVENTS: usize = 10;
 /// An article and a translation of it, as the service would keep them.
 struct Kept {
     contents: Vec<Content>,
-    history: SegmentHistory,
+    deltas: Vec<RevisionDelta>,
     next_segment: u32,
     slot: Option<Slot>,
     version: Option<TranslationVersion>,
@@ -54,23 +56,28 @@ impl Kept {
             body: texts[1..].iter().map(segment).collect(),
         };
         let newest = self.contents.last();
-        let base = match self.history.revision_with(draft.content_hash()) {
+        let mut lookup = Lookup::before(self.contents.len() as u32);
+        lookup.contents.insert(draft.content_hash());
+        let departures = Departures::of(&self.deltas, &lookup);
+        let base = match departures.contents.get(&draft.content_hash()) {
             _ if newest.is_some_and(|newest| newest.manifest().content_hash() == draft.content_hash()) => {
                 newest
             }
-            Some(revision) => self.contents.get(revision as usize - 1),
+            Some(revision) => self.contents.get(*revision as usize - 1),
             None => newest,
         };
         let base = base.map_or(&[][..], |content| &content.body);
-        let assigned = assign(draft, base, &self.history, self.next_segment).unwrap();
+        lookup.texts = wanted_texts(base, &draft.body);
+        let departures = Departures::of(&self.deltas, &lookup);
+        let assigned = assign(draft, base, &departures, self.next_segment).unwrap();
         if newest == Some(&assigned.content) {
             return false;
         }
         if let Some(newest) = newest {
             let revision = self.contents.len() as u32;
             let manifest = assigned.content.manifest();
-            self.history
-                .advance(&newest.manifest(), revision, &manifest, significance);
+            let delta = RevisionDelta::between(&newest.manifest(), &manifest, revision + 1, significance);
+            self.deltas.push(delta);
         }
         self.next_segment = assigned.next_segment;
         self.contents.push(assigned.content);
@@ -131,7 +138,9 @@ impl Kept {
         let translation = self.slot.as_ref().unwrap().active().unwrap();
         let revision = self.contents.len() as u32;
         let found = Found::of_translation(translation, &self.manifest(revision));
-        let since = found.stale_since(translation, revision, &self.history);
+        let mut lookup = Lookup::before(revision);
+        found.ask(translation, &mut lookup);
+        let since = found.stale_since(translation, revision, &Departures::of(&self.deltas, &lookup));
         let ids = |ids: &[SegmentId]| ids.iter().map(ToString::to_string).collect();
         Verdict {
             freshness: match found.overall {
@@ -190,7 +199,7 @@ fn walk(documents: &[super::Document], others: &[String], number: usize) -> usiz
     );
     let mut kept = Kept {
         contents: Vec::new(),
-        history: SegmentHistory::default(),
+        deltas: Vec::new(),
         next_segment: 1,
         slot: None,
         version: None,

@@ -151,8 +151,7 @@ async fn suffer(bench: &Bench, article: &ArticleId, fate: Fate) {
     let state = || async { bench.article(article).await.unwrap() };
     let commit = |batch| async { bench.store.commit(batch).await.unwrap() };
     let revised = |texts: &'static [&'static str]| async move {
-        let history = bench.store.segment_history(article).await.unwrap();
-        commit(revise(&*state().await, history, content("t", texts))).await;
+        commit(revise(&*state().await, content("t", texts))).await;
     };
     if fate == Fate::Alone {
         return;

@@ -444,7 +444,7 @@ fn shut(opened: Opened) -> Outcome<()> {
 
 /// The range, cut where the keys of chunks begin.
 fn bounds(range: &RangeInclusive<&[u8]>) -> large_values::Bounds {
-    let chunk_keys: &[u8] = &[large_values::CHUNK_KEY];
+    let chunk_keys: &[u8] = &[stats_record::RESERVED];
     let end = if *range.end() < chunk_keys {
         Bound::Included(IVec::from(*range.end()))
     } else {

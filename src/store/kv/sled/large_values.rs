@@ -21,16 +21,16 @@ use ::sled::{Batch, Db, IVec};
 
 use crate::store::kv::engine::{Direction, Write};
 use crate::store::kv::sled::fault::{Fault, Outcome};
-use crate::store::kv::sled::stats_record::Ledger;
+use crate::store::kv::sled::stats_record::{self, Ledger, RESERVED};
 
 /// The longest value that is stored inline, and the length of a chunk.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The first byte of chunk keys; the callers' keys never start with it.
-pub(super) const CHUNK_KEY: u8 = 0xFF;
-
 const INLINE: u8 = 0;
 const CHUNKED: u8 = 1;
+
+/// Entries that counting reads at once.
+const COUNTED_ENTRIES: usize = 512;
 
 /// Bytes after which a page of a scan ends, so that its memory is bounded.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -127,8 +127,29 @@ impl Staged {
 }
 
 /// The length of the value that is stored so.
-pub(super) fn length(stored: &[u8]) -> Outcome<u64> {
+fn length(stored: &[u8]) -> Outcome<u64> {
     Ok(Stored::parse(stored)?.length())
+}
+
+/// The ledger of a database. One that was written before there were ledgers is counted once.
+pub(super) fn ledger(db: &Db) -> Outcome<Ledger> {
+    if let Some(record) = db.get(stats_record::KEY)? {
+        return Ledger::decode(&record);
+    }
+    // Sets used to be numbered by sled.
+    let mut ledger = Ledger::starting_at(db.generate_id()?);
+    let end = Bound::Excluded(IVec::from(&stats_record::KEY));
+    let mut from = Bound::Unbounded;
+    loop {
+        let page = page(db, &(from, end.clone()), Direction::Forward, COUNTED_ENTRIES)?;
+        for (key, stored) in &page.entries {
+            ledger.add(key, length(stored)?);
+        }
+        match page.entries.last() {
+            Some((last, _)) if !page.complete => from = Bound::Excluded(last.clone()),
+            _ => return Ok(ledger),
+        }
+    }
 }
 
 /// The value of a key, given what is stored under it.
@@ -238,7 +259,7 @@ fn manifest(set: u64, length: u64) -> Vec<u8> {
 }
 
 fn chunk_key(set: u64, index: u32) -> [u8; 13] {
-    let mut key = [CHUNK_KEY; 13];
+    let mut key = [RESERVED; 13];
     let (set_part, index_part) = key[1..].split_at_mut(8);
     set_part.copy_from_slice(&set.to_be_bytes());
     index_part.copy_from_slice(&index.to_be_bytes());

@@ -25,6 +25,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::store::error::OpenError;
 use crate::store::kv::sled::fault::{Fault, Outcome, contain};
+use crate::store::kv::sled::large_values;
 pub(super) use crate::store::kv::sled::log_end_marker::End;
 use crate::store::kv::sled::lost_wakeup::Waker;
 use crate::store::kv::sled::stats_record::Ledger;
@@ -220,7 +221,7 @@ fn recover(db_directory: &Path, cache_bytes: u64, cached: Cached) -> Outcome<Ope
     // Opening replaces the snapshot file, by a rename that sled does not sync. The database itself may be new, or made by
     // a process that was killed before it could do this.
     sync_upwards(db_directory)?;
-    let ledger = contain(|| Ledger::of(&db))?;
+    let ledger = contain(|| large_values::ledger(&db))?;
     Ok(Opened {
         waker,
         db,

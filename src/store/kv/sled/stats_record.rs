@@ -2,19 +2,13 @@
 //!
 //! One record under a reserved key, written in the batch that it counts, so it is exact after a crash.
 
-use std::ops::Bound;
-
-use ::sled::{Db, IVec};
-
-use crate::store::kv::engine::Direction;
 use crate::store::kv::sled::fault::{Fault, Outcome};
-use crate::store::kv::sled::large_values::{self, CHUNK_KEY};
 
-/// The ledger's own key, before all chunks.
-pub(super) const KEY: [u8; 1] = [CHUNK_KEY];
+/// The first byte of the keys that callers cannot use: this record and, after it, all chunks.
+pub(super) const RESERVED: u8 = 0xFF;
 
-/// Entries that counting reads at once.
-const PAGE: usize = 512;
+/// The key of the record.
+pub(super) const KEY: [u8; 1] = [RESERVED];
 
 /// The record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,11 +19,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The ledger of a database. One that was written before there were ledgers is counted once.
-    pub(super) fn of(db: &Db) -> Outcome<Self> {
-        match db.get(KEY)? {
-            Some(record) => Self::decode(&record),
-            None => Self::count(db),
+    /// An empty ledger whose chunk sets begin at this number.
+    pub(super) fn starting_at(next_set: u64) -> Self {
+        Self {
+            live_bytes: 0,
+            next_set,
         }
     }
 
@@ -56,7 +50,7 @@ impl Ledger {
         [self.live_bytes.to_be_bytes(), self.next_set.to_be_bytes()].concat()
     }
 
-    fn decode(record: &[u8]) -> Outcome<Self> {
+    pub(super) fn decode(record: &[u8]) -> Outcome<Self> {
         let numbers = record.split_first_chunk().and_then(|(live, set)| {
             Some((
                 u64::from_be_bytes(*live),
@@ -66,25 +60,5 @@ impl Ledger {
         let (live_bytes, next_set) =
             numbers.ok_or_else(|| Fault::Damaged("its own record has the wrong length".to_owned()))?;
         Ok(Self { live_bytes, next_set })
-    }
-
-    fn count(db: &Db) -> Outcome<Self> {
-        let mut ledger = Self {
-            live_bytes: 0,
-            // Sets used to be numbered by sled.
-            next_set: db.generate_id()?,
-        };
-        let end = Bound::Excluded(IVec::from(&KEY));
-        let mut from = Bound::Unbounded;
-        loop {
-            let page = large_values::page(db, &(from, end.clone()), Direction::Forward, PAGE)?;
-            for (key, stored) in &page.entries {
-                ledger.add(key, large_values::length(stored)?);
-            }
-            match page.entries.last() {
-                Some((last, _)) if !page.complete => from = Bound::Excluded(last.clone()),
-                _ => return Ok(ledger),
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod claims;
+mod embargoes;
 mod live_blog;
 mod place;
 mod texts;
@@ -84,7 +85,7 @@ fn main() {
             claims::claims(&texts, or(&numbers, 0, 10_000)).await;
         }
         if let Some(numbers) = numbers("embargoes") {
-            embargoes(&texts, or(&numbers, 0, 1_000)).await;
+            embargoes::lift(&texts, or(&numbers, 0, 1_000)).await;
         }
         if let Some(numbers) = numbers("live-blog") {
             live_blog::live_blog(&texts, or(&numbers, 0, 10_000), or(&numbers, 1, 500)).await;
@@ -393,45 +394,6 @@ async fn absent(texts: &Arc<Texts>, articles: usize) {
     println!(
         "absent: coverage of {articles} by month: {:.2} s, a call {times}",
         times.elapsed()
-    );
-    place.end().await;
-}
-
-/// Lifts embargoes that end at one instant, as a server does.
-async fn embargoes(texts: &Arc<Texts>, articles: usize) {
-    let place = Place::new();
-    let service = place.service();
-    // So late that all are stored by then.
-    let patience = 5_000_000 + articles as i64 * 10_000;
-    let end = SystemClock.now().saturating_add_micros(patience);
-    {
-        let (service, texts) = (service.clone(), texts.clone());
-        each(TASKS, 0..articles, move |number| {
-            let (service, texts) = (service.clone(), texts.clone());
-            async move {
-                let mut draft = texts.article(number, WHOLE);
-                draft.metadata.embargo_time = Some(end);
-                service
-                    .import_article(&Call::default(), &draft, None)
-                    .await
-                    .unwrap();
-            }
-        })
-        .await;
-    }
-    assert!(SystemClock.now() < end, "all are stored before the end");
-    let stored = service.store().status().await.unwrap().seq;
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut failed = std::collections::HashSet::new();
-    // A commit lifts one.
-    while service.store().status().await.unwrap().seq < stored + articles as u64 {
-        looks.tick().await;
-        while service.lift_embargoes(&mut failed).await.unwrap() {}
-    }
-    let late = SystemClock.now().as_micros() - end.as_micros();
-    println!(
-        "embargoes: {articles} that ended together were all lifted {} ms later",
-        late / 1_000
     );
     place.end().await;
 }

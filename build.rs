@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         prost::Message::encode_to_vec(&descriptors),
     )?;
 
+    // The command line prints messages as JSON by their names.
+    let mut names = prost_build::Config::new();
+    names.enable_type_names();
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".articlestore.v1.ImportArticlesRequest")
@@ -37,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".articlestore.v1.ImportArticlesRequest",
             "crate::api::codec::ImportArticlesRequest",
         )
-        .compile_fds(api)?;
+        .compile_fds_with_config(api, names)?;
 
     let records = protox::compile(["src/store/model/records.proto"], ["src/store/model"])?;
     // Backups hold records as JSON.

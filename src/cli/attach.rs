@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::choices::{self, TranslationState};
-use super::client::{ServerArgs, without_content};
-use super::output::OutputArgs;
+use super::client::without_content;
+use super::common_args::CommonArgs;
 use super::step_args::AgentArgs;
 use super::{Failure, format, json};
 use crate::pb;
@@ -31,9 +31,7 @@ pub(crate) struct Attach {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The language of the translation, a BCP-47 tag.
     #[arg(long, value_name = "TAG")]
     language: String,
@@ -83,13 +81,13 @@ struct ContentArgs {
 
 impl Attach {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let output = self.output;
-        let mut client = self.server.translations().await?;
+        let output = self.common.output;
+        let mut client = self.common.server.translations().await?;
         let request = self.request().await?;
         let place = format!("{} revision {}", request.article_id, request.source_revision);
         let answer = client.attach_translation(request).await?.into_inner();
         let translation = answer.translation.as_ref().ok_or_else(without_content)?;
-        output.line("AttachTranslationResponse", &answer, || {
+        output.line(&answer, || {
             let outcome = format::word(answer.outcome().as_str_name(), "ATTACH_OUTCOME_");
             format!("{outcome} for {place}: {}", format::translation(translation))
         })
@@ -122,14 +120,14 @@ impl Attach {
     async fn file(&self, path: &Path) -> Result<pb::TargetText, Failure> {
         let text = read(path)?;
         if text.trim_start().starts_with('{') {
-            return json::parse("TargetText", &text);
+            return json::parse(&text);
         }
         let request = pb::GetArticleRequest {
             article_id: self.id.clone(),
             at: Some(pb::get_article_request::At::Revision(self.revision)),
             ..pb::GetArticleRequest::default()
         };
-        let answer = self.server.articles().await?.get_article(request).await?;
+        let answer = self.common.server.articles().await?.get_article(request).await?;
         let source = answer.into_inner().article.ok_or_else(without_content)?;
         in_order(&source, &text).map_err(Failure::Failed)
     }

@@ -56,15 +56,14 @@ impl Backup {
                     .flush()
                     .map_err(|error| Failure::from_output(&error))?;
                 warn(&match self.output.output {
-                    Output::Json => json::line(&json::value("BackupManifest", &manifest)?),
+                    Output::Json => json::line(&json::value(&manifest)?),
                     Output::Table => summary(&manifest),
                 });
                 Ok(())
             }
             Out::File(part) => {
                 part.finish(&manifest, self.force)?;
-                self.output
-                    .line("BackupManifest", &manifest, || summary(&manifest))
+                self.output.line(&manifest, || summary(&manifest))
             }
         }
     }

@@ -50,7 +50,7 @@ impl Check {
                     bar.set_message(format!("checking: {} records", count(progress.records)));
                     bar.tick();
                 }
-                (_, Output::Json) => printer.message("CheckStoreResponse", &answer)?,
+                (_, Output::Json) => printer.message(&answer)?,
                 (Some(Step::Finding(finding)), Output::Table) => {
                     printer.line(&line(&format!("{}: {}", finding.record, finding.problem)))?;
                 }

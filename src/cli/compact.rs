@@ -36,7 +36,7 @@ impl Compact {
         let mut target = self.target.open(self.space).await?;
         let compacted = compact(&mut target).await;
         let summary = target.close(compacted).await?;
-        self.output.line("CompactionSummary", &summary, || {
+        self.output.line(&summary, || {
             format!(
                 "compacted: the store took {} and takes {}",
                 bytes(summary.disk_bytes_before),

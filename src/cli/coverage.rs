@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::choices::{CoveragePeriod, DateAxis};
-use super::client::ServerArgs;
-use super::output::{OutputArgs, Rows};
+use super::common_args::CommonArgs;
+use super::output::{Limit, each_page};
 use super::{Failure, format};
 use crate::pb;
 
@@ -21,9 +21,7 @@ Examples:
   article-store coverage --by month --output json | jq 'select(.missing != \"0\")'")]
 pub(crate) struct Coverage {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The first day.
     #[arg(long, value_name = "DAY", default_value = "")]
     from: String,
@@ -58,8 +56,8 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut client = self.server.admin().await?;
-        let mut request = pb::GetCoverageRequest {
+        let mut client = self.common.server.admin().await?;
+        let request = pb::GetCoverageRequest {
             axis: self.axis.into(),
             civil_range: Some(pb::CivilRange {
                 start_date: self.from,
@@ -75,8 +73,12 @@ impl Coverage {
             page_token: String::new(),
         };
         let mut buckets: BTreeMap<(String, String), pb::CoverageBucket> = BTreeMap::new();
-        loop {
-            let page = client.get_coverage(request.clone()).await?.into_inner();
+        each_page(async |page_token| {
+            let request = pb::GetCoverageRequest {
+                page_token,
+                ..request.clone()
+            };
+            let page = client.get_coverage(request).await?.into_inner();
             for bucket in page.buckets {
                 let key = (bucket.start_date.clone(), bucket.language.clone());
                 match buckets.get_mut(&key) {
@@ -84,16 +86,15 @@ impl Coverage {
                     None => drop(buckets.insert(key, bucket)),
                 }
             }
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                break;
-            }
-        }
-        let mut rows = Rows::new(self.output, &HEADER);
-        for bucket in buckets.values() {
-            rows.add("CoverageBucket", bucket, || row(bucket, self.period))?;
-        }
-        rows.flush()
+            Ok(page.next_page_token)
+        })
+        .await?;
+        let row = |bucket: &_| row(bucket, self.period);
+        let list = self.common.output.list(Limit::NONE, HEADER, row, async |_, _| {
+            let buckets = std::mem::take(&mut buckets);
+            Ok((buckets.into_values().collect(), String::new()))
+        });
+        list.await
     }
 }
 

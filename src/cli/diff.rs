@@ -6,9 +6,9 @@ use std::io::{self, IsTerminal};
 use clap::Args;
 
 use super::Failure;
-use super::client::ServerArgs;
+use super::common_args::CommonArgs;
 use super::format;
-use super::output::{Output, OutputArgs, Printer};
+use super::output::{Output, Printer, each_page};
 use super::page::{LABEL, page_width};
 use super::terminal::{self, Part, wrap_parts};
 use crate::pb;
@@ -27,9 +27,7 @@ pub(crate) struct Diff {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The revision to compare from.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     from: u32,
@@ -43,7 +41,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut request = pb::DiffRevisionsRequest {
+        let request = pb::DiffRevisionsRequest {
             article_id: self.id.clone(),
             from_revision: self.from,
             to_revision: self.to.unwrap_or_default(),
@@ -52,15 +50,19 @@ impl Diff {
         };
         let coloured =
             io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        let mut client = self.server.articles().await?;
+        let mut client = self.common.server.articles().await?;
         let mut printer = Printer::new();
         let mut is_first = true;
-        loop {
-            let page = client.diff_revisions(request.clone()).await?.into_inner();
-            match self.output.output {
-                Output::Json => printer.message("DiffRevisionsResponse", &page)?,
+        each_page(async |page_token| {
+            let request = pb::DiffRevisionsRequest {
+                page_token,
+                ..request.clone()
+            };
+            let page = client.diff_revisions(request).await?.into_inner();
+            match self.common.output.output {
+                Output::Json => printer.message(&page)?,
                 Output::Table => {
-                    if is_first {
+                    if std::mem::take(&mut is_first) {
                         printer.line(&heading(&self.id, &page))?;
                     }
                     for segment in &page.segments {
@@ -69,12 +71,9 @@ impl Diff {
                 }
             }
             printer.flush()?;
-            is_first = false;
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
+            Ok(page.next_page_token)
+        })
+        .await
     }
 }
 

@@ -51,7 +51,7 @@ impl Export {
         loop {
             match items.message().await {
                 Ok(Some(item)) => {
-                    printer.message("ExportArticlesResponse", &item)?;
+                    printer.message(&item)?;
                     token = item.resume_token;
                 }
                 Ok(None) => return printer.flush(),

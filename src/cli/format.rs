@@ -3,7 +3,6 @@
 use jiff::tz::{Offset, TimeZone};
 use prost_types::Timestamp;
 
-use super::Failure;
 use crate::domain::date::parse;
 use crate::pb;
 
@@ -39,8 +38,8 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
 }
 
 /// A zone of the command line, by its IANA name or offset.
-pub(crate) fn zone(name: &str) -> Result<TimeZone, Failure> {
-    parse::zone(name).map_err(|error| Failure::Usage(error.0))
+pub(crate) fn zone(name: &str) -> Result<TimeZone, String> {
+    parse::zone(name).map_err(|error| error.0)
 }
 
 /// A publisher's date in a zone, as precise as it is. A day is the calendar day that was written, whatever the zone.

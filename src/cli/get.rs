@@ -5,9 +5,10 @@ use jiff::tz::TimeZone;
 use prost_types::Timestamp;
 
 use super::choices::ArticleView;
-use super::client::{ServerArgs, without_content};
+use super::client::without_content;
+use super::common_args::CommonArgs;
 use super::format::{self, date_as_written};
-use super::output::{Output, OutputArgs};
+use super::output::{Output, each_page};
 use super::page::Page;
 use super::reading::ReadingArgs;
 use super::{Failure, warn};
@@ -27,9 +28,7 @@ pub(crate) struct Get {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// How much to read.
     #[arg(long, value_enum, default_value_t = ArticleView::Full)]
     view: ArticleView,
@@ -56,9 +55,8 @@ impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         if let Some(name) = &self.translation {
             let translation = self.translation(name).await?;
-            return self
-                .output
-                .page("Translation", &translation, || translation_page(&translation));
+            let text = || translation_page(&translation);
+            return self.common.output.page(&translation, text);
         }
         let mut answer = self.article().await?;
         if let Some(article) = answer.article.as_mut().filter(|_| self.revision.is_none()) {
@@ -70,10 +68,10 @@ impl Get {
             None => article_page(article),
         };
         let Some(wanted) = self.reading.languages.first() else {
-            return self.output.page("Article", article, text);
+            return self.common.output.page(article, text);
         };
-        self.output.page("GetArticleResponse", &answer, text)?;
-        if let (Output::Table, Some(served)) = (self.output.output, &answer.served)
+        self.common.output.page(&answer, text)?;
+        if let (Output::Table, Some(served)) = (self.common.output.output, &answer.served)
             && served.is_fallback
         {
             warn(&format!(
@@ -95,13 +93,8 @@ impl Get {
             ..pb::GetArticleRequest::default()
         };
         let request = self.reading.apply(request);
-        Ok(self
-            .server
-            .articles()
-            .await?
-            .get_article(request)
-            .await?
-            .into_inner())
+        let answer = self.common.server.articles().await?.get_article(request).await?;
+        Ok(answer.into_inner())
     }
 
     /// Puts all summaries of translations into an article that came with some of them.
@@ -109,8 +102,8 @@ impl Get {
         if article.translations.len() >= article.translation_count as usize {
             return Ok(());
         }
-        let mut client = self.server.translations().await?;
-        let mut request = pb::ListTranslationsRequest {
+        let mut client = self.common.server.translations().await?;
+        let request = pb::ListTranslationsRequest {
             article_id: self.id.clone(),
             as_of_time: self.as_of,
             show_hidden: self.hidden,
@@ -118,14 +111,16 @@ impl Get {
             ..pb::ListTranslationsRequest::default()
         };
         article.translations.clear();
-        loop {
-            let page = client.list_translations(request.clone()).await?.into_inner();
+        each_page(async |page_token| {
+            let request = pb::ListTranslationsRequest {
+                page_token,
+                ..request.clone()
+            };
+            let page = client.list_translations(request).await?.into_inner();
             article.translations.extend(page.translations);
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
+            Ok(page.next_page_token)
+        })
+        .await
     }
 
     async fn translation(&self, name: &str) -> Result<pb::Translation, Failure> {
@@ -138,7 +133,13 @@ impl Get {
             show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
         };
-        let answer = self.server.translations().await?.get_translation(request).await?;
+        let answer = self
+            .common
+            .server
+            .translations()
+            .await?
+            .get_translation(request)
+            .await?;
         answer.into_inner().translation.ok_or_else(without_content)
     }
 }

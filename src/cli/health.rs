@@ -6,8 +6,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Failure;
-use super::client::ServerArgs;
-use super::output::{Output, OutputArgs, Printer};
+use super::common_args::CommonArgs;
+use super::output::{Output, Printer};
 use crate::server::health::WRITES;
 
 /// The arguments of `health`.
@@ -19,16 +19,14 @@ Example:
   article-store health --server http://10.0.0.7:50051")]
 pub(crate) struct Health {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
 }
 
 impl Health {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let (status, writes) = self.ask().await?;
         let mut printer = Printer::new();
-        match self.output.output {
+        match self.common.output.output {
             Output::Json => printer.json(&serde_json::json!({
                 "status": status.as_str_name(),
                 "writes": writes.as_str_name(),
@@ -52,7 +50,7 @@ impl Health {
 
     /// Whether the server serves, and whether it accepts writes, which servers of other versions may not say.
     async fn ask(&self) -> Result<(ServingStatus, ServingStatus), Failure> {
-        let mut client = HealthClient::new(self.server.channel().await?);
+        let mut client = HealthClient::new(self.common.server.channel().await?);
         let answer = client.check(HealthCheckRequest::default()).await?;
         let service = WRITES.to_owned();
         let writes = match client.check(HealthCheckRequest { service }).await {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -17,8 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use self::source::{Format, Item, Reading};
-use super::client::ServerArgs;
-use super::output::{Output, OutputArgs, Printer};
+use super::common_args::CommonArgs;
+use super::output::{Output, Printer};
 use super::{Failure, format, json, terminal, warn};
 use crate::api::MESSAGE_BYTES;
 use crate::api::codec::ImportArticlesRequest;
@@ -62,9 +63,7 @@ pub(crate) struct Import {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The format of the files [default: detected for each file].
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -78,8 +77,8 @@ pub(crate) struct Import {
     #[arg(long, default_value = "", hide_default_value = true)]
     publisher: String,
     /// The zone of dates that name no offset.
-    #[arg(long, default_value = "UTC")]
-    zone: String,
+    #[arg(long, default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
     /// The id of the article; for a single page.
     #[arg(long, conflicts_with = "id_from_name")]
     id: Option<String>,
@@ -100,7 +99,7 @@ impl Import {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let started = Instant::now();
         let reading = self.reading()?;
-        let mut client = self.server.articles().await?;
+        let mut client = self.common.server.articles().await?;
         let bar = progress_bar(&self.paths);
         let (items, sent) = mpsc::channel(READ_AHEAD);
         let (pending, mut unanswered) = mpsc::channel(UNANSWERED);
@@ -111,7 +110,7 @@ impl Import {
             .await?
             .into_inner();
 
-        let mut report = Report::new(self.output.output, bar);
+        let mut report = Report::new(self.common.output.output, bar);
         while let Some(item) = unanswered.recv().await {
             let answer = match item.answer.clone() {
                 Some(answer) => answer,
@@ -145,7 +144,7 @@ impl Import {
             defaults: Defaults {
                 publisher: self.publisher.clone(),
                 language: self.language.clone(),
-                zone: format::zone(&self.zone)?,
+                zone: self.zone.clone(),
             },
             id: self.id.clone(),
             id_from_name: self.id_from_name,
@@ -284,9 +283,7 @@ impl Report {
         }
         self.notes += item.notes.len() as u64;
         match self.output {
-            Output::Json => self
-                .printer
-                .json(&with_place(json::value("ImportArticlesResponse", answer)?, item))?,
+            Output::Json => self.printer.json(&with_place(json::value(answer)?, item))?,
             Output::Table => self.printer.text(&lines(item, answer))?,
         }
         // The bar and the results share the terminal, so the bar steps aside; not for every line, for that flickers.

@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 
 use super::choices::{self, JobKind, JobState};
-use super::client::{self, ServerArgs, without_content};
-use super::output::{Output, OutputArgs, Printer, Rows};
+use super::client::{self, without_content};
+use super::common_args::CommonArgs;
+use super::output::{LimitArgs, Output, Printer};
 use super::page::Page;
 use super::{Failure, format, terminal, warn};
 use crate::pb;
@@ -38,9 +39,7 @@ Examples:
   article-store jobs list --state dead --all --output json | jq -r .jobId | xargs article-store jobs retry")]
 pub(crate) struct List {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// Only jobs of this article.
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     article: String,
@@ -53,15 +52,11 @@ pub(crate) struct List {
     /// Only jobs in these states.
     #[arg(long, value_enum, value_name = "STATE,…", value_delimiter = ',')]
     state: Vec<JobState>,
-    /// How many jobs to list at most.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
-    /// List all of them.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
     /// The zone to show times in: an IANA name or an offset.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: String,
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
 }
 
 /// The arguments of `jobs show`.
@@ -73,12 +68,10 @@ pub(crate) struct Show {
     /// The job's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The zone to show times in: an IANA name or an offset.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: String,
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
 }
 
 /// The arguments of `jobs cancel` and `jobs retry`.
@@ -94,9 +87,7 @@ pub(crate) struct Step {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
 }
 
 impl Jobs {
@@ -115,9 +106,8 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         /// How many jobs to ask for at a time.
         const PAGE_SIZE: i32 = 500;
-        let zone = format::zone(&self.zone)?;
-        let mut client = self.server.jobs().await?;
-        let mut request = pb::ListJobsRequest {
+        let mut client = self.common.server.jobs().await?;
+        let request = pb::ListJobsRequest {
             article_id: self.article,
             language: self.into,
             kind: choices::number(self.kind),
@@ -125,33 +115,30 @@ impl List {
             ..pb::ListJobsRequest::default()
         };
         let header = ["JOB", "STATE", "REV", "SEGMENTS", "PRIORITY", "TRIES", "NOTE"];
-        let mut rows = Rows::new(self.output, &header);
-        let mut left = if self.all { u64::MAX } else { self.limit };
-        while left > 0 {
-            request.page_size = i32::try_from(left).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
-            let page = client.list_jobs(request.clone()).await?.into_inner();
-            left = left.saturating_sub(page.jobs.len() as u64);
-            for job in &page.jobs {
-                rows.add("TranslationJob", job, || row(job, &zone))?;
-            }
-            rows.flush()?;
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
-        warn("there may be more; list them with --limit or --all");
-        Ok(())
+        let limit = self.limit.of_pages(PAGE_SIZE);
+        let row = |job: &_| row(job, &self.zone);
+        let list = self
+            .common
+            .output
+            .list(limit, header, row, async |page_token, page_size| {
+                let request = pb::ListJobsRequest {
+                    page_token,
+                    page_size,
+                    ..request.clone()
+                };
+                let page = client.list_jobs(request).await?.into_inner();
+                Ok((page.jobs, page.next_page_token))
+            });
+        list.await
     }
 }
 
 impl Show {
     async fn run(self) -> Result<(), Failure> {
-        let zone = format::zone(&self.zone)?;
-        let mut client = self.server.jobs().await?;
+        let mut client = self.common.server.jobs().await?;
         let answer = client.get_job(pb::GetJobRequest { job_id: self.id }).await?;
         let job = answer.into_inner().job.ok_or_else(without_content)?;
-        self.output.page("TranslationJob", &job, || page(&job, &zone))
+        self.common.output.page(&job, || page(&job, &self.zone))
     }
 }
 
@@ -164,7 +151,7 @@ enum Change {
 
 impl Step {
     async fn run(self, change: Change) -> Result<(), Failure> {
-        let mut client = self.server.jobs().await?;
+        let mut client = self.common.server.jobs().await?;
         let mut printer = Printer::new();
         let mut failed = false;
         for id in self.ids {
@@ -182,8 +169,8 @@ impl Step {
             match answer {
                 Ok(job) => {
                     let job = job.ok_or_else(without_content)?;
-                    match self.output.output {
-                        Output::Json => printer.message("TranslationJob", &job)?,
+                    match self.common.output.output {
+                        Output::Json => printer.message(&job)?,
                         Output::Table => {
                             printer.line(&terminal::line(&format!("{} {}", state(&job), job.job_id)))?;
                         }

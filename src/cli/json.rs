@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost::Message;
+use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
@@ -12,21 +12,21 @@ use crate::pb;
 static POOL: LazyLock<Result<DescriptorPool, String>> =
     LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).map_err(|error| error.to_string()));
 
-/// The JSON of a message of `articlestore.v1`, by the message's name.
-pub(crate) fn value(name: &str, message: &impl Message) -> Result<Value, Failure> {
-    let message = DynamicMessage::decode(descriptor(name)?, message.encode_to_vec().as_slice())
+/// The JSON of a message of `articlestore.v1`.
+pub(crate) fn value<M: Name>(message: &M) -> Result<Value, Failure> {
+    let message = DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice())
         .map_err(|error| Failure::failed(format!("the answer does not match its description: {error}")))?;
     serde_json::to_value(&message)
         .map_err(|error| Failure::failed(format!("the answer has no JSON form: {error}")))
 }
 
 /// The message of a JSON text. Unknown fields are errors.
-pub(crate) fn parse<M: Message + Default>(name: &str, json: &str) -> Result<M, Failure> {
+pub(crate) fn parse<M: Name + Default>(json: &str) -> Result<M, Failure> {
     let wrong =
-        |error: &dyn std::fmt::Display| Failure::failed(format!("this is no {name} in JSON: {error}"));
+        |error: &dyn std::fmt::Display| Failure::failed(format!("this is no {} in JSON: {error}", M::NAME));
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let message =
-        DynamicMessage::deserialize(descriptor(name)?, &mut deserializer).map_err(|error| wrong(&error))?;
+        DynamicMessage::deserialize(descriptor::<M>()?, &mut deserializer).map_err(|error| wrong(&error))?;
     deserializer.end().map_err(|error| wrong(&error))?;
     message.transcode_to().map_err(|error| wrong(&error))
 }
@@ -45,12 +45,12 @@ pub(crate) fn line(value: &Value) -> String {
         .collect()
 }
 
-fn descriptor(name: &str) -> Result<MessageDescriptor, Failure> {
+fn descriptor<M: Name>() -> Result<MessageDescriptor, Failure> {
     let pool = POOL
         .as_ref()
         .map_err(|error| Failure::failed(format!("the built-in descriptors cannot be read: {error}")))?;
-    pool.get_message_by_name(&format!("articlestore.v1.{name}"))
-        .ok_or_else(|| Failure::failed(format!("there is no message {name}")))
+    pool.get_message_by_name(&M::full_name())
+        .ok_or_else(|| Failure::failed(format!("there is no message {}", M::NAME)))
 }
 
 #[cfg(test)]
@@ -76,14 +76,14 @@ mod tests {
             }),
             ..pb::Article::default()
         };
-        let json = line(&value("Article", &article).unwrap());
+        let json = line(&value(&article).unwrap());
         assert_eq!(
             json,
             "{\"articleId\":\"a1\",\"title\":{\"segmentId\":\"title\",\"text\":\"كورونا\\u009b31m\\n\u{202e}\"},\
              \"published\":{\"instant\":\"2022-05-10T22:45:00Z\",\"precision\":\"DATE_PRECISION_MINUTE\"}}"
         );
-        assert_eq!(parse::<pb::Article>("Article", &json).unwrap(), article);
-        assert!(parse::<pb::Article>("Article", "{\"titel\":{}}").is_err());
-        assert!(parse::<pb::Article>("Article", "{} {}").is_err());
+        assert_eq!(parse::<pb::Article>(&json).unwrap(), article);
+        assert!(parse::<pb::Article>("{\"titel\":{}}").is_err());
+        assert!(parse::<pb::Article>("{} {}").is_err());
     }
 }

@@ -4,12 +4,12 @@ use clap::Args;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::Failure;
 use super::choices::{DateAxis, ListOrder};
-use super::client::ServerArgs;
+use super::common_args::CommonArgs;
 use super::format::{self, date_in, timestamp_in};
-use super::output::{OutputArgs, Rows};
+use super::output::LimitArgs;
 use super::reading::TranslationFilterArgs;
-use super::{Failure, warn};
 use crate::pb;
 use crate::pb::list_articles_request::Range;
 
@@ -27,20 +27,14 @@ Examples:
   article-store list --undated --all --output json")]
 pub(crate) struct List {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     #[command(flatten)]
     query: QueryArgs,
     /// Deleted articles too.
     #[arg(long)]
     deleted: bool,
-    /// How many articles to list at most.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
-    /// List all of them.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
     /// How many articles to ask for at a time, up to 500.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..=500))]
     page_size: i32,
@@ -88,33 +82,31 @@ pub(crate) struct QueryArgs {
 
 impl List {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let zone = format::zone(&self.query.zone)?;
+        let zone = format::zone(&self.query.zone).map_err(Failure::Usage)?;
         let axis = self.query.axis;
-        let mut request = pb::ListArticlesRequest {
+        let request = pb::ListArticlesRequest {
             show_deleted: self.deleted,
             view: pb::ArticleView::Basic.into(),
             ..self.query.message()?
         };
-        let mut client = self.server.articles().await?;
+        let mut client = self.common.server.articles().await?;
         let title = format::word(pb::DateAxis::from(axis).as_str_name(), "DATE_AXIS_").to_uppercase();
         let header = ["ID", &title, "LANG", "REV", "TRANSLATIONS", "TITLE"];
-        let mut rows = Rows::new(self.output, &header);
-        let mut left = if self.all { u64::MAX } else { self.limit };
-        while left > 0 {
-            request.page_size = self.page_size.min(i32::try_from(left).unwrap_or(i32::MAX));
-            let page = client.list_articles(request.clone()).await?.into_inner();
-            left = left.saturating_sub(page.articles.len() as u64);
-            for article in &page.articles {
-                rows.add("Article", article, || row(axis, article, &zone))?;
-            }
-            rows.flush()?;
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
-        warn("there may be more; list them with --limit or --all");
-        Ok(())
+        let limit = self.limit.of_pages(self.page_size);
+        let row = |article: &_| row(axis, article, &zone);
+        let list = self
+            .common
+            .output
+            .list(limit, header, row, async |page_token, page_size| {
+                let request = pb::ListArticlesRequest {
+                    page_token,
+                    page_size,
+                    ..request.clone()
+                };
+                let page = client.list_articles(request).await?.into_inner();
+                Ok((page.articles, page.next_page_token))
+            });
+        list.await
     }
 }
 

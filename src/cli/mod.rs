@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod choices;
 mod client;
+mod common_args;
 mod compact;
 mod copy;
 mod coverage;
@@ -278,17 +279,7 @@ fn with_variable(command: &str, arg: Arg) -> Arg {
     let Some(long) = arg.get_long().filter(|_| !arg.is_hide_set()) else {
         return arg;
     };
-    let of_clients = [
-        "server",
-        "output",
-        "timeout",
-        "token-file",
-        "tls-ca",
-        "tls-client-cert",
-        "tls-client-key",
-        "tls-server-name",
-    ];
-    let common = command == "serve" || of_clients.contains(&long);
+    let common = command == "serve" || arg.get_help_heading() == Some(client::HEADING);
     let name = if common {
         long.to_owned()
     } else {

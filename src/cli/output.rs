@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
-use prost::Message;
+use prost::Name;
 use serde_json::Value;
+use tonic::Status;
 
 use super::client::HEADING;
 use super::terminal::{Table, line, terminal_width};
-use super::{Failure, json};
+use super::{Failure, json, warn};
 
 /// How to print answers.
 #[derive(Debug, Clone, Copy, Args)]
@@ -29,67 +30,99 @@ pub(crate) enum Output {
 
 impl OutputArgs {
     /// Prints a message as JSON, or a text of lines that is safe for terminals.
-    pub(crate) fn page(
-        self,
-        name: &str,
-        message: &impl Message,
-        text: impl FnOnce() -> String,
-    ) -> Result<(), Failure> {
+    pub(crate) fn page<M: Name>(self, message: &M, text: impl FnOnce() -> String) -> Result<(), Failure> {
         let mut printer = Printer::new();
         match self.output {
-            Output::Json => printer.message(name, message)?,
+            Output::Json => printer.message(message)?,
             Output::Table => printer.text(&text())?,
         }
         printer.flush()
     }
 
     /// Prints a message as JSON, or any text on a line.
-    pub(crate) fn line(
+    pub(crate) fn line<M: Name>(self, message: &M, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        self.page(message, || line(&text()) + "\n")
+    }
+
+    /// Prints a list page by page: a message a line as JSON, or a table with this header. `page` takes the token and the
+    /// size of a page, and returns its items with the token of the next page.
+    pub(crate) async fn list<M: Name, const N: usize>(
         self,
-        name: &str,
-        message: &impl Message,
-        text: impl FnOnce() -> String,
+        limit: Limit,
+        header: [&str; N],
+        row: impl Fn(&M) -> [String; N],
+        mut page: impl AsyncFnMut(String, i32) -> Result<(Vec<M>, String), Status>,
     ) -> Result<(), Failure> {
-        self.page(name, message, || line(&text()) + "\n")
+        let (mut printer, mut table) = (Printer::new(), Table::new(&header));
+        let (mut left, mut token) = (limit.items, String::new());
+        loop {
+            let size = i32::try_from(left).map_or(limit.page_size, |left| left.min(limit.page_size));
+            let (items, next) = page(token, size).await?;
+            for item in &items {
+                match self.output {
+                    Output::Json => printer.message(item)?,
+                    Output::Table => table.row(row(item)),
+                }
+            }
+            if self.output == Output::Table {
+                printer.text(&table.take(terminal_width()))?;
+            }
+            printer.flush()?;
+            left = left.saturating_sub(items.len() as u64);
+            if next.is_empty() {
+                return Ok(());
+            }
+            if left == 0 {
+                warn("there may be more; list them with --limit or --all");
+                return Ok(());
+            }
+            token = next;
+        }
     }
 }
 
-/// A list that is printed page by page.
-pub(crate) struct Rows {
-    output: Output,
-    printer: Printer,
-    table: Table,
+/// How many items of a list are printed, and how many are on a page at most; 0 is the server's choice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) items: u64,
+    pub(crate) page_size: i32,
 }
 
-impl Rows {
-    pub(crate) fn new(output: OutputArgs, header: &[&str]) -> Self {
-        Self {
-            output: output.output,
-            printer: Printer::new(),
-            table: Table::new(header),
-        }
-    }
+impl Limit {
+    pub(crate) const NONE: Self = Self {
+        items: u64::MAX,
+        page_size: 0,
+    };
+}
 
-    /// Adds a row: a message of JSON, or the cells of a table.
-    pub(crate) fn add<const N: usize>(
-        &mut self,
-        name: &str,
-        message: &impl Message,
-        cells: impl FnOnce() -> [String; N],
-    ) -> Result<(), Failure> {
-        match self.output {
-            Output::Json => self.printer.message(name, message)?,
-            Output::Table => self.table.row(cells()),
-        }
-        Ok(())
-    }
+/// How many items to list.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LimitArgs {
+    /// How many to list at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// List all of them.
+    #[arg(long)]
+    all: bool,
+}
 
-    /// Prints the rows since the last call; the first call prints the header too.
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        if self.output == Output::Table {
-            self.printer.text(&self.table.take(terminal_width()))?;
+impl LimitArgs {
+    pub(crate) fn of_pages(self, page_size: i32) -> Limit {
+        let items = if self.all { u64::MAX } else { self.limit };
+        Limit { items, page_size }
+    }
+}
+
+/// Calls for one page after the other: `page` takes the token of a page and returns that of the next one.
+pub(crate) async fn each_page(
+    mut page: impl AsyncFnMut(String) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let mut token = String::new();
+    loop {
+        token = page(token).await?;
+        if token.is_empty() {
+            return Ok(());
         }
-        self.printer.flush()
     }
 }
 
@@ -113,8 +146,8 @@ impl Printer {
         self.text("\n")
     }
 
-    pub(crate) fn message(&mut self, name: &str, message: &impl Message) -> Result<(), Failure> {
-        self.json(&json::value(name, message)?)
+    pub(crate) fn message<M: Name>(&mut self, message: &M) -> Result<(), Failure> {
+        self.json(&json::value(message)?)
     }
 
     pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {

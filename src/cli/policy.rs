@@ -1,10 +1,12 @@
 //! `policy`: rules that open jobs automatically.
 
 use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
 
 use super::choices::{self, JobKind};
-use super::client::{ServerArgs, without_content};
-use super::output::{OutputArgs, Rows};
+use super::client::without_content;
+use super::common_args::CommonArgs;
+use super::output::Limit;
 use super::{Failure, format, jobs};
 use crate::pb;
 
@@ -33,9 +35,7 @@ pub(crate) struct Put {
     /// The policy's id: 1 to 64 characters of `A-Z a-z 0-9 . _ ~ -`.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// Only articles in these languages.
     #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     from: Vec<String>,
@@ -75,12 +75,10 @@ pub(crate) struct Put {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The zone to show times in: an IANA name or an offset.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: String,
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
 }
 
 /// The arguments of `policy delete`.
@@ -89,9 +87,7 @@ pub(crate) struct Delete {
     /// The policy's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The etag that the policy must have.
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
@@ -127,10 +123,10 @@ impl Put {
             }),
             etag: self.etag,
         };
-        let mut client = self.server.jobs().await?;
+        let mut client = self.common.server.jobs().await?;
         let answer = client.put_translation_policy(request).await?.into_inner();
         let policy = answer.policy.ok_or_else(without_content)?;
-        self.output.line("TranslationPolicy", &policy, || {
+        self.common.output.line(&policy, || {
             format!(
                 "{}: {}, etag {}",
                 policy.policy_id,
@@ -143,35 +139,31 @@ impl Put {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let zone = format::zone(&self.zone)?;
-        let mut client = self.server.jobs().await?;
-        let mut request = pb::ListTranslationPoliciesRequest::default();
+        let mut client = self.common.server.jobs().await?;
         let header = ["ID", "STATE", "PRIORITY", "TRIES", "CHANGED", "ETAG", "ARTICLES"];
-        let mut rows = Rows::new(self.output, &header);
-        loop {
-            let page = client
-                .list_translation_policies(request.clone())
-                .await?
-                .into_inner();
-            for policy in &page.policies {
-                rows.add("TranslationPolicy", policy, || {
-                    [
-                        policy.policy_id.clone(),
-                        if policy.paused { "paused" } else { "active" }.to_owned(),
-                        policy.priority.to_string(),
-                        policy.max_attempts.to_string(),
-                        format::timestamp_in(policy.update_time.as_ref(), &zone),
-                        policy.etag.clone(),
-                        articles(policy),
-                    ]
-                })?;
-            }
-            rows.flush()?;
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
+        let row = |policy: &pb::TranslationPolicy| {
+            [
+                policy.policy_id.clone(),
+                if policy.paused { "paused" } else { "active" }.to_owned(),
+                policy.priority.to_string(),
+                policy.max_attempts.to_string(),
+                format::timestamp_in(policy.update_time.as_ref(), &self.zone),
+                policy.etag.clone(),
+                articles(policy),
+            ]
+        };
+        let list = self
+            .common
+            .output
+            .list(Limit::NONE, header, row, async |page_token, page_size| {
+                let request = pb::ListTranslationPoliciesRequest {
+                    page_size,
+                    page_token,
+                };
+                let page = client.list_translation_policies(request).await?.into_inner();
+                Ok((page.policies, page.next_page_token))
+            });
+        list.await
     }
 }
 
@@ -183,10 +175,9 @@ impl Delete {
             etag: self.etag,
             allow_missing: self.allow_missing,
         };
-        let mut client = self.server.jobs().await?;
+        let mut client = self.common.server.jobs().await?;
         let answer = client.delete_translation_policy(request).await?.into_inner();
-        self.output
-            .line("DeleteTranslationPolicyResponse", &answer, || text)
+        self.common.output.line(&answer, || text)
     }
 }
 

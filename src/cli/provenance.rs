@@ -3,8 +3,8 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::client::ServerArgs;
-use super::output::{OutputArgs, Rows};
+use super::common_args::CommonArgs;
+use super::output::Limit;
 use super::{Failure, format};
 use crate::pb;
 
@@ -23,9 +23,7 @@ pub(crate) struct Provenance {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The language of the translations, a BCP-47 tag.
     #[arg(long, value_name = "TAG")]
     language: String,
@@ -36,46 +34,41 @@ pub(crate) struct Provenance {
     #[arg(long)]
     hidden: bool,
     /// The zone to show times in: an IANA name or an offset.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    zone: String,
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
 }
 
 impl Provenance {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let zone = format::zone(&self.zone)?;
-        let mut client = self.server.translations().await?;
-        let mut request = pb::ListProvenanceRequest {
-            article_id: self.id,
-            language: self.language,
-            translation_id: self.translation_id.unwrap_or_default(),
-            page_size: 0,
-            page_token: String::new(),
-            show_hidden: self.hidden,
-        };
-        let mut rows = Rows::new(
-            self.output,
-            &[
-                "time",
-                "step",
-                "translation",
-                "state",
-                "revision",
-                "by",
-                "segments",
-                "reason",
-            ],
-        );
-        loop {
-            let page = client.list_provenance(request.clone()).await?.into_inner();
-            for record in &page.records {
-                rows.add("ProvenanceRecord", record, || row(record, &zone))?;
-            }
-            rows.flush()?;
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(());
-            }
-        }
+        let mut client = self.common.server.translations().await?;
+        let translation_id = self.translation_id.unwrap_or_default();
+        let header = [
+            "time",
+            "step",
+            "translation",
+            "state",
+            "revision",
+            "by",
+            "segments",
+            "reason",
+        ];
+        let row = |record: &_| row(record, &self.zone);
+        let list = self
+            .common
+            .output
+            .list(Limit::NONE, header, row, async |page_token, page_size| {
+                let request = pb::ListProvenanceRequest {
+                    article_id: self.id.clone(),
+                    language: self.language.clone(),
+                    translation_id: translation_id.clone(),
+                    page_size,
+                    page_token,
+                    show_hidden: self.hidden,
+                };
+                let page = client.list_provenance(request).await?.into_inner();
+                Ok((page.records, page.next_page_token))
+            });
+        list.await
     }
 }
 

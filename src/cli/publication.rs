@@ -4,9 +4,9 @@ use clap::Args;
 use prost_types::Timestamp;
 
 use super::choices::PublicationStatus;
-use super::client::{ServerArgs, without_content};
+use super::client::without_content;
+use super::common_args::CommonArgs;
 use super::get::article_page;
-use super::output::OutputArgs;
 use super::{Failure, format};
 use crate::pb;
 
@@ -24,9 +24,7 @@ pub(crate) struct Publication {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// Whether the article may be published.
     #[arg(long, value_enum)]
     status: PublicationStatus,
@@ -55,9 +53,9 @@ impl Publication {
             etag: self.etag,
             request_id: String::new(),
         };
-        let mut client = self.server.articles().await?;
+        let mut client = self.common.server.articles().await?;
         let answer = client.set_publication_status(request).await?.into_inner();
         let article = answer.article.ok_or_else(without_content)?;
-        self.output.page("Article", &article, || article_page(&article))
+        self.common.output.page(&article, || article_page(&article))
     }
 }

@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::Failure;
-use super::client::ServerArgs;
+use super::common_args::CommonArgs;
 use super::format::timestamp_in;
-use super::output::OutputArgs;
 use crate::pb;
 
 /// The arguments of `purge`.
@@ -19,9 +18,7 @@ pub(crate) struct Purge {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The reason. It is kept, so it must not repeat what is erased.
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -38,9 +35,9 @@ impl Purge {
             etag: self.etag,
             request_id: String::new(),
         };
-        let mut client = self.server.articles().await?;
+        let mut client = self.common.server.articles().await?;
         let purged = client.purge_article(request).await?.into_inner();
-        self.output.line("PurgeArticleResponse", &purged, || {
+        self.common.output.line(&purged, || {
             let time = timestamp_in(purged.purge_time.as_ref(), &jiff::tz::TimeZone::UTC);
             format!("{} purged at {time} UTC: {}", purged.article_id, purged.reason)
         })

@@ -7,9 +7,10 @@ use jiff::tz::TimeZone;
 
 use super::attach::read;
 use super::choices::AgentKind;
-use super::client::{ServerArgs, without_content};
-use super::output::{Output, OutputArgs, Printer};
-use super::terminal::{Table, line, terminal_width};
+use super::client::without_content;
+use super::common_args::CommonArgs;
+use super::output::{Output, Printer};
+use super::terminal::{Table, terminal_width};
 use super::{Failure, format, json};
 use crate::pb;
 
@@ -31,9 +32,7 @@ pub(crate) struct Scores {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The language of the translation, a BCP-47 tag.
     #[arg(long, value_name = "TAG")]
     language: String,
@@ -105,18 +104,16 @@ struct ScoreArgs {
 
 impl Scores {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut printer = Printer::new();
         if self.measure {
-            self.measure(&mut printer).await?;
+            self.measure().await
         } else if self.add.is_some() || self.score.metric.is_some() {
-            self.add(&mut printer).await?;
+            self.add().await
         } else {
-            self.list(&mut printer).await?;
+            self.list().await
         }
-        printer.flush()
     }
 
-    async fn list(self, printer: &mut Printer) -> Result<(), Failure> {
+    async fn list(self) -> Result<(), Failure> {
         let request = pb::GetTranslationRequest {
             article_id: self.id,
             language: self.language,
@@ -124,38 +121,37 @@ impl Scores {
             at: None,
             show_hidden: self.hidden,
         };
-        let answer = self.server.translations().await?.get_translation(request).await?;
-        let translation = answer.into_inner().translation.ok_or_else(without_content)?;
-        match self.output.output {
+        let mut client = self.common.server.translations().await?;
+        let answer = client.get_translation(request).await?.into_inner();
+        let translation = answer.translation.ok_or_else(without_content)?;
+        let mut printer = Printer::new();
+        match self.common.output.output {
             Output::Json => {
                 for score in &translation.quality_scores {
-                    printer.message("QualityScore", score)?;
+                    printer.message(score)?;
                 }
                 for issue in &translation.quality_issues {
-                    printer.message("QualityIssue", issue)?;
+                    printer.message(issue)?;
                 }
-                Ok(())
             }
-            Output::Table => printer.text(&evidence_page(&translation)),
+            Output::Table => printer.text(&evidence_page(&translation))?,
         }
+        printer.flush()
     }
 
-    async fn add(self, printer: &mut Printer) -> Result<(), Failure> {
-        let output = self.output.output;
-        let mut client = self.server.translations().await?;
+    async fn add(self) -> Result<(), Failure> {
+        let output = self.common.output;
+        let mut client = self.common.server.translations().await?;
         let answer = client.add_quality_scores(self.request()?).await?.into_inner();
-        match output {
-            Output::Json => printer.message("AddQualityScoresResponse", &answer),
-            Output::Table => {
-                let added = if answer.added {
-                    "added to"
-                } else {
-                    "already known of"
-                };
-                let translation = answer.translation.ok_or_else(without_content)?;
-                printer.line(&line(&format!("{added} {}", format::translation(&translation))))
-            }
-        }
+        output.line(&answer, || {
+            let added = if answer.added {
+                "added to"
+            } else {
+                "already known of"
+            };
+            let translation = answer.translation.as_ref().map(format::translation);
+            format!("{added} {}", translation.unwrap_or_default())
+        })
     }
 
     fn request(self) -> Result<pb::AddQualityScoresRequest, Failure> {
@@ -163,7 +159,7 @@ impl Scores {
             .translation_id
             .ok_or_else(|| Failure::Usage("--translation-id is required to add scores".into()))?;
         let mut request = match &self.add {
-            Some(path) => json::parse("AddQualityScoresRequest", &read(path)?)?,
+            Some(path) => json::parse(&read(path)?)?,
             None => pb::AddQualityScoresRequest {
                 quality_scores: vec![pb::QualityScore {
                     scorer: self.tool.clone().or(self.person.clone()).unwrap_or_default(),
@@ -192,7 +188,7 @@ impl Scores {
         })
     }
 
-    async fn measure(self, printer: &mut Printer) -> Result<(), Failure> {
+    async fn measure(self) -> Result<(), Failure> {
         let request = pb::MeasureTranslationRequest {
             article_id: self.id,
             language: self.language,
@@ -200,17 +196,9 @@ impl Scores {
             reference_translation_id: self.reference.unwrap_or_default(),
             show_hidden: self.hidden,
         };
-        let answer = self
-            .server
-            .translations()
-            .await?
-            .measure_translation(request)
-            .await?;
-        let answer = answer.into_inner();
-        match self.output.output {
-            Output::Json => printer.message("MeasureTranslationResponse", &answer),
-            Output::Table => printer.text(&measures_page(&answer)),
-        }
+        let mut client = self.common.server.translations().await?;
+        let answer = client.measure_translation(request).await?.into_inner();
+        self.common.output.page(&answer, || measures_page(&answer))
     }
 }
 

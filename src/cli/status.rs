@@ -3,8 +3,7 @@
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::client::ServerArgs;
-use super::output::OutputArgs;
+use super::common_args::CommonArgs;
 use super::store_target::{bytes, count, many};
 use super::terminal::{Table, line, terminal_width};
 use super::{Failure, format};
@@ -18,16 +17,14 @@ Examples:
   article-store status --output json | jq .totals.articles")]
 pub(crate) struct Status {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
 }
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut client = self.server.admin().await?;
+        let mut client = self.common.server.admin().await?;
         let status = client.get_status(pb::GetStatusRequest {}).await?.into_inner();
-        self.output.page("GetStatusResponse", &status, || {
+        self.common.output.page(&status, || {
             let facts = facts(&status).into_iter();
             let mut page: String = facts
                 .map(|(name, value)| format!("{name:<15}{}\n", line(&value)))

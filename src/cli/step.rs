@@ -8,8 +8,8 @@ use std::io::{self, IsTerminal, Write};
 use clap::Args;
 
 use super::choices::TranslationState;
-use super::client::{Connection, ServerArgs, without_content};
-use super::output::OutputArgs;
+use super::client::{Connection, without_content};
+use super::common_args::CommonArgs;
 use super::page::Page;
 use super::step_args::AgentArgs;
 use super::{Failure, format, terminal};
@@ -23,9 +23,7 @@ struct StepArgs {
     /// The article's id.
     id: String,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The language of the translation, a BCP-47 tag.
     #[arg(long, value_name = "TAG")]
     language: String,
@@ -142,13 +140,14 @@ pub(crate) struct Reject {
     step: StepArgs,
 }
 
-/// What a step does to a translation, for the question.
+/// The question that confirms a step on a translation: `bring en/t1 of harbour (s3) to reviewed?`.
+#[derive(Default)]
 struct Question<'a> {
-    /// Before the translation's name.
-    does: &'a str,
-    /// After it.
-    to: &'a str,
-    /// The paragraphs; all if there are none.
+    /// What stands before the translation's name.
+    verb: &'a str,
+    /// What stands after it.
+    end: String,
+    /// The paragraphs; empty for all.
     segments: &'a [String],
     /// The revision of the source to show; the newest if not given.
     revision: Option<u32>,
@@ -157,24 +156,21 @@ struct Question<'a> {
 }
 
 impl Review {
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        let state = pb::TranslationState::from(self.state);
-        let to = format!(" to {}", format::word(state.as_str_name(), "TRANSLATION_STATE_"));
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let (state, segment_ids) = (pb::TranslationState::from(self.state), self.segments.segment);
         let question = Question {
-            does: "bring",
-            to: &to,
-            segments: &self.segments.segment,
-            revision: None,
-            of_selection: false,
+            verb: "bring",
+            end: format!(" to {}", format::word(state.as_str_name(), "TRANSLATION_STATE_")),
+            segments: &segment_ids,
+            ..Question::default()
         };
-        let mut client = self.step.settle(&question).await?;
-        let step = self.step;
+        let (mut client, step) = self.step.settle(&question).await?;
         let request = pb::ReviewTranslationRequest {
             article_id: step.id.clone(),
             language: step.language,
             translation_id: step.translation_id.unwrap_or_default(),
             etag: step.etag.unwrap_or_default(),
-            segment_ids: self.segments.segment,
+            segment_ids,
             state: state.into(),
             reason: step.reason.unwrap_or_default(),
             agent: step.agent.message(),
@@ -182,53 +178,47 @@ impl Review {
             request_id: step.request_id.unwrap_or_default(),
         };
         let answer = client.review_translation(request).await?.into_inner();
-        step.output.line("ReviewTranslationResponse", &answer, || {
-            done("reviewed", &step.id, answer.translation.as_ref())
-        })
+        let text = || done("reviewed", &step.id, answer.translation.as_ref());
+        step.common.output.line(&answer, text)
     }
 }
 
 impl Ack {
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        let to = format!(" to be still true of revision {}", self.revision);
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let (source_revision, segment_ids) = (self.revision, self.segments.segment);
         let question = Question {
-            does: "declare",
-            to: &to,
-            segments: &self.segments.segment,
-            revision: Some(self.revision),
-            of_selection: false,
+            verb: "declare",
+            end: format!(" to be still true of revision {source_revision}"),
+            segments: &segment_ids,
+            revision: Some(source_revision),
+            ..Question::default()
         };
-        let mut client = self.step.settle(&question).await?;
-        let step = self.step;
+        let (mut client, step) = self.step.settle(&question).await?;
         let request = pb::AcknowledgeSourceRequest {
             article_id: step.id.clone(),
             language: step.language,
             translation_id: step.translation_id.unwrap_or_default(),
             etag: step.etag.unwrap_or_default(),
-            segment_ids: self.segments.segment,
-            source_revision: self.revision,
+            segment_ids,
+            source_revision,
             reason: step.reason.unwrap_or_default(),
             agent: step.agent.message(),
             request_id: step.request_id.unwrap_or_default(),
         };
         let answer = client.acknowledge_source(request).await?.into_inner();
-        step.output.line("AcknowledgeSourceResponse", &answer, || {
-            done("acknowledged", &step.id, answer.translation.as_ref())
-        })
+        let text = || done("acknowledged", &step.id, answer.translation.as_ref());
+        step.common.output.line(&answer, text)
     }
 }
 
 impl Select {
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
         let question = Question {
-            does: "serve",
-            to: "",
-            segments: &[],
-            revision: None,
+            verb: "serve",
             of_selection: true,
+            ..Question::default()
         };
-        let mut client = self.step.settle(&question).await?;
-        let step = self.step;
+        let (mut client, step) = self.step.settle(&question).await?;
         let request = pb::SelectTranslationRequest {
             article_id: step.id.clone(),
             language: step.language,
@@ -239,23 +229,19 @@ impl Select {
             request_id: step.request_id.unwrap_or_default(),
         };
         let answer = client.select_translation(request).await?.into_inner();
-        step.output.line("SelectTranslationResponse", &answer, || {
-            done("selected for", &step.id, answer.translation.as_ref())
-        })
+        let text = || done("selected for", &step.id, answer.translation.as_ref());
+        step.common.output.line(&answer, text)
     }
 }
 
 impl Reject {
-    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
         let question = Question {
-            does: "reject",
-            to: " for good",
-            segments: &[],
-            revision: None,
-            of_selection: false,
+            verb: "reject",
+            end: " for good".into(),
+            ..Question::default()
         };
-        let mut client = self.step.settle(&question).await?;
-        let step = self.step;
+        let (mut client, step) = self.step.settle(&question).await?;
         let request = pb::RejectTranslationRequest {
             article_id: step.id.clone(),
             language: step.language,
@@ -266,18 +252,17 @@ impl Reject {
             request_id: step.request_id.unwrap_or_default(),
         };
         let answer = client.reject_translation(request).await?.into_inner();
-        step.output.line("RejectTranslationResponse", &answer, || {
-            done("rejected for", &step.id, answer.translation.as_ref())
-        })
+        let text = || done("rejected for", &step.id, answer.translation.as_ref());
+        step.common.output.line(&answer, text)
     }
 }
 
 impl StepArgs {
-    /// Settles which text the step is about: that of the etag, or the current one, confirmed or taken with `--yes`.
+    /// Fills in the etag where it is not given: that of the current text, which is confirmed or taken with `--yes`.
     async fn settle(
-        &mut self,
+        mut self,
         question: &Question<'_>,
-    ) -> Result<TranslationServiceClient<Connection>, Failure> {
+    ) -> Result<(TranslationServiceClient<Connection>, Self), Failure> {
         let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
         if self.etag.is_none() && !self.yes && !can_ask {
             let etag = if question.of_selection {
@@ -290,9 +275,9 @@ impl StepArgs {
                  translation as it is"
             )));
         }
-        let mut client = self.server.translations().await?;
+        let mut client = self.common.server.translations().await?;
         if self.etag.is_some() {
-            return Ok(client);
+            return Ok((client, self));
         }
         let request = pb::GetTranslationRequest {
             article_id: self.id.clone(),
@@ -303,7 +288,7 @@ impl StepArgs {
         };
         let answer = client.get_translation(request).await?.into_inner();
         let translation = answer.translation.ok_or_else(without_content)?;
-        let summary = translation.summary.as_ref().ok_or_else(without_content)?;
+        let summary = translation.summary.clone().ok_or_else(without_content)?;
         if !self.yes {
             let source = self.source(question.revision).await?;
             let named = match question.segments {
@@ -312,17 +297,17 @@ impl StepArgs {
             };
             let asked = format!(
                 "{} {}/{} of {}{named}{}?",
-                question.does, summary.language, summary.translation_id, self.id, question.to
+                question.verb, summary.language, summary.translation_id, self.id, question.end
             );
             confirm(side_by_side(&source, &translation, question.segments), asked).await?;
         }
-        self.translation_id = Some(summary.translation_id.clone());
+        self.translation_id = Some(summary.translation_id);
         self.etag = Some(if question.of_selection {
-            summary.slot_etag.clone()
+            summary.slot_etag
         } else {
-            summary.etag.clone()
+            summary.etag
         });
-        Ok(client)
+        Ok((client, self))
     }
 
     async fn source(&self, revision: Option<u32>) -> Result<pb::Article, Failure> {
@@ -332,7 +317,7 @@ impl StepArgs {
             at: revision.map(pb::get_article_request::At::Revision),
             ..pb::GetArticleRequest::default()
         };
-        let answer = self.server.articles().await?.get_article(request).await?;
+        let answer = self.common.server.articles().await?.get_article(request).await?;
         answer.into_inner().article.ok_or_else(without_content)
     }
 }

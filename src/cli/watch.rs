@@ -12,9 +12,10 @@ use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::client::{ServerArgs, explain};
+use super::common_args::CommonArgs;
 use super::duration::duration;
 use super::format::{self, timestamp_in};
-use super::output::{Output, OutputArgs, Printer};
+use super::output::{Output, Printer};
 use super::{Failure, terminal, warn};
 use crate::pb;
 use crate::pb::watch_changes_response::Message;
@@ -39,9 +40,7 @@ Examples:
   article-store watch --snapshot --language ar --section economy --output json")]
 pub(crate) struct Watch {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// Begin with the oldest change that is kept.
     #[arg(long, conflicts_with_all = ["snapshot", "resume"])]
     from_start: bool,
@@ -67,8 +66,8 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     checkpoint: Duration,
     /// The IANA time zone in which times are shown.
-    #[arg(long, default_value = "UTC")]
-    zone: String,
+    #[arg(long, default_value = "UTC", value_parser = format::zone)]
+    zone: TimeZone,
 }
 
 /// Reads the name of a kind of change.
@@ -128,15 +127,15 @@ impl From<Status> for End {
 impl Watch {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut follower = Follower {
-            zone: format::zone(&self.zone)?,
+            zone: self.zone.clone(),
             request: self.request()?,
             printer: Printer::new(),
-            output: self.output.output,
+            output: self.common.output.output,
             pause: PAUSES.0,
             is_broken: false,
         };
         let followed = tokio::select! {
-            followed = follower.follow(&self.server) => followed,
+            followed = follower.follow(&self.common.server) => followed,
             // Where no signal can be received, none ends it.
             Ok(()) = ctrl_c() => Ok(()),
         };
@@ -255,7 +254,7 @@ impl Follower {
         }
         self.pause = PAUSES.0;
         match self.output {
-            Output::Json => self.printer.message("WatchChangesResponse", &message)?,
+            Output::Json => self.printer.message(&message)?,
             Output::Table => {
                 for line in lines(message.message.as_ref(), &self.zone) {
                     self.printer.line(&line)?;

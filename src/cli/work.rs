@@ -19,10 +19,11 @@ use uuid::Uuid;
 use self::calls::{ANSWER_LIMIT, Calls, Client, Pauses, is_lost};
 use self::program::{Program, Trouble};
 use super::choices::AgentKind;
-use super::client::{ServerArgs, explain, without_content};
+use super::client::{explain, without_content};
+use super::common_args::CommonArgs;
 use super::duration::duration;
 use super::jobs;
-use super::output::{Output, OutputArgs, Printer};
+use super::output::{Output, Printer};
 use super::step_args::AgentArgs;
 use super::{Failure, format, terminal, warn};
 use crate::pb;
@@ -64,9 +65,7 @@ Examples:
   article-store policy put spanish --from en --into es --kind mt       and there is always something to do")]
 pub(crate) struct Work {
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The program, a command line of the shell.
     #[arg(long, value_name = "COMMAND")]
     command: String,
@@ -139,7 +138,7 @@ impl Work {
             (Some(wait), false) => wait.max(SHORTEST_WAIT),
         };
         // A claim may wait for its answer as long as it waits for a job.
-        let mut server = self.server;
+        let mut server = self.common.server;
         server.timeout += wait;
         let mut agent = self.agent.message_or(agent_kind);
         if agent.tool.is_empty() {
@@ -165,7 +164,7 @@ impl Work {
                 command: self.command,
                 limit: self.limit,
             },
-            output: self.output.output,
+            output: self.common.output.output,
             printer: RefCell::new(Printer::new()),
             held: RefCell::default(),
             failed: Cell::new(false),
@@ -474,7 +473,7 @@ impl Worker {
             }
         };
         if let (Output::Json, Some(job)) = (self.output, job) {
-            printer.message("TranslationJob", job)?;
+            printer.message(job)?;
         }
         printer.flush()
     }

@@ -6,9 +6,9 @@ use clap::Args;
 use prost_types::Timestamp;
 
 use crate::cli::choices::{self, JobKind};
-use crate::cli::client::ServerArgs;
+use crate::cli::common_args::CommonArgs;
 use crate::cli::list::QueryArgs;
-use crate::cli::output::{Output, OutputArgs, Printer};
+use crate::cli::output::{Output, Printer, each_page};
 use crate::cli::terminal::{Table, terminal_width};
 use crate::cli::{Failure, format, warn};
 use crate::pb;
@@ -34,9 +34,7 @@ pub(crate) struct Request {
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
-    server: ServerArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    common: CommonArgs,
     /// The languages to translate into. An article's own language is passed over.
     #[arg(long, required = true, value_name = "TAG,…", value_delimiter = ',')]
     into: Vec<String>,
@@ -89,7 +87,7 @@ impl Request {
             }
             _ => {}
         }
-        let mut client = self.server.jobs().await?;
+        let mut client = self.common.server.jobs().await?;
         let request = pb::RequestTranslationsRequest {
             languages: self.into,
             kinds: choices::numbers(&self.kind),
@@ -110,20 +108,19 @@ impl Request {
             ids.map(|article_ids| Selection::Articles(pb::ArticleSelection { article_ids }))
                 .collect()
         };
-        let mut report = Report::new(self.output.output);
+        let mut report = Report::new(self.common.output.output);
         for selection in selections {
-            let mut request = pb::RequestTranslationsRequest {
-                selection: Some(selection),
-                ..request.clone()
-            };
-            loop {
-                let page = client.request_translations(request.clone()).await?.into_inner();
+            each_page(async |page_token| {
+                let request = pb::RequestTranslationsRequest {
+                    selection: Some(selection.clone()),
+                    page_token,
+                    ..request.clone()
+                };
+                let page = client.request_translations(request).await?.into_inner();
                 report.add(&page.jobs)?;
-                request.page_token = page.next_page_token;
-                if request.page_token.is_empty() {
-                    break;
-                }
-            }
+                Ok(page.next_page_token)
+            })
+            .await?;
         }
         report.finish(!self.ids.is_empty())
     }
@@ -180,7 +177,7 @@ impl Report {
                 }
             }
             if self.output == Output::Json {
-                self.printer.message("RequestedJob", job)?;
+                self.printer.message(job)?;
             }
         }
         self.printer.flush()

@@ -360,6 +360,9 @@ async fn no_call_tells_what_the_reads_do_not_show() {
                         for (_, etag) in etags.iter().filter(|(of, _)| *of == state) {
                             assert!(!said.contains(etag.as_str()), "{case}");
                         }
+                        // An article that the caller has not named stays unnamed, as the holder of an alias.
+                        let is_named = sent.replace(&format!("{SECRET}-{id}"), "").contains(&id);
+                        assert!(is_named || !hidden.contains(&id), "{case}");
                     }
                     match (
                         &absent,

@@ -279,11 +279,12 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::PutTranslationPolicyRequest>,
     ) -> Result<Response<pb::PutTranslationPolicyResponse>, Status> {
-        let (_, request, mut fields) = Caller::of(request);
+        let (caller, request, mut fields) = Caller::of(request);
         let etag = fields.etag("etag", &request.etag);
         let policy = convert::policy(request.policy, &mut fields);
         let (id, rule) = fields.finish(policy)?;
-        let put = self.service.put_policy(&id, rule, etag.as_ref()).await;
+        let call = caller.call();
+        let put = self.service.put_policy(&call, &id, rule, etag.as_ref()).await;
         let policy = put?;
         Ok(Response::new(pb::PutTranslationPolicyResponse {
             policy: Some(render::policy(&policy)),
@@ -311,12 +312,12 @@ impl TranslationJobService for Jobs {
         &self,
         request: Request<pb::DeleteTranslationPolicyRequest>,
     ) -> Result<Response<pb::DeleteTranslationPolicyResponse>, Status> {
-        let (_, request, mut fields) = Caller::of(request);
+        let (caller, request, mut fields) = Caller::of(request);
         let etag = fields.etag("etag", &request.etag);
         let id = fields.policy_id("policy_id", &request.policy_id);
         let id = fields.finish(id)?;
         self.service
-            .delete_policy(&id, etag.as_ref(), request.allow_missing)
+            .delete_policy(&caller.call(), &id, etag.as_ref(), request.allow_missing)
             .await?;
         Ok(Response::new(pb::DeleteTranslationPolicyResponse {}))
     }

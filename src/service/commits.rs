@@ -42,9 +42,10 @@ impl Service {
         if batch.purge.is_some() || batch.head.is_none() && languages.is_empty() {
             return Ok(());
         }
-        let policies = self.policies.all(&*self.store).await?;
+        let policies = self.store.policies().await?;
+        batch.expect.push(Expect::Policies(policies.seq));
         let jobs = jobs_after(state, &batch.jobs);
-        if policies.is_empty() && jobs.is_empty() {
+        if policies.all.is_empty() && jobs.is_empty() {
             return Ok(());
         }
         let Some(head) = batch.head.as_ref().or(state.map(|state| &*state.head)) else {
@@ -60,7 +61,7 @@ impl Service {
         };
         // A change of the article concerns all languages.
         let touched = batch.head.is_none().then_some(languages.as_slice());
-        let changed = after.follow(touched, &policies, self.store.clock().now());
+        let changed = after.follow(touched, &policies.all, self.store.clock().now());
         let head = head.clone();
         if state.is_some_and(|state| state.head.revision() != head.revision()) {
             let keys: HashSet<_> = changed.iter().map(|job| &job.id.key).collect();

@@ -55,7 +55,6 @@ use byte_budget::ByteBudget;
 use cpu::CpuWork;
 use fair_lock::FairLocks;
 use job_notify::{Drain, JobNotifier};
-use policies::Policies;
 
 /// The most bytes that all exports hold at a time, if the server is not told otherwise.
 pub const EXPORT_BYTES: usize = 128 << 20;
@@ -94,7 +93,6 @@ pub struct Service {
     capacity: Capacity,
     slot_locks: Arc<FairLocks>,
     checks: Arc<admin::Checks>,
-    policies: Arc<Policies>,
     job_notifier: Arc<JobNotifier>,
     drain: Drain,
     cpu: CpuWork,
@@ -132,7 +130,6 @@ impl Service {
             capacity: Capacity::default(),
             slot_locks: Arc::default(),
             checks: Arc::default(),
-            policies: Arc::default(),
             job_notifier: Arc::default(),
             drain: Drain::default(),
             cpu: CpuWork::default(),

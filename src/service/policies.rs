@@ -1,95 +1,76 @@
-//! Translation policies: put, listed, removed, and held in memory for every write to look at.
-
-use std::sync::Arc;
-
-use parking_lot::RwLock;
-use tokio::sync::Mutex;
+//! Translation policies: put, listed and removed.
+//!
+//! A change is decided on all policies and refused by the store if any has changed since. Then it is decided again, with no
+//! limit: each time another change was made.
 
 use super::view::PAGE_BYTES;
-use super::{Error, Result, Service};
+use super::{Call, Error, Result, Service};
 use crate::domain::capacity::{Exceeded, Resource};
 use crate::domain::etag::{Etag, ExpectedEtag};
 use crate::domain::policy::{
     Demand, MAX_POLICIES, MAX_POLICY_PAIRS, PolicyId, PolicyRule, TranslationPolicy,
 };
-use crate::store::{self, Store};
-
-/// The policies of a store. Only this process changes them.
-#[derive(Debug, Default)]
-pub(super) struct Policies {
-    /// By id; `None` until they were read.
-    known: RwLock<Option<Arc<[TranslationPolicy]>>>,
-    /// Held by whoever changes or first reads them.
-    changing: Mutex<()>,
-}
-
-impl Policies {
-    /// All policies by id.
-    pub(super) async fn all(&self, store: &dyn Store) -> store::Result<Arc<[TranslationPolicy]>> {
-        if let Some(known) = &*self.known.read() {
-            return Ok(known.clone());
-        }
-        let _guard = self.changing.lock().await;
-        self.read(store).await
-    }
-
-    /// Forgets what is known before a write: until that is known to be done, and also when its caller is gone by then, the
-    /// policies are read again.
-    fn forget(&self) {
-        *self.known.write() = None;
-    }
-
-    async fn read(&self, store: &dyn Store) -> store::Result<Arc<[TranslationPolicy]>> {
-        if let Some(known) = &*self.known.read() {
-            return Ok(known.clone());
-        }
-        let read: Arc<[_]> = store.policies().await?.into();
-        *self.known.write() = Some(read.clone());
-        Ok(read)
-    }
-}
+use crate::store::{Conflict, Policies, PolicyChange, StoreError};
 
 impl Service {
     /// Creates a policy or replaces it.
     pub async fn put_policy(
         &self,
+        call: &Call,
         id: &PolicyId,
         rule: PolicyRule,
         expected: Option<&ExpectedEtag>,
     ) -> Result<TranslationPolicy> {
-        let _guard = self.policies.changing.lock().await;
-        let all = self.policies.read(&*self.store).await?;
-        let old = all.iter().find(|policy| policy.id == *id);
-        check_etag(id, old, expected)?;
-        if let Some(old) = old.filter(|old| old.rule == rule) {
-            return Ok(old.clone());
+        loop {
+            let policies = self.store.policies().await?;
+            let old = stored(&policies, id);
+            check_etag(id, old, expected)?;
+            if let Some(old) = old.filter(|old| old.rule == rule) {
+                return Ok(old.clone());
+            }
+            if old.is_none() && policies.all.len() >= MAX_POLICIES {
+                return Err(Error::TooManyPolicies(MAX_POLICIES));
+            }
+            let others = policies.all.iter().filter(|policy| policy.id != *id);
+            let after = Demand::of(others.map(|policy| &policy.rule).chain([&rule]));
+            let before = Demand::of(policies.all.iter().map(|policy| &policy.rule));
+            self.check_demand(&before, &after)?;
+            let now = self.store.clock().now();
+            let policy = TranslationPolicy {
+                id: id.clone(),
+                etag: Etag::of(old.map_or(1, |old| old.etag.version + 1), &rule),
+                rule: rule.clone(),
+                created: old.map_or(now, |old| old.created),
+                updated: now,
+            };
+            if self
+                .change_policy(call, id, Some(policy.clone()), &policies)
+                .await?
+            {
+                return Ok(policy);
+            }
         }
-        if old.is_none() && all.len() >= MAX_POLICIES {
-            return Err(Error::TooManyPolicies(MAX_POLICIES));
-        }
-        let others = || {
-            all.iter()
-                .filter(|policy| policy.id != *id)
-                .map(|policy| &policy.rule)
-        };
-        let before = Demand::of(all.iter().map(|policy| &policy.rule));
-        let after = Demand::of(others().chain([&rule]));
-        self.check_demand(&before, &after)?;
-        let now = self.store.clock().now();
-        let policy = TranslationPolicy {
+    }
+
+    /// Commits a change that was decided on these policies. `false`: another one came before it.
+    async fn change_policy(
+        &self,
+        call: &Call,
+        id: &PolicyId,
+        policy: Option<TranslationPolicy>,
+        policies: &Policies,
+    ) -> Result<bool> {
+        let change = PolicyChange {
             id: id.clone(),
-            etag: Etag::of(old.map_or(1, |old| old.etag.version + 1), &rule),
-            rule,
-            created: old.map_or(now, |old| old.created),
-            updated: now,
+            policy,
+            expect: policies.seq,
+            principal: call.actor().principal.clone(),
         };
-        self.policies.forget();
-        self.store.put_policy(&policy).await?;
-        let mut new: Vec<_> = all.iter().filter(|policy| policy.id != *id).cloned().collect();
-        new.push(policy.clone());
-        new.sort_by(|a, b| a.id.cmp(&b.id));
-        *self.policies.known.write() = Some(new.into());
-        Ok(policy)
+        match self.store.change_policy(change).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(Conflict::Policies)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether a policy may change what all of them ask for: of one article no more than callers may request.
@@ -132,8 +113,9 @@ impl Service {
         after: Option<&PolicyId>,
         page_size: usize,
     ) -> Result<(Vec<TranslationPolicy>, Option<PolicyId>)> {
-        let all = self.policies.all(&*self.store).await?;
-        let rest = all
+        let policies = self.store.policies().await?;
+        let rest = policies
+            .all
             .iter()
             .filter(|policy| after.is_none_or(|after| policy.id > *after));
         let mut rest = rest.peekable();
@@ -152,24 +134,28 @@ impl Service {
     /// Removes a policy; with `allow_missing` there may be none.
     pub async fn delete_policy(
         &self,
+        call: &Call,
         id: &PolicyId,
         expected: Option<&ExpectedEtag>,
         allow_missing: bool,
     ) -> Result<()> {
-        let _guard = self.policies.changing.lock().await;
-        let all = self.policies.read(&*self.store).await?;
-        let old = all.iter().find(|policy| policy.id == *id);
-        if old.is_none() && allow_missing {
-            return Ok(());
+        loop {
+            let policies = self.store.policies().await?;
+            let old = stored(&policies, id);
+            if old.is_none() && allow_missing {
+                return Ok(());
+            }
+            let old = old.ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
+            check_etag(id, Some(old), expected)?;
+            if self.change_policy(call, id, None, &policies).await? {
+                return Ok(());
+            }
         }
-        let old = old.ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
-        check_etag(id, Some(old), expected)?;
-        self.policies.forget();
-        self.store.delete_policy(id).await?;
-        let left = all.iter().filter(|policy| policy.id != *id).cloned();
-        *self.policies.known.write() = Some(left.collect());
-        Ok(())
     }
+}
+
+fn stored<'a>(policies: &'a Policies, id: &PolicyId) -> Option<&'a TranslationPolicy> {
+    policies.all.iter().find(|policy| policy.id == *id)
 }
 
 fn check_etag(id: &PolicyId, old: Option<&TranslationPolicy>, expected: Option<&ExpectedEtag>) -> Result<()> {

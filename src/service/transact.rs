@@ -263,9 +263,11 @@ impl Service {
                 let holder = self.readable_id(call, holder).await?;
                 Err(Error::AliasTaken { alias, holder })
             }
-            Conflict::Alias { .. } | Conflict::Article(_) | Conflict::Slot(..) | Conflict::Job(..) => {
-                Ok(None)
-            }
+            Conflict::Alias { .. }
+            | Conflict::Article(_)
+            | Conflict::Slot(..)
+            | Conflict::Job(..)
+            | Conflict::Policies => Ok(None),
         }
     }
 

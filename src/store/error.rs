@@ -83,6 +83,8 @@ pub enum Conflict {
     Slot(ArticleId, String),
     /// The newest job of a key is not the one that the decision was made on.
     Job(ArticleId, JobKey),
+    /// The policies are not those that the decision was made on.
+    Policies,
     /// An alias that was to be claimed already has a holder.
     Alias {
         /// The alias as a person would write it (a URL, or `publisher` and guid).
@@ -109,6 +111,7 @@ impl fmt::Display for Conflict {
                 key.kind.name(),
                 key.language
             ),
+            Self::Policies => write!(f, "the translation policies have changed"),
             Self::Alias { alias, holder } => write!(f, "{alias} belongs to article \"{holder}\""),
             Self::Purged(id) => write!(f, "article \"{id}\" was purged"),
             Self::Request => write!(f, "the request was recorded meanwhile"),

@@ -12,7 +12,8 @@
 //!    article's state names.
 //! 7. A purge removes everything that is stored of an article but the log, recorded requests and a tombstone, frees its
 //!    aliases, and keeps its id from being given again.
-//! 8. After [`Store::close`] every call answers [`StoreError::Closed`].
+//! 8. A change of a policy is a commit too. A batch that was decided on other policies is refused.
+//! 9. After [`Store::close`] every call answers [`StoreError::Closed`].
 //!
 //! Engines keep indexes from the entities; they know no rules. A new engine implements this trait and [`transfer::Import`]
 //! and joins the conformance suite. `model` holds what all engines share; [`mod@reference`] is the contract in its plainest
@@ -178,6 +179,41 @@ pub enum Expect {
     Slots(Vec<(Language, u32)>),
     /// The newest job of this key has this version; `None`: there was never one.
     Job(JobKey, Option<u32>),
+    /// The policies are those of this [`Policies::seq`].
+    Policies(Seq),
+}
+
+/// All translation policies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// A commit since which no policy has changed.
+    pub seq: Seq,
+    /// The policies by id.
+    pub all: Arc<[TranslationPolicy]>,
+}
+
+impl Policies {
+    /// The policies after the commit of a change.
+    fn after(&self, change: PolicyChange, seq: Seq) -> Self {
+        let others = self.all.iter().filter(|policy| policy.id != change.id).cloned();
+        let mut all: Vec<_> = others.chain(change.policy).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        let all = all.into();
+        Self { seq, all }
+    }
+}
+
+/// The change of one policy.
+#[derive(Debug, Clone)]
+pub struct PolicyChange {
+    /// The id of the policy.
+    pub id: PolicyId,
+    /// The policy that is stored under the id; `None` removes the one that is there.
+    pub policy: Option<TranslationPolicy>,
+    /// The [`Policies::seq`] of the policies that the decision was made on. Limits hold for all policies together.
+    pub expect: Seq,
+    /// The authenticated principal of the call, for the change log; empty if there is none.
+    pub principal: String,
 }
 
 /// The writes of one decision about one article, with their preconditions.
@@ -491,14 +527,11 @@ pub trait Store: Send + Sync + 'static {
     /// order of language, kind and number.
     async fn replaced_jobs(&self, article: &ArticleId) -> Result<Vec<Arc<Job>>>;
 
-    /// All policies, by id.
-    async fn policies(&self) -> Result<Vec<TranslationPolicy>>;
+    /// All policies. Cheap: every change of an article asks for them.
+    async fn policies(&self) -> Result<Policies>;
 
-    /// Stores a policy under its id. It is durable when this returns, and no commit of the log.
-    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()>;
-
-    /// Removes a policy. There being none is no error.
-    async fn delete_policy(&self, id: &PolicyId) -> Result<()>;
+    /// Changes a policy, in a commit without events.
+    async fn change_policy(&self, change: PolicyChange) -> Result<Stamp>;
 
     /// Removes the beginning of the log that is not to be kept: one step over a bounded number of commits. It leaves the
     /// newest commit and what a hold keeps.

@@ -17,7 +17,7 @@ use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
     ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed, Counts, Durable, Entity,
-    Finding, LogHold, LogHolds, Page, Standings, Store, StoreStatus, Sweep,
+    Finding, LogHold, LogHolds, Page, Policies, PolicyChange, Standings, Store, StoreStatus, Sweep,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::domain::access::{Visibility, embargo_end};
@@ -27,7 +27,7 @@ use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
 use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, Jobs};
 use crate::domain::language::Language;
-use crate::domain::policy::{PolicyId, TranslationPolicy};
+use crate::domain::policy::PolicyId;
 use crate::domain::query::{IndexRow, Order, Position, Query, Standing};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention, named};
@@ -63,7 +63,7 @@ struct State {
     requests: BTreeMap<RequestKey, RequestRecord>,
     /// Ended jobs that a newer one of their key has replaced, with the time of that.
     replaced: BTreeMap<JobId, (Arc<Job>, Timestamp)>,
-    policies: BTreeMap<PolicyId, TranslationPolicy>,
+    policies: Policies,
     /// The change log by the first commit of each group.
     log: BTreeMap<Seq, Group>,
     /// The records of all entities, which exports hand out as they were written.
@@ -159,7 +159,7 @@ impl State {
     /// Checks what a batch implies beside its own preconditions.
     fn check(&self, batch: &Batch) -> Result<()> {
         let old = self.articles.get(&batch.article);
-        commits::check(batch, old.map(|old| &**old))?;
+        commits::check(batch, old.map(|old| &**old), || Ok(self.policies.clone()))?;
         if batch.purge.is_some() && old.is_none() {
             return Err(StoreError::Conflict(Conflict::Article(batch.article.clone())));
         }
@@ -711,27 +711,23 @@ impl Store for ReferenceStore {
         Ok(of_article.map(|(job, _)| job.clone()).collect())
     }
 
-    async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
-        Ok(self.open()?.policies.values().cloned().collect())
+    async fn policies(&self) -> Result<Policies> {
+        Ok(self.open()?.policies.clone())
     }
 
-    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
+    async fn change_policy(&self, change: PolicyChange) -> Result<Stamp> {
         let mut state = self.open()?;
-        let stamp = Stamp {
-            time: policy.updated,
-            ..Stamp::PENDING
-        };
-        let place = Place::Policy(policy.id.clone());
-        state.put(place, stamp, codec::encode_policy(policy));
-        state.policies.insert(policy.id.clone(), policy.clone());
-        Ok(())
-    }
-
-    async fn delete_policy(&self, id: &PolicyId) -> Result<()> {
-        let mut state = self.open()?;
-        state.records.remove(&Place::Policy(id.clone()));
-        state.policies.remove(id);
-        Ok(())
+        commits::check_policies(change.expect, &state.policies)?;
+        let stamp = state.next_stamp(self.clock.now());
+        state.append(stamp, codec::encode_events(&[], &change.principal));
+        let place = Place::Policy(change.id.clone());
+        match &change.policy {
+            Some(policy) => state.put(place, stamp, codec::encode_policy(policy)),
+            None => drop(state.records.remove(&place)),
+        }
+        state.policies = state.policies.after(change, stamp.seq);
+        self.announce(&state);
+        Ok(stamp)
     }
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {

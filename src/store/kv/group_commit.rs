@@ -21,7 +21,7 @@ use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::version::{Version, VersionKey};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::model::commits;
-use crate::store::{ArticleState, Body, Committed, Counts};
+use crate::store::{ArticleState, Body, Committed, Counts, Policies, PolicyChange};
 
 mod claim;
 
@@ -41,6 +41,8 @@ pub(super) struct Group<'a> {
     /// The holders of aliases that the group changes; `None` for one that it frees.
     aliases: HashMap<Vec<u8>, Option<ArticleId>>,
     requests: HashSet<Vec<u8>>,
+    /// All policies as the group leaves them, if it changes any.
+    pub(super) policies: Option<Policies>,
     /// The entries of queues that the group changes, and whether they are there afterwards.
     queued: BTreeMap<Vec<u8>, bool>,
     tally: Tally,
@@ -64,6 +66,7 @@ impl<'a> Group<'a> {
             purged: None,
             aliases: HashMap::new(),
             requests: HashSet::new(),
+            policies: None,
             queued: BTreeMap::new(),
             tally: Tally::default(),
             counts: Vec::new(),
@@ -78,7 +81,7 @@ impl<'a> Group<'a> {
     /// Checks a batch and adds it, and answers the article after it. A batch that is refused leaves the group as it was.
     pub(super) fn add(&mut self, prepared: EncodedBatch, now: Timestamp) -> Result<Committed> {
         let old = self.current(&prepared.batch.article)?;
-        commits::check(&prepared.batch, old.as_deref())?;
+        commits::check(&prepared.batch, old.as_deref(), || self.policies())?;
         if prepared.head.is_some() && old.is_none() && self.is_purged(&prepared.batch.article)? {
             return Err(StoreError::Conflict(Conflict::Purged(prepared.batch.article)));
         }
@@ -99,6 +102,30 @@ impl<'a> Group<'a> {
             state: self.articles.get(&article).cloned().flatten(),
             bodies,
         })
+    }
+
+    /// Changes a policy. A change that is refused leaves the group as it was.
+    pub(super) fn change_policy(&mut self, change: PolicyChange, now: Timestamp) -> Result<Stamp> {
+        let policies = self.policies()?;
+        commits::check_policies(change.expect, &policies)?;
+        let stamp = self.next_stamp(now);
+        let key = keys::policy(&change.id);
+        let record = |policy| Sealed::new(&codec::encode_policy(policy)).stamped(stamp);
+        self.writes.push(match &change.policy {
+            Some(policy) => Write::Put(key, record(policy)),
+            None => Write::Remove(key),
+        });
+        let events = codec::encode_events(&[], &change.principal);
+        self.log.commits.push((stamp.time, events));
+        self.policies = Some(policies.after(change, stamp.seq));
+        Ok(stamp)
+    }
+
+    fn policies(&self) -> Result<Policies> {
+        match &self.policies {
+            Some(policies) => Ok(policies.clone()),
+            None => self.core.policies.lock().clone(),
+        }
     }
 
     /// Numbers a commit.

@@ -1,16 +1,15 @@
-//! Jobs in lists, and policies.
+//! Reads of jobs and policies.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::engine::{Direction, Write};
-use super::envelope::Sealed;
+use super::engine::Direction;
 use super::shared::{Shared, corrupt};
 use super::{codec, keys};
 use crate::domain::article::ArticleId;
 use crate::domain::job::{Job, JobKey};
-use crate::domain::policy::TranslationPolicy;
-use crate::domain::time::Stamp;
+use crate::domain::time::Seq;
+use crate::store::Policies;
 use crate::store::error::Result;
 
 /// The newest jobs of their keys after a place.
@@ -52,22 +51,13 @@ fn read(core: &Shared, from: &[u8], prefix: &[u8], limit: usize) -> Result<Vec<A
     Ok(jobs)
 }
 
-/// All policies.
-pub(super) fn policies(core: &Shared) -> Result<Vec<TranslationPolicy>> {
+/// The policies as they are after the last commit.
+pub(super) fn policies(core: &Shared, last: Seq) -> Result<Policies> {
     let mut policies = Vec::new();
     core.scan(b"n", &keys::above(b"n"), Direction::Forward, |key, _, payload| {
         policies.push(codec::decode_policy(&payload).map_err(corrupt(key))?);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(policies)
-}
-
-/// The write that stores a policy. It belongs to no commit.
-pub(super) fn put_policy(policy: &TranslationPolicy) -> Write {
-    let stamp = Stamp {
-        time: policy.updated,
-        ..Stamp::PENDING
-    };
-    let record = Sealed::new(&codec::encode_policy(policy)).stamped(stamp);
-    Write::Put(keys::policy(&policy.id), record)
+    let all = policies.into();
+    Ok(Policies { seq: last, all })
 }

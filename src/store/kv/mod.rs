@@ -19,7 +19,6 @@ use crate::domain::article::{Alias, ArticleId, Tombstone};
 use crate::domain::departures::{Departures, Lookup};
 use crate::domain::job::{self, ClaimQuery, JobKey};
 use crate::domain::language::Language;
-use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{Position, Query};
 use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
@@ -29,11 +28,11 @@ use crate::store::error::{OpenError, Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed, Counts, Durable,
-    Entity, Finding, LogHold, Metrics, Page, Standings, Store, StoreStatus, Sweep,
+    Entity, Finding, LogHold, Metrics, Page, Policies, PolicyChange, Standings, Store, StoreStatus, Sweep,
 };
 
 use self::encoded_batch::EncodedBatch;
-use self::engine::{Engine, Write};
+use self::engine::Engine;
 use self::recovery::Identity;
 use self::shared::{Shared, corrupt};
 use self::writer::WriteRequest;
@@ -123,6 +122,7 @@ impl KvStore {
         // What was applied before a crash and is visible now must be durable before anybody reads it.
         core.engine.sync()?;
         recovery::load_counts(&core)?;
+        *core.policies.lock() = jobs::policies(&core, last.seq);
         core.applied.store(last.seq, Ordering::Release);
         core.durable.send_modify(|durable| durable.seq = last.seq);
         let core = Arc::new(core);
@@ -502,29 +502,21 @@ impl Store for KvStore {
         .await
     }
 
-    async fn policies(&self) -> Result<Vec<TranslationPolicy>> {
-        // A policy has no commit that would say whether it is durable: all is, while the writer stands still.
-        let read = |reply: oneshot::Sender<_>| -> WriteRequest {
-            WriteRequest::Exclusive(Box::new(move |core, _| drop(reply.send(jobs::policies(core)))))
-        };
-        let answer = self.send(read).await?;
-        let answer = timeout(self.answer_wait, answer).await;
-        answer
-            .ok()
-            .and_then(|answer| answer.ok())
-            .unwrap_or_else(|| Err(unavailable("the storage engine failed and is being reopened")))
+    async fn policies(&self) -> Result<Policies> {
+        self.core.check_open()?;
+        self.durably(|| async {
+            let policies = self.core.policies.lock().clone();
+            if policies.is_err() {
+                writer::ask_to_recover(&self.writer);
+            }
+            policies.map(|policies| (policies.clone(), policies.seq))
+        })
+        .await
     }
 
-    async fn put_policy(&self, policy: &TranslationPolicy) -> Result<()> {
-        let write = jobs::put_policy(policy);
-        self.ask(|reply| WriteRequest::Housekeeping(vec![write], reply))
-            .await
-    }
-
-    async fn delete_policy(&self, id: &PolicyId) -> Result<()> {
-        let write = Write::Remove(keys::policy(id));
-        self.ask(|reply| WriteRequest::Housekeeping(vec![write], reply))
-            .await
+    async fn change_policy(&self, change: PolicyChange) -> Result<Stamp> {
+        self.core.check_open()?;
+        self.ask(|reply| WriteRequest::Policy(change, reply)).await
     }
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {

@@ -26,7 +26,7 @@ use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
 use crate::domain::version::VersionKey;
 use crate::store::error::{Result, StoreError};
-use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Metrics, Progress};
+use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Metrics, Policies, Progress};
 
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
@@ -92,6 +92,8 @@ pub(super) struct Shared {
     hasher: RandomState,
     /// How much there is by language, as far as it was applied.
     pub(super) counts: Mutex<BTreeMap<Language, Counts>>,
+    /// All policies as far as they were applied, or why they cannot be read.
+    pub(super) policies: Mutex<Result<Policies>>,
     /// Notes what changes while a dump is made.
     pub(super) tracker: Mutex<Option<Tracker>>,
     /// How far a compaction is, if there is one.
@@ -131,6 +133,7 @@ impl Shared {
             stripes: (0..STRIPES).map(|_| RwLock::new(())).collect(),
             hasher: RandomState::new(),
             counts: Mutex::default(),
+            policies: Mutex::new(Ok(Policies::default())),
             tracker: Mutex::default(),
             compaction: Mutex::default(),
             holds: LogHolds::default(),
@@ -207,6 +210,12 @@ impl Shared {
         let durable = self.durable.borrow().seq;
         self.articles.retain(|_, state| state.seq() <= durable);
         self.bodies.retain(|_, body| body.version().stamp.seq <= durable);
+        let mut policies = self.policies.lock();
+        if policies.as_ref().is_ok_and(|policies| policies.seq > durable) {
+            *policies = Err(StoreError::Unavailable {
+                reason: "the storage engine failed and could not be reopened yet".into(),
+            });
+        }
     }
 
     /// An article from the cache, without waiting for anything.

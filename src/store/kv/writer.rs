@@ -18,11 +18,12 @@ use super::encoded_batch::EncodedBatch;
 use super::engine::{Compacting, Write};
 use super::group_commit::Group;
 use super::hand_over::HandOver;
+use super::jobs;
 use super::recovery;
 use super::shared::Shared;
 use crate::domain::time::Stamp;
 use crate::store::error::{Result, StoreError};
-use crate::store::{Claim, Claimed, Committed, Counts, Progress};
+use crate::store::{Claim, Claimed, Committed, Counts, PolicyChange, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
@@ -45,6 +46,8 @@ pub(super) enum WriteRequest {
     Commit(Box<EncodedBatch>, oneshot::Sender<Result<Committed>>),
     /// Lease jobs. There is a stamp if there was a commit.
     Claim(Box<Claim>, oneshot::Sender<Result<(Claimed, Option<Stamp>)>>),
+    /// Change a policy.
+    Policy(PolicyChange, oneshot::Sender<Result<Stamp>>),
     /// Write something that is no commit.
     Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
     /// Do this while nothing is written and all that was is durable. The stamp is the last commit's.
@@ -61,6 +64,7 @@ pub(super) enum WriteRequest {
 enum Waiting {
     Commit(oneshot::Sender<Result<Committed>>, Committed),
     Claim(oneshot::Sender<Result<(Claimed, Option<Stamp>)>>, Claimed, Stamp),
+    Policy(oneshot::Sender<Result<Stamp>>, Stamp),
     Housekeeping(oneshot::Sender<Result<()>>),
 }
 
@@ -72,6 +76,7 @@ impl Waiting {
             Self::Claim(reply, claimed, stamp) => {
                 drop(reply.send(result.map(|()| (claimed, Some(stamp)))));
             }
+            Self::Policy(reply, stamp) => drop(reply.send(result.map(|()| stamp))),
             Self::Housekeeping(reply) => drop(reply.send(result)),
         }
     }
@@ -368,6 +373,10 @@ impl Writer {
                     Ok((claimed, Some(stamp))) => waiting.push(Waiting::Claim(reply, claimed, stamp)),
                     nothing => refused.push(Box::new(move || drop(reply.send(nothing)))),
                 },
+                WriteRequest::Policy(change, reply) => match group.change_policy(change, now) {
+                    Ok(stamp) => waiting.push(Waiting::Policy(reply, stamp)),
+                    Err(error) => refused.push(Box::new(move || drop(reply.send(Err(error))))),
+                },
                 WriteRequest::Housekeeping(writes, reply) => match group.add_housekeeping(writes) {
                     Ok(()) => waiting.push(Waiting::Housekeeping(reply)),
                     Err(error) => drop(reply.send(Err(error))),
@@ -433,6 +442,9 @@ impl Writer {
             counts.extend(group.counts.drain(..));
             counts.retain(|_, counts| *counts != Counts::default());
             drop(counts);
+            if let Some(policies) = group.policies.take() {
+                *self.core.policies.lock() = Ok(policies);
+            }
             for (id, state) in group.articles.drain() {
                 match state {
                     Some(state) => self.core.articles.insert(id, state),
@@ -482,6 +494,7 @@ impl Writer {
             let last = recovery::last_commit(&self.core)?;
             recovery::check_end(last, self.core.durable.borrow().seq)?;
             recovery::load_counts(&self.core)?;
+            *self.core.policies.lock() = jobs::policies(&self.core, last.seq);
             self.core.engine.sync()?;
             Ok(last)
         });
@@ -522,6 +535,7 @@ fn refuse(job: WriteRequest, error: &StoreError) {
     match job {
         WriteRequest::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
         WriteRequest::Claim(_, reply) => drop(reply.send(Err(error.clone()))),
+        WriteRequest::Policy(_, reply) => drop(reply.send(Err(error.clone()))),
         WriteRequest::Housekeeping(_, reply) | WriteRequest::Compact(reply) | WriteRequest::Close(reply) => {
             drop(reply.send(Err(error.clone())));
         }

@@ -8,12 +8,16 @@ use crate::domain::article::ArticleId;
 use crate::domain::change::JobStep;
 use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState, Jobs};
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
-use crate::store::{ArticleState, Batch, Expect};
+use crate::store::{ArticleState, Batch, Expect, Policies};
 
 /// Checks that what the batch was decided on is what is stored.
-pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Result<()> {
+pub(in crate::store) fn check(
+    batch: &Batch,
+    state: Option<&ArticleState>,
+    policies: impl Fn() -> Result<Policies>,
+) -> Result<()> {
     let article = || StoreError::Conflict(Conflict::Article(batch.article.clone()));
     for expect in &batch.expect {
         match expect {
@@ -41,6 +45,7 @@ pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Re
                     return Err(StoreError::Conflict(job));
                 }
             }
+            Expect::Policies(seq) => check_policies(*seq, &policies()?)?,
             Expect::Slots(versions) => {
                 let expected: BTreeMap<_, _> = versions.iter().map(|(language, v)| (language, *v)).collect();
                 let found: BTreeMap<_, _> = state
@@ -55,6 +60,15 @@ pub(in crate::store) fn check(batch: &Batch, state: Option<&ArticleState>) -> Re
         }
     }
     Ok(())
+}
+
+/// Checks that no policy has changed since a decision.
+pub(in crate::store) fn check_policies(expected: Seq, policies: &Policies) -> Result<()> {
+    if policies.seq == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(Conflict::Policies))
+    }
 }
 
 /// The most bytes of a record, before compression. Larger ones are refused on the way in: nothing is written that cannot be

@@ -11,12 +11,13 @@ use crate::clock::Clock;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::job::{Job, JobId, Jobs};
 use crate::domain::language::Language;
+use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::translation::Slot;
 use crate::store::error::{Result, StoreError};
 use crate::store::model::codec::{self, Malformed};
 use crate::store::model::entity::{Content, Decoded, Entity, Type};
 use crate::store::transfer::Import;
-use crate::store::{ArticleState, Store};
+use crate::store::{ArticleState, Policies, Store};
 
 fn malformed(Malformed(detail): Malformed) -> StoreError {
     StoreError::Corrupt {
@@ -55,6 +56,7 @@ pub struct ReferenceImport {
     slots: BTreeMap<ArticleId, BTreeMap<Language, Arc<Slot>>>,
     jobs: BTreeMap<ArticleId, Jobs>,
     replaced: BTreeMap<JobId, Arc<Job>>,
+    policies: BTreeMap<PolicyId, TranslationPolicy>,
     clock: Arc<dyn Clock>,
     published: Published,
 }
@@ -69,6 +71,7 @@ impl ReferenceImport {
             slots: BTreeMap::new(),
             jobs: BTreeMap::new(),
             replaced: BTreeMap::new(),
+            policies: BTreeMap::new(),
             clock,
             published: published.clone(),
         };
@@ -134,7 +137,7 @@ impl ReferenceImport {
             }
             Content::Policy(policy) => {
                 let id = policy.id.clone();
-                self.state.policies.insert(id.clone(), policy);
+                self.policies.insert(id.clone(), policy);
                 Place::Policy(id)
             }
         };
@@ -175,6 +178,10 @@ impl Import for ReferenceImport {
         }
         let state = &mut self.state;
         state.last = state.log.last_key_value().and_then(|(_, group)| group.last());
+        state.policies = Policies {
+            seq: state.last().seq,
+            all: std::mem::take(&mut self.policies).into_values().collect(),
+        };
         state.floor = state.log.first_key_value().map_or(0, |(first, _)| first - 1);
         state.epoch = epoch.unwrap_or_else(|| Uuid::new_v4().into_bytes());
         Ok(Box::new(ReferenceStore::of(state.clone(), self.clock.clone())))

@@ -64,7 +64,7 @@ async fn filled(kind: Kind) -> Bench {
         batch.expect.truncate(1);
         bench.store.commit(batch).await.unwrap();
     }
-    bench.store.put_policy(&policy("news", &["fr"])).await.unwrap();
+    put_policy(&*bench.store, &policy("news", &["fr"])).await;
     assert_eq!(bench.store.check().await.unwrap(), []);
     bench
 }
@@ -248,7 +248,7 @@ const CASES: &[(Break, Target, &str, &str)] = &[
         "log group 2",
         "commits 1 to 1 are missing",
     ),
-    (removed, Target::Nth(b'l', 8), "the change log", "ends at 8"),
+    (removed, Target::Nth(b'l', 9), "the change log", "ends at 9"),
     (flipped, Target::Nth(b'l', 2), "log group 3", "checksum"),
     (
         |bench, target| copied(bench, target, |key| key[1] = b'z'),

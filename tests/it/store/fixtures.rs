@@ -26,7 +26,9 @@ use article_store::domain::translation::{State, TranslationVersion};
 use article_store::domain::url::CanonicalUrl;
 use article_store::domain::version::{Series, Version, VersionKey};
 use article_store::domain::workflow::SelfReview;
-use article_store::store::{ArticleState, Batch, Body, Expect, Result, Store};
+use article_store::store::{
+    ArticleState, Batch, Body, Conflict, Expect, PolicyChange, Result, Store, StoreError,
+};
 
 pub(crate) fn id(text: &str) -> ArticleId {
     ArticleId::parse(text).unwrap()
@@ -478,4 +480,32 @@ pub(crate) fn policy(name: &str, tags: &[&str]) -> TranslationPolicy {
         updated: Timestamp::default(),
         rule,
     }
+}
+
+/// Decides a change of a policy on the policies that there are, again where another change came before it.
+pub(crate) async fn change_policy(
+    store: &dyn Store,
+    id: &PolicyId,
+    policy: Option<&TranslationPolicy>,
+) -> Stamp {
+    loop {
+        let change = PolicyChange {
+            id: id.clone(),
+            policy: policy.cloned(),
+            expect: store.policies().await.unwrap().seq,
+            principal: "desk".into(),
+        };
+        match store.change_policy(change).await {
+            Err(StoreError::Conflict(Conflict::Policies)) => {}
+            changed => return changed.unwrap(),
+        }
+    }
+}
+
+pub(crate) async fn put_policy(store: &dyn Store, policy: &TranslationPolicy) -> Stamp {
+    change_policy(store, &policy.id, Some(policy)).await
+}
+
+pub(crate) async fn delete_policy(store: &dyn Store, name: &str) -> Stamp {
+    change_policy(store, &PolicyId::parse(name).unwrap(), None).await
 }

@@ -11,7 +11,9 @@ use article_store::domain::job::{
 use article_store::domain::policy::PolicyId;
 use article_store::domain::request::Outcome;
 use article_store::domain::time::{Stamp, Timestamp};
-use article_store::store::{ArticleState, Batch, Claimed, Conflict, Expect, StoreError};
+use article_store::store::{
+    ArticleState, Batch, Claimed, Conflict, Expect, Policies, PolicyChange, StoreError,
+};
 use futures::future::join_all;
 
 use super::bench::{Bench, at};
@@ -24,6 +26,7 @@ on_every_store! {
     a_precondition_on_a_job_names_it,
     jobs_are_listed_by_article_language_and_kind,
     policies_are_kept_by_id,
+    what_was_decided_on_other_policies_is_refused,
     a_policy_that_is_put_by_many_is_whole,
     a_batch_with_a_job_of_a_purged_article_is_refused,
 }
@@ -337,47 +340,103 @@ async fn replaced_jobs_are_kept_as_long_as_requests(bench: &mut Bench) {
 }
 
 async fn policies_are_kept_by_id(bench: &mut Bench) {
-    assert_eq!(bench.store.policies().await.unwrap(), []);
+    assert_eq!(bench.store.policies().await.unwrap(), Policies::default());
     let (a, b) = (policy("a", &["fr"]), policy("B.2", &["de", "fr-CA"]));
-    bench.store.put_policy(&a).await.unwrap();
-    bench.store.put_policy(&b).await.unwrap();
-    assert_eq!(bench.store.policies().await.unwrap(), [b.clone(), a.clone()]);
+    put_policy(&*bench.store, &a).await;
+    let last = put_policy(&*bench.store, &b).await;
+    let known = bench.store.policies().await.unwrap();
+    assert_eq!(
+        (&*known.all, known.seq),
+        ([b.clone(), a.clone()].as_slice(), last.seq)
+    );
     let mut paused = policy("a", &["en"]);
     paused.rule.paused = true;
     paused.updated = at("2022-05-12T00:00:00Z");
-    bench.store.put_policy(&paused).await.unwrap();
+    put_policy(&*bench.store, &paused).await;
     bench.reopen().await;
-    assert_eq!(bench.store.policies().await.unwrap(), [b.clone(), paused]);
+    assert_eq!(*bench.store.policies().await.unwrap().all, [b.clone(), paused]);
     for _ in 0..2 {
-        bench.store.delete_policy(&a.id).await.unwrap();
+        delete_policy(&*bench.store, "a").await;
         let left = bench.store.policies().await.unwrap();
-        assert_eq!(left, std::slice::from_ref(&b));
+        assert_eq!(*left.all, *std::slice::from_ref(&b));
     }
     bench.reopen().await;
-    assert_eq!(bench.store.policies().await.unwrap(), [b]);
-    // None of it is a commit.
-    assert_eq!(bench.store.status().await.unwrap().seq, 0);
+    assert_eq!(*bench.store.policies().await.unwrap().all, [b]);
+    // Each change is a commit of its principal, without events.
+    let log = bench.store.changes(0, 9).await.unwrap();
+    let facts = log
+        .commits
+        .iter()
+        .map(|c| (c.stamp.seq, c.events.len(), &*c.principal));
+    let expected: Vec<_> = (1..=5).map(|seq| (seq, 0, "desk")).collect();
+    assert_eq!((facts.collect::<Vec<_>>(), log.head), (expected, 5));
+    assert_eq!(bench.store.check().await.unwrap(), []);
+}
+
+/// A change of a policy, and one of an article, that were decided on other policies are refused and leave nothing.
+async fn what_was_decided_on_other_policies_is_refused(bench: &mut Bench) {
+    let refused = StoreError::Conflict(Conflict::Policies);
+    let change = |name: &str, policy, expect| PolicyChange {
+        id: PolicyId::parse(name).unwrap(),
+        policy,
+        expect,
+        principal: String::new(),
+    };
+    let on = |name: &str, seq| {
+        let mut batch = simple(&id(name));
+        batch.expect.push(Expect::Policies(seq));
+        batch
+    };
+    let before = bench.store.policies().await.unwrap();
+    let first = put_policy(&*bench.store, &policy("first", &["fr"])).await;
+    let second = policy("second", &["de"]);
+    let late = change("second", Some(second.clone()), before.seq);
+    assert_eq!(bench.store.change_policy(late).await, Err(refused.clone()));
+    let late = change("first", None, before.seq);
+    assert_eq!(bench.store.change_policy(late).await, Err(refused.clone()));
+    let late = bench.store.commit(on("a", before.seq)).await;
+    assert_eq!(late.unwrap_err(), refused);
+    assert_eq!(bench.store.policies().await.unwrap().all.len(), 1);
+    assert_eq!(bench.store.status().await.unwrap().seq, first.seq);
+
+    let known = bench.store.policies().await.unwrap();
+    let stamp = bench.store.commit(on("a", known.seq)).await.unwrap().stamp;
+    assert_eq!(
+        bench.store.policies().await.unwrap(),
+        known,
+        "no policy has changed"
+    );
+    // Of what is written at once, what comes behind a change is refused too.
+    let (changed, batch) = (change("second", Some(second), known.seq), on("b", known.seq));
+    let (changed, batch) = futures::join!(bench.store.change_policy(changed), bench.store.commit(batch));
+    assert_eq!(changed.unwrap().seq, stamp.seq + 1);
+    assert_eq!(batch.unwrap_err(), refused);
+
+    // A restart forgets no change, not even that a policy was removed.
+    let known = bench.store.policies().await.unwrap();
+    delete_policy(&*bench.store, "second").await;
+    bench.reopen().await;
+    assert_eq!(bench.store.commit(on("b", known.seq)).await.unwrap_err(), refused);
+    let known = bench.store.policies().await.unwrap();
+    bench.store.commit(on("b", known.seq)).await.unwrap();
+    assert_eq!(bench.store.check().await.unwrap(), []);
 }
 
 async fn a_policy_that_is_put_by_many_is_whole(bench: &mut Bench) {
     let tags = ["fr", "de", "en", "es"];
-    let calls = (0..100).map(|number| {
+    let calls = (0..40).map(|number| {
         let store = bench.store.clone();
         tokio::spawn(async move {
             let tag = tags[number % tags.len()];
-            store.put_policy(&policy("one", &[tag, tag])).await.unwrap();
-            store
-                .put_policy(&policy(&format!("p{number}"), &[tag]))
-                .await
-                .unwrap();
+            let name = format!("p{number}");
+            put_policy(&*store, &policy("one", &[tag, tag])).await;
+            put_policy(&*store, &policy(&name, &[tag])).await;
             if number % 2 == 0 {
-                let id = PolicyId::parse(&format!("p{number}")).unwrap();
-                store.delete_policy(&id).await.unwrap();
+                delete_policy(&*store, &name).await;
             }
-            let seen = store.policies().await.unwrap();
+            let seen = store.policies().await.unwrap().all;
             assert_eq!(
-                seen.iter()
-                    .any(|policy| policy.id.as_str() == format!("p{number}")),
+                seen.iter().any(|policy| policy.id.as_str() == name),
                 number % 2 == 1
             );
             let one = seen.iter().find(|policy| policy.id.as_str() == "one").unwrap();
@@ -387,7 +446,8 @@ async fn a_policy_that_is_put_by_many_is_whole(bench: &mut Bench) {
     for call in join_all(calls).await {
         call.unwrap();
     }
-    assert_eq!(bench.store.policies().await.unwrap().len(), 51);
+    let policies = bench.store.policies().await.unwrap();
+    assert_eq!((policies.all.len(), policies.seq), (21, 100));
 }
 
 async fn a_batch_with_a_job_of_a_purged_article_is_refused(bench: &mut Bench) {

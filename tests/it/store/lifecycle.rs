@@ -8,7 +8,7 @@ use article_store::domain::query::{Axis, Order, Query, Range};
 use article_store::domain::time::Timestamp;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::sled::SledEngine;
-use article_store::store::{Batch, Budget, OpenError, Store, StoreError};
+use article_store::store::{Batch, Budget, OpenError, PolicyChange, Store, StoreError};
 use futures::future::join_all;
 
 use super::bench::{Bench, Kind, eventually, run, sled_config};
@@ -108,6 +108,12 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         translation: None,
     };
     let budget = Budget { articles: 1, rows: 1 };
+    let change = PolicyChange {
+        id: policy("p", &[]).id,
+        policy: None,
+        expect: 0,
+        principal: String::new(),
+    };
     let refusals = [
         ("articles", store.articles(&[id("a")]).await.map(drop)),
         ("articles", store.articles(&[id("b")]).await.map(drop)),
@@ -148,8 +154,7 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         ("jobs", store.jobs(None, 1).await.map(drop)),
         ("replaced_jobs", store.replaced_jobs(&id("a")).await.map(drop)),
         ("policies", store.policies().await.map(drop)),
-        ("put_policy", store.put_policy(&policy("p", &["fr"])).await),
-        ("delete_policy", store.delete_policy(&policy("p", &[]).id).await),
+        ("change_policy", store.change_policy(change).await.map(drop)),
         ("status", store.status().await.map(drop)),
         ("check", store.check().await.map(drop)),
     ];

@@ -1,6 +1,18 @@
 //! Policies: they open jobs by themselves, and do not ask for the same text twice.
 
+use std::sync::Arc;
+
+use article_store::clock::SystemClock;
+use article_store::domain::change::Kind;
+use article_store::store::Store;
+use article_store::store::kv::KvStore;
+use article_store::store::kv::memory::MemoryEngine;
+use article_store::store::reference::ReferenceStore;
+use pb::article_service_server::ArticleService;
+use pb::translation_job_service_server::TranslationJobService;
+
 use super::*;
+use crate::api::dropped::{World, everything};
 use crate::harness::Setup;
 
 pub(super) fn policy(id: &str, kinds: &[JobKind]) -> pb::TranslationPolicy {
@@ -258,4 +270,98 @@ async fn what_failed_or_was_given_up_is_not_asked_for_again() {
     assert_eq!(open(&server, request(&["a"])).await[0].job_id, "a/fr/mt/3");
     server.check().await;
     server.stop().await;
+}
+
+/// Puts a policy that is at work, or rests.
+async fn put_in(world: &World, paused: bool) {
+    let request = pb::PutTranslationPolicyRequest {
+        policy: Some(pb::TranslationPolicy {
+            paused,
+            ..policy("p", &[JobKind::Mt])
+        }),
+        ..Default::default()
+    };
+    let put = world.jobs.put_translation_policy(everything(request)).await;
+    put.unwrap();
+}
+
+async fn create_in(world: &World, id: &str) {
+    let request = pb::CreateArticleRequest {
+        article: Some(article(id, &TEXTS)),
+        ..Default::default()
+    };
+    let created = world.articles.create_article(everything(request)).await;
+    created.unwrap();
+}
+
+async fn open_jobs(store: &dyn Store) -> usize {
+    store.jobs(None, 100).await.unwrap().len()
+}
+
+/// Services keep nothing of the policies: each sees what another one over the same store has put or removed.
+#[tokio::test]
+async fn two_services_over_one_store_follow_the_same_policies() {
+    let memory = KvStore::open(MemoryEngine::new(), Arc::new(SystemClock), 1 << 20).unwrap();
+    let stores: [Arc<dyn Store>; 2] = [
+        Arc::new(memory),
+        Arc::new(ReferenceStore::new(Arc::new(SystemClock))),
+    ];
+    for store in stores {
+        let (one, other) = (World::over(store.clone()), World::over(store.clone()));
+        create_in(&one, "a").await;
+        create_in(&other, "b").await;
+        put_in(&one, false).await;
+        create_in(&other, "c").await;
+        assert_eq!(open_jobs(&*store).await, 1);
+        put_in(&other, true).await;
+        create_in(&one, "d").await;
+        assert_eq!(open_jobs(&*store).await, 1);
+        put_in(&one, false).await;
+        let request = pb::DeleteTranslationPolicyRequest {
+            policy_id: "p".into(),
+            ..Default::default()
+        };
+        let deleted = other.jobs.delete_translation_policy(everything(request)).await;
+        deleted.unwrap();
+        create_in(&one, "e").await;
+        assert_eq!(open_jobs(&*store).await, 1);
+        assert_eq!(store.check().await.unwrap(), []);
+    }
+}
+
+/// While a policy is put and paused, each article opens the jobs of the policies at its place in the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn articles_follow_the_policies_at_their_place_in_the_log() {
+    const ARTICLES: usize = 300;
+    const CHANGES: usize = 200;
+    let store: Arc<dyn Store> =
+        Arc::new(KvStore::open(MemoryEngine::new(), Arc::new(SystemClock), 1 << 20).unwrap());
+    let writers = (0..4).map(|writer| {
+        let world = World::over(store.clone());
+        tokio::spawn(async move {
+            for number in 0..ARTICLES {
+                create_in(&world, &format!("a{writer}-{number}")).await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let world = World::over(store.clone());
+    for change in 0..CHANGES {
+        put_in(&world, change % 2 == 1).await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let mut is_active = false;
+    for commit in store.changes(0, usize::MAX).await.unwrap().commits {
+        if commit.events.is_empty() {
+            is_active = !is_active;
+            continue;
+        }
+        let has_job = commit
+            .events
+            .iter()
+            .any(|event| matches!(event.kind, Kind::Job { .. }));
+        assert_eq!(has_job, is_active, "commit {}", commit.stamp.seq);
+    }
 }

@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock, TrustedClock};
 use crate::domain::workflow::SelfReview;
 use crate::server::auth::Gate;
 use crate::server::store_factory::{StoreLocation, StoreOptions};
-use crate::server::{self, Config, KeepChanges};
+use crate::server::{self, Config, KeepChanges, Starting};
 use crate::store::Store;
 
 mod configuration;
@@ -136,21 +136,7 @@ impl Serve {
             true => Arc::new(TrustedClock),
             false => Arc::new(SystemClock),
         };
-        // Before the store is opened, which may take its time.
         Gate::open(&auth, clock.clone()).map_err(Failure::Usage)?;
-        tell(&[NotifyState::Status(&format!("opening the store {}", self.store))]);
-        let store = tokio::select! {
-            store = self.clone().open(clock.clone()) => store?,
-            _ = stop.changed() => {
-                tracing::info!("stopped before the store was open");
-                return Ok(());
-            }
-        };
-        tracing::info!(%address, "serving");
-        drop(writeln!(io::stdout(), "listening on {address}"));
-        let status = format!("serving on {address}");
-        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        let life = show_life(store.clone());
         let connections = telemetry.transport.clone();
         let config = Config {
             limits,
@@ -171,9 +157,32 @@ impl Serve {
             },
             transport: self.transport.config(tls, connections),
         };
-        let served = server::run(listener, store, clock, config, self.lifecycle.stopped(stop)).await;
+        let failed = |error| Failure::failed(format!("the server failed: {error}"));
+        let server = Starting::new(listener, clock.clone(), config)
+            .await
+            .map_err(failed)?;
+        tell(&[NotifyState::Status(&format!("opening the store {}", self.store))]);
+        tracing::info!(%address, store = %self.store, "opening the store; health is NOT_SERVING meanwhile");
+        let store = tokio::select! {
+            store = self.clone().open(clock) => store?,
+            _ = stop.changed() => {
+                tracing::info!("stopped before the store was open");
+                return Ok(());
+            }
+        };
+        let mut life = None;
+        let ready = || {
+            tracing::info!(%address, "serving");
+            drop(writeln!(io::stdout(), "listening on {address}"));
+            let status = format!("serving on {address}");
+            tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            life = show_life(store.clone());
+        };
+        let served = server
+            .serve(store.clone(), ready, self.lifecycle.stopped(stop))
+            .await;
         life.iter().for_each(JoinHandle::abort);
-        served.map_err(|error| Failure::failed(format!("the server failed: {error}")))
+        served.map_err(failed)
     }
 
     /// Opens the store beside the threads that serve, for it may read the disk for a while.

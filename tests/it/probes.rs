@@ -15,7 +15,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::harness::eventually;
 
-async fn ask(address: SocketAddr, path: &str) -> String {
+/// What an HTTP server answers to GET.
+pub(crate) async fn ask(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /{path} HTTP/1.1\r\nhost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -12,6 +12,7 @@
 //! | `restore` | the same while a backup is restored in the place of a store | `ARTICLE_STORE_TEST_IMAGES` |
 //! | `sync_error` | the disk fails a sync and forgets what was to be synced | `ARTICLE_STORE_TEST_SYNC_ERRORS` |
 //! | `disk_full` | the volume fills up | |
+//! | `opening` | a stop while the database takes long to open or reopen | |
 //! | `rot` | bytes, ends of files and files get lost while the server is stopped | `ARTICLE_STORE_TEST_ROTS` |
 //!
 //! Kills while compacting, restoring and backing up are in `kill_admin`, with the variable of `kill`.
@@ -56,6 +57,7 @@ mod disk_full;
 mod feed;
 mod image;
 mod kill;
+mod opening;
 mod power_loss;
 mod process;
 mod recording;

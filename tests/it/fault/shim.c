@@ -13,6 +13,8 @@
  *                                    The name batch_manifest is a sync_file_range of the few bytes with which sled
  *                                    begins a batch; it fails half a second late, while a flush waits for it.
  *   ARTICLE_STORE_TEST_FAULT_KILL    a number: the process is killed behind so many records
+ *   ARTICLE_STORE_TEST_FAULT_GATE    a FIFO, which may come and go: opening sled's log waits until it is opened for writing.
+ *                                    A file of this name with the suffix .met is made before.
  *
  * A record is one struct record, the path and the data, appended with one write, so that others may append between.
  * Changes are made and recorded under one lock; a sync is recorded when it begins and when it ends, without the lock
@@ -75,6 +77,7 @@ static dev_t device;
 static const char *script;
 static int record_fd = -1;
 static uint64_t syncs;
+static const char *gate;
 static long records_to_live = -1;
 static struct file *files;
 static size_t file_count;
@@ -100,6 +103,7 @@ __attribute__((constructor)) static void start(void)
 		fail(record);
 	device = found.st_dev;
 	script = getenv("ARTICLE_STORE_TEST_FAULT_SCRIPT");
+	gate = getenv("ARTICLE_STORE_TEST_FAULT_GATE");
 	const char *life = getenv("ARTICLE_STORE_TEST_FAULT_KILL");
 	if (life)
 		records_to_live = atol(life);
@@ -383,12 +387,31 @@ int posix_fadvise64(int fd, off64_t offset, off64_t bytes, int advice)
 	return syscall(SYS_fadvise64, fd, offset, bytes, advice) ? errno : 0;
 }
 
+/* Waits where the log of a database is opened, if there is a gate. */
+static void wait_at_gate(const char *below)
+{
+	const char *log = "/db/db";
+	char met[PATH_MAX];
+	if (!gate || strlen(below) < strlen(log) || strcmp(below + strlen(below) - strlen(log), log)
+	    || syscall(SYS_faccessat, AT_FDCWD, gate, F_OK))
+		return;
+	snprintf(met, sizeof met, "%s.met", gate);
+	int fd = syscall(SYS_openat, AT_FDCWD, met, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fail(met);
+	syscall(SYS_close, fd);
+	fd = syscall(SYS_openat, AT_FDCWD, gate, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+}
+
 static int opened(int directory, const char *path, int flags, mode_t mode)
 {
 	char below[PATH_MAX];
 	struct stat found;
 	if (!below_root(directory, path, below))
 		return syscall(SYS_openat, directory, path, flags, mode);
+	wait_at_gate(below);
 	pthread_mutex_lock(&lock);
 	int existed = !(flags & O_CREAT) || !syscall(SYS_faccessat, directory, path, F_OK);
 	int fd = syscall(SYS_openat, directory, path, flags, mode), error = errno;

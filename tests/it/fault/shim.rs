@@ -1,7 +1,11 @@
 //! The shim under a server: builds `shim.c` and has a process load it.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::fs::OFlags;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fault/shim.c");
 
@@ -52,6 +56,46 @@ impl Shim {
         let mut command = self.below(command);
         command.env("ARTICLE_STORE_TEST_FAULT_KILL", records.to_string());
         command
+    }
+
+    /// Has the command load it, and wait where it opens sled's log while there is a gate.
+    pub(super) fn gated(&self, command: Command) -> Command {
+        let mut command = self.below(command);
+        command.env("ARTICLE_STORE_TEST_FAULT_GATE", self.gate());
+        command
+    }
+
+    fn gate(&self) -> PathBuf {
+        self.library.with_file_name("gate")
+    }
+
+    fn met(&self) -> PathBuf {
+        self.library.with_file_name("gate.met")
+    }
+
+    /// Makes a gate.
+    pub(super) fn close_gate(&self) {
+        let made = Command::new("mkfifo").arg(self.gate()).status().unwrap();
+        assert!(made.success());
+    }
+
+    /// Whether a process waits at the gate.
+    pub(super) fn is_met(&self) -> bool {
+        self.met().exists()
+    }
+
+    /// Takes the gate away, and lets through the process that waits at it, if it still runs.
+    pub(super) fn open_gate(&self) {
+        let mut open = File::options();
+        // Without a reader there is nothing to open, and nothing to let through.
+        drop(
+            open.write(true)
+                .custom_flags(OFlags::NONBLOCK.bits() as i32)
+                .open(self.gate()),
+        );
+        for file in [self.gate(), self.met()] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 
     /// Lets the next syncs of these names fail, in this order.

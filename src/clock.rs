@@ -193,14 +193,15 @@ impl StoreClock {
         });
     }
 
-    /// The clock below.
-    pub fn below(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
-    }
-
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.read().0
+    }
+
+    /// The time of a commit made now. Writes are refused while the clock below has jumped.
+    pub fn commit_time(&self) -> Result<Timestamp, ClockJump> {
+        let (now, wall) = self.read();
+        wall.map(|_| now)
     }
 
     /// What the clock below shows, if it may be right.

@@ -409,7 +409,7 @@ fn map_store(error: StoreError) -> Mapped {
             record: _,
             size_bytes,
             limit_bytes,
-        } => too_large(Some(article), size_bytes, limit_bytes),
+        } => too_large(article, size_bytes, limit_bytes),
         StoreError::Corrupt { record, detail: _ } => {
             tracing::error!(%message, "a stored record is damaged");
             (Code::DataLoss, Reason::RecordDamaged, vec![("record", record)])

@@ -29,11 +29,11 @@ pub enum StoreError {
     },
     /// A record of the batch is larger than any that can be read back; nothing was written.
     #[error(
-        "the {record} of article \"{article}\" would take {size_bytes} bytes, and a record has at most {limit_bytes}"
+        "the {record}{} would take {size_bytes} bytes, and a record has at most {limit_bytes}", of_article(article.as_ref())
     )]
     TooLarge {
-        /// The article.
-        article: ArticleId,
+        /// The article; a policy has none.
+        article: Option<ArticleId>,
         /// What the record is.
         record: &'static str,
         /// Bytes that it would take.
@@ -67,7 +67,18 @@ pub enum StoreError {
     Open(OpenError),
 }
 
+fn of_article(article: Option<&ArticleId>) -> String {
+    article.map_or_else(String::new, |id| format!(" of article \"{id}\""))
+}
+
 impl StoreError {
+    /// A write is refused while the clock has jumped.
+    pub(in crate::store) fn clock_jump(jump: ClockJump) -> Self {
+        Self::Unavailable {
+            reason: jump.to_string(),
+        }
+    }
+
     /// Whether a retry of the failed write could apply it a second time.
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::OutcomeUnknown)

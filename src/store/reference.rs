@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::error::{Conflict, Result, StoreError};
+use super::error::{Conflict, OpenError, Result, StoreError};
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
@@ -99,15 +99,21 @@ impl ReferenceStore {
             epoch: Uuid::new_v4().into_bytes(),
             ..State::default()
         };
-        Self::of(state, clock)
+        Self::with(state, StoreClock::new(clock))
     }
 
-    fn of(state: State, clock: Arc<dyn Clock>) -> Self {
-        let Stamp { seq, time } = state.last();
+    fn of(state: State, clock: Arc<dyn Clock>) -> Result<Self> {
         let clock = StoreClock::new(clock);
-        if seq > 0 {
-            clock.committed(time.max(clock.now()));
+        if let Some(last) = state.last {
+            clock
+                .continue_from(last.time)
+                .map_err(|jump| StoreError::Open(OpenError::ClockJump(jump)))?;
         }
+        Ok(Self::with(state, clock))
+    }
+
+    fn with(state: State, clock: StoreClock) -> Self {
+        let seq = state.last().seq;
         Self {
             state: Mutex::new(state),
             clock,
@@ -117,13 +123,12 @@ impl ReferenceStore {
     }
 
     /// The same store after it was closed, as a restart would find it.
-    #[must_use]
-    pub fn reopened(&self) -> Self {
+    pub fn reopened(&self, clock: Arc<dyn Clock>) -> Result<Self> {
         let state = State {
             closed: false,
             ..self.state.lock().clone()
         };
-        Self::of(state, self.clock.below())
+        Self::of(state, clock)
     }
 
     fn open(&self) -> Result<MutexGuard<'_, State>> {
@@ -132,6 +137,12 @@ impl ReferenceStore {
             return Err(StoreError::Closed);
         }
         Ok(state)
+    }
+
+    /// The state for a write, and the time of a commit.
+    fn open_to_write(&self) -> Result<(MutexGuard<'_, State>, Timestamp)> {
+        let now = self.clock.commit_time().map_err(StoreError::clock_jump);
+        Ok((self.open()?, now?))
     }
 
     /// Says that everything up to the newest commit is durable: in this store it is at once.
@@ -419,7 +430,25 @@ fn check_sizes(batch: &Batch) -> Result<()> {
         .chain(deltas)
         .chain(purges)
         .chain(requests)
-        .try_for_each(|(record, payload)| commits::check_size(&batch.article, record, payload).map(drop))
+        .try_for_each(|(record, payload)| {
+            commits::check_size(Some(&batch.article), record, payload).map(drop)
+        })?;
+    let events = codec::encode_events(&batch.events, &batch.principal);
+    commits::check_changes(Some(&batch.article), events).map(drop)
+}
+
+/// Checks that every record of a claim can be read back.
+fn check_claim(changes: &[Leased], events: &[u8], request: Option<&RequestRecord>) -> Result<()> {
+    for (job, ..) in changes {
+        commits::check_size(Some(&job.id.article), "translation job", codec::encode_job(job))?;
+    }
+    if let Some((job, ..)) = changes.first() {
+        commits::check_changes(Some(&job.id.article), events.to_vec())?;
+    }
+    if let Some(record) = request {
+        commits::check_size(Some(&record.article), "request", codec::encode_request(record))?;
+    }
+    Ok(())
 }
 
 /// The order of a list: by instant and id, the undated last.
@@ -558,9 +587,9 @@ impl Store for ReferenceStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed> {
-        let mut state = self.open()?;
+        let (mut state, now) = self.open_to_write()?;
         state.check(&batch)?;
-        let stamp = state.next_stamp(self.clock.now());
+        let stamp = state.next_stamp(now);
         let article = batch.article.clone();
         let bodies = state.apply(batch, stamp);
         self.announce(&state);
@@ -600,7 +629,7 @@ impl Store for ReferenceStore {
     }
 
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
-        let mut state = self.open()?;
+        let (mut state, _) = self.open_to_write()?;
         let State {
             requests,
             replaced,
@@ -619,7 +648,7 @@ impl Store for ReferenceStore {
     }
 
     async fn drop_revisions(&self, retention: Retention) -> Result<Sweep> {
-        let mut state = self.open()?;
+        let (mut state, _) = self.open_to_write()?;
         let mut dropped = Vec::new();
         for article in state.articles.values() {
             let Some(oldest) = retention.oldest_of_newest(&article.head) else {
@@ -651,17 +680,24 @@ impl Store for ReferenceStore {
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed> {
-        let mut state = self.open()?;
+        let (mut state, now) = self.open_to_write()?;
         state.check_request(claim.request.as_ref().map(|(key, _)| key))?;
-        let now = self.clock.now();
         let (changes, is_partial) = state.find_claimable(&claim, now);
         if changes.is_empty() {
             let jobs = Vec::new();
             return Ok(Claimed { jobs, is_partial });
         }
+        let leased = changes.iter().filter(|(_, step, _)| *step == JobStep::Claimed);
+        let leased = leased.map(|(job, ..)| job.id.clone()).collect();
+        let request = claim
+            .request
+            .and_then(|request| commits::claim_request(request, leased));
+        let events: Vec<_> = changes.iter().map(|(_, _, event)| event.clone()).collect();
+        let events = codec::encode_events(&events, &claim.principal);
+        check_claim(&changes, &events, request.as_ref())?;
         let stamp = state.next_stamp(now);
-        let (mut leased, mut events) = (Vec::new(), Vec::new());
-        for (job, step, event) in changes {
+        let mut leased = Vec::new();
+        for (job, step, _) in changes {
             let Some(article) = state.articles.get(&job.id.article).cloned() else {
                 continue;
             };
@@ -673,12 +709,8 @@ impl Store for ReferenceStore {
                 ..(*article).clone()
             };
             state.articles.insert(article.head.id.clone(), Arc::new(after));
-            events.push(event);
         }
-        let request = claim
-            .request
-            .and_then(|request| commits::claim_request(request, &leased, stamp));
-        state.append(stamp, codec::encode_events(&events, &claim.principal));
+        state.append(stamp, events);
         state.record_request(request, stamp);
         self.announce(&state);
         let jobs = leased;
@@ -716,13 +748,15 @@ impl Store for ReferenceStore {
     }
 
     async fn change_policy(&self, change: PolicyChange) -> Result<Stamp> {
-        let mut state = self.open()?;
+        let (mut state, now) = self.open_to_write()?;
         commits::check_policies(change.expect, &state.policies)?;
-        let stamp = state.next_stamp(self.clock.now());
-        state.append(stamp, codec::encode_events(&[], &change.principal));
+        let record = change.policy.as_ref().map(commits::policy_record).transpose()?;
+        let events = commits::check_changes(None, codec::encode_events(&[], &change.principal))?;
+        let stamp = state.next_stamp(now);
+        state.append(stamp, events);
         let place = Place::Policy(change.id.clone());
-        match &change.policy {
-            Some(policy) => state.put(place, stamp, codec::encode_policy(policy)),
+        match record {
+            Some(record) => state.put(place, stamp, record),
             None => drop(state.records.remove(&place)),
         }
         state.policies = state.policies.after(change, stamp.seq);
@@ -731,7 +765,7 @@ impl Store for ReferenceStore {
     }
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
-        let mut state = self.open()?;
+        let (mut state, _) = self.open_to_write()?;
         let limit = self.holds.oldest(self.clock.now()).unwrap_or(Seq::MAX);
         let sizes: BTreeMap<Seq, u64> = state
             .commits()

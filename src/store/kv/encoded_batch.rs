@@ -46,7 +46,7 @@ pub(super) struct EncodedBatch {
 impl EncodedBatch {
     /// Encodes a batch. A record that could not be read back is refused.
     pub(super) fn new(batch: Batch) -> Result<Self> {
-        let sized = |record, payload| commits::check_size(&batch.article, record, payload);
+        let sized = |record, payload| commits::check_size(Some(&batch.article), record, payload);
         let sealed = |record, payload| Ok::<_, StoreError>(Sealed::new(&sized(record, payload)?));
         let plain = |record, payload| Ok::<_, StoreError>(Sealed::plain(&sized(record, payload)?));
         let head = batch.head.as_ref();
@@ -86,7 +86,7 @@ impl EncodedBatch {
             delta: delta.transpose()?,
             aliases: head.map(indexes::alias_holders).unwrap_or_default(),
             purge: purge.transpose()?,
-            events: sized("changes", events)?,
+            events: commits::check_changes(Some(&batch.article), events)?,
             request,
             batch,
         })

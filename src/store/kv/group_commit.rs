@@ -30,6 +30,8 @@ pub(super) struct Group<'a> {
     core: &'a Shared,
     last: Stamp,
     log: LogGroup,
+    /// Bytes of the changes in the log's record.
+    pub(super) log_bytes: usize,
     /// What to write, but for the log.
     pub(super) writes: Vec<Write>,
     /// The articles as the group leaves them; `None` for a purged one.
@@ -60,6 +62,7 @@ impl<'a> Group<'a> {
                 first: last.seq + 1,
                 commits: Vec::new(),
             },
+            log_bytes: 0,
             writes: Vec::new(),
             articles: HashMap::new(),
             erased: Vec::new(),
@@ -108,15 +111,15 @@ impl<'a> Group<'a> {
     pub(super) fn change_policy(&mut self, change: PolicyChange, now: Timestamp) -> Result<Stamp> {
         let policies = self.policies()?;
         commits::check_policies(change.expect, &policies)?;
+        let record = change.policy.as_ref().map(commits::policy_record).transpose()?;
+        let events = commits::check_changes(None, codec::encode_events(&[], &change.principal))?;
         let stamp = self.next_stamp(now);
         let key = keys::policy(&change.id);
-        let record = |policy| Sealed::new(&codec::encode_policy(policy)).stamped(stamp);
-        self.writes.push(match &change.policy {
-            Some(policy) => Write::Put(key, record(policy)),
+        self.writes.push(match record {
+            Some(record) => Write::Put(key, Sealed::new(&record).stamped(stamp)),
             None => Write::Remove(key),
         });
-        let events = codec::encode_events(&[], &change.principal);
-        self.log.commits.push((stamp.time, events));
+        self.append(stamp, events);
         self.policies = Some(policies.after(change, stamp.seq));
         Ok(stamp)
     }
@@ -132,6 +135,11 @@ impl<'a> Group<'a> {
     fn next_stamp(&mut self, now: Timestamp) -> Stamp {
         self.last = commits::next_stamp(self.last, now);
         self.last
+    }
+
+    fn append(&mut self, stamp: Stamp, events: Vec<u8>) {
+        self.log_bytes += events.len();
+        self.log.commits.push((stamp.time, events));
     }
 
     /// A request is recorded once.
@@ -328,7 +336,7 @@ impl<'a> Group<'a> {
             self.derive(old, Some(&new), stamp);
             self.articles.insert(batch.article, Some(Arc::new(new)));
         }
-        self.log.commits.push((stamp.time, events));
+        self.append(stamp, events);
         written
     }
 

@@ -5,6 +5,7 @@
 //! `hand_over` is between the two. A panic of either thread is contained: its callers get an error, and the engine is
 //! reopened.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -208,7 +209,10 @@ impl Writer {
         if (self.failed || self.core.engine.wants_reopen()) && patience_is_over {
             self.reopen();
         }
-        self.write(jobs);
+        let mut waiting = VecDeque::from(jobs);
+        while !waiting.is_empty() {
+            self.write(&mut waiting);
+        }
         if let Some(work) = exclusive {
             self.failed |= self.hand_over.settle();
             if self.failed && self.reopening_failed.is_none() {
@@ -341,29 +345,28 @@ impl Writer {
         jobs
     }
 
-    fn write(&mut self, jobs: Vec<WriteRequest>) {
-        if jobs.is_empty() {
-            return;
-        }
-        let refused = if self.failed {
+    /// Writes a group: all jobs, or as many as fit into a record of the log.
+    fn write(&mut self, jobs: &mut VecDeque<WriteRequest>) {
+        let admitted = if self.failed {
             Err(unavailable(
                 "the storage engine failed and could not be reopened yet",
             ))
         } else {
-            let clock = self.core.clock.wall().map(drop);
-            clock
-                .map_err(|jump| unavailable(&jump.to_string()))
-                .and_then(|()| self.core.engine.admit())
+            let now = self.core.clock.commit_time().map_err(StoreError::clock_jump);
+            now.and_then(|now| self.core.engine.admit().map(|()| now))
         };
-        if let Err(error) = refused {
-            return jobs.into_iter().for_each(|job| refuse(job, &error));
-        }
-        let (now, begun) = (self.core.clock.now(), Instant::now());
+        let now = match admitted {
+            Ok(now) => now,
+            Err(error) => return jobs.drain(..).for_each(|job| refuse(job, &error)),
+        };
+        let begun = Instant::now();
         let mut group = Group::after(&self.core, self.last);
         let mut waiting = Vec::with_capacity(jobs.len());
         // What stood in the way may be a batch of this group: whoever is refused must be able to read it.
         let mut refused: Vec<Box<dyn FnOnce()>> = Vec::new();
-        for job in jobs {
+        while group.log_bytes < MAX_GROUP_BYTES
+            && let Some(job) = jobs.pop_front()
+        {
             match job {
                 WriteRequest::Commit(prepared, reply) => match group.add(*prepared, now) {
                     Ok(committed) => waiting.push(Waiting::Commit(reply, committed)),

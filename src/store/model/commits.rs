@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::codec;
 use crate::domain::article::ArticleId;
 use crate::domain::change::JobStep;
-use crate::domain::job::{self, Found, Grant, Job, JobKey, JobState, Jobs};
+use crate::domain::job::{self, Found, Grant, Job, JobId, JobKey, JobState, Jobs};
+use crate::domain::policy::TranslationPolicy;
 use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
@@ -75,20 +77,43 @@ pub(in crate::store) fn check_policies(expected: Seq, policies: &Policies) -> Re
 /// read back.
 pub(in crate::store) const MAX_RECORD: usize = 64 << 20;
 
-/// Checks that a record of an article can be read back.
+/// The most bytes of the changes of a commit: one record of the log holds the changes of several.
+const MAX_CHANGES: usize = MAX_RECORD / 2;
+
+/// Checks that a record can be read back. Index rows and alias holders need no check: the head of their article holds all
+/// that is in them.
 pub(in crate::store) fn check_size(
-    article: &ArticleId,
+    article: Option<&ArticleId>,
     record: &'static str,
     payload: Vec<u8>,
 ) -> Result<Vec<u8>> {
-    if payload.len() <= MAX_RECORD {
+    at_most(MAX_RECORD, article, record, payload)
+}
+
+/// Checks that the record of the log that holds the changes of a commit can be read back.
+pub(in crate::store) fn check_changes(article: Option<&ArticleId>, events: Vec<u8>) -> Result<Vec<u8>> {
+    at_most(MAX_CHANGES, article, "changes", events)
+}
+
+/// The record of a policy.
+pub(in crate::store) fn policy_record(policy: &TranslationPolicy) -> Result<Vec<u8>> {
+    at_most(MAX_RECORD, None, "policy", codec::encode_policy(policy))
+}
+
+fn at_most(
+    limit: usize,
+    article: Option<&ArticleId>,
+    record: &'static str,
+    payload: Vec<u8>,
+) -> Result<Vec<u8>> {
+    if payload.len() <= limit {
         return Ok(payload);
     }
     Err(StoreError::TooLarge {
-        article: article.clone(),
+        article: article.cloned(),
         record,
         size_bytes: payload.len() as u64,
-        limit_bytes: MAX_RECORD as u64,
+        limit_bytes: limit as u64,
     })
 }
 
@@ -131,16 +156,15 @@ pub(in crate::store) fn claim(
 /// The record of the request of a claim; `None` where nothing was leased.
 pub(in crate::store) fn claim_request(
     (key, digest): (RequestKey, [u8; 32]),
-    leased: &[Arc<Job>],
-    stamp: Stamp,
+    leased: Vec<JobId>,
 ) -> Option<RequestRecord> {
     Some(RequestRecord {
         key,
         digest,
-        stamp,
-        article: leased.first()?.id.article.clone(),
+        stamp: Stamp::PENDING,
+        article: leased.first()?.article.clone(),
         translation: None,
-        jobs: leased.iter().map(|job| job.id.clone()).collect(),
+        jobs: leased,
         outcome: Outcome::Changed,
     })
 }

@@ -4,6 +4,7 @@
 use prost::Message;
 
 use super::codec::{self, Group, Malformed};
+use super::commits::MAX_RECORD;
 use super::records::{self, entity::Entity as Kind};
 use crate::domain::article::{ArticleId, Head, Tombstone};
 use crate::domain::departures::RevisionDelta;
@@ -191,6 +192,12 @@ impl Entity {
                 Content::Log(group)
             }
         };
+        if payload.len() > MAX_RECORD {
+            let bytes = payload.len();
+            return Err(Malformed(format!(
+                "it takes {bytes} bytes, and a record has at most {MAX_RECORD}"
+            )));
+        }
         Ok(Decoded {
             stamp,
             content,

@@ -184,11 +184,11 @@ impl Import for ReferenceImport {
         };
         state.floor = state.log.first_key_value().map_or(0, |(first, _)| first - 1);
         state.epoch = epoch.unwrap_or_else(|| Uuid::new_v4().into_bytes());
-        Ok(Box::new(ReferenceStore::of(state.clone(), self.clock.clone())))
+        Ok(Box::new(ReferenceStore::of(state.clone(), self.clock.clone())?))
     }
 
     async fn publish(self: Box<Self>) -> Result<()> {
-        let store = ReferenceStore::of(self.state, self.clock);
+        let store = ReferenceStore::of(self.state, self.clock)?;
         self.published.set(store).map_err(|_| StoreError::Closed)
     }
 }

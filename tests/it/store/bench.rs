@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use article_store::clock::ManualClock;
+use article_store::clock::{Clock, ManualClock};
 use article_store::domain::article::ArticleId;
 use article_store::domain::time::Timestamp;
 use article_store::store::Sizes;
@@ -151,16 +151,23 @@ impl Bench {
 
     /// The same with so many bytes of cache.
     pub(crate) async fn reopen_with_cache(&mut self, bytes: u64) {
-        let clock = Arc::new(self.clock.clone());
         self.store.close().await.unwrap();
+        let clock = Arc::new(self.clock.clone());
+        self.open_again(clock, bytes).unwrap();
+    }
+
+    /// Opens the store, which was closed, with a clock and so many bytes of cache.
+    pub(crate) fn open_again(&mut self, clock: Arc<dyn Clock>, bytes: u64) -> Result<()> {
         if let Some(reference) = &self.reference {
-            let again = Arc::new(reference.reopened());
+            let again = Arc::new(reference.reopened(clock)?);
             self.reference = Some(again.clone());
             self.store = again;
-            return;
+        } else {
+            let engine = self.engine_again();
+            let opened = KvStore::open(engine.clone(), clock, bytes);
+            self.store = Arc::new(opened.inspect_err(|_| engine.close().unwrap())?);
         }
-        let store = KvStore::open(self.engine_again(), clock, bytes).unwrap();
-        self.store = Arc::new(store);
+        Ok(())
     }
 
     pub(crate) async fn article(&self, id: &ArticleId) -> Option<Arc<ArticleState>> {

@@ -5,22 +5,18 @@ use std::sync::Arc;
 use article_store::clock::{ClockJump, TrustedClock};
 use article_store::domain::job::{ClaimQuery, JobKind, JobState};
 use article_store::domain::time::Timestamp;
+use article_store::store::StoreError;
 use article_store::store::error::OpenError;
-use article_store::store::kv::KvStore;
-use article_store::store::{Store, StoreError};
 
 use super::bench::{Bench, at};
 use super::claims::claim;
 use super::fixtures::*;
 
 on_every_store! {
-    a_lease_ends_in_time_over_a_clock_that_goes_back,
-    requests_expire_behind_a_commit_in_the_future,
-}
-
-on_every_engine! {
     a_clock_that_jumps_ahead_stops_writes_until_it_is_set,
     a_store_is_not_opened_years_after_its_last_commit,
+    a_lease_ends_in_time_over_a_clock_that_goes_back,
+    requests_expire_behind_a_commit_in_the_future,
 }
 
 /// The time at which a test begins.
@@ -60,17 +56,15 @@ async fn a_store_is_not_opened_years_after_its_last_commit(bench: &mut Bench) {
     bench.reopen().await;
     bench.store.close().await.unwrap();
     bench.clock.jump(seconds(367 * DAY));
-    let engine = bench.engine_again();
-    let refused = KvStore::open(engine.clone(), Arc::new(bench.clock.clone()), 0).map(drop);
+    let refused = bench.open_again(Arc::new(bench.clock.clone()), 0);
     let jump = ClockJump {
         expected: start(),
         shown: seconds(367 * DAY),
     };
     assert_eq!(refused, Err(StoreError::Open(OpenError::ClockJump(jump))));
     // The system's clock is ahead by years, and is said to be right.
-    let store = KvStore::open(engine, Arc::new(TrustedClock), 0).unwrap();
-    store.commit(simple(&id("b"))).await.unwrap();
-    store.close().await.unwrap();
+    bench.open_again(Arc::new(TrustedClock), 0).unwrap();
+    bench.store.commit(simple(&id("b"))).await.unwrap();
     bench.clock.set(article_store::clock::Clock::now(&TrustedClock));
     bench.reopen().await;
 }

@@ -8,8 +8,7 @@ use crate::domain::change::{Event, JobStep};
 use crate::domain::job::{Grant, Job, JobKey};
 use crate::domain::request::RequestKey;
 use crate::domain::time::{Stamp, Timestamp};
-use crate::store::error::Result;
-use crate::store::kv::encoded_batch::seal_job;
+use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::Write;
 use crate::store::kv::envelope::Sealed;
 use crate::store::kv::queue::{self, Candidates, Queues};
@@ -22,6 +21,9 @@ const LOOKED_AT: usize = 2_000;
 
 /// A job that a claim changes, with its article before and what becomes of it.
 type Change = (Arc<ArticleState>, Job, JobStep);
+
+/// The records of a claim, encoded: those of its jobs, its changes, and its request.
+type Records = (Vec<Sealed>, Vec<u8>, Option<(Vec<u8>, Sealed)>);
 
 impl Group<'_> {
     /// Leases jobs, and ends those without work or attempts that it meets. There is no commit where nothing changes.
@@ -38,8 +40,9 @@ impl Group<'_> {
             let jobs = Vec::new();
             return Ok((Claimed { jobs, is_partial }, None));
         }
+        let records = encode(&changes, claim.request, &claim.principal)?;
         let stamp = self.next_stamp(now);
-        let jobs = self.put_claimed(changes, claim.request, &claim.principal, stamp);
+        let jobs = self.put_claimed(changes, records, stamp);
         Ok((Claimed { jobs, is_partial }, Some(stamp)))
     }
 
@@ -90,18 +93,15 @@ impl Group<'_> {
     fn put_claimed(
         &mut self,
         changes: Vec<Change>,
-        request: Option<(RequestKey, [u8; 32])>,
-        principal: &str,
+        (records, events, request): Records,
         stamp: Stamp,
     ) -> Vec<Arc<Job>> {
-        let (mut leased, mut events) = (Vec::new(), Vec::new());
-        for (found, job, step) in changes {
+        let mut leased = Vec::new();
+        for ((found, job, step), record) in changes.into_iter().zip(records) {
             // Another job of the article may have come before this one.
             let current = self.articles.get(&found.head.id).cloned().flatten();
             let old = current.unwrap_or(found);
             let key = job.id.key.clone();
-            events.push(Event::about_job(&old.head, &job, step));
-            let record = seal_job(&job);
             let jobs = self.put_jobs(old.jobs.clone(), std::iter::once((job, record)), stamp);
             leased.extend(jobs.get(&key).filter(|_| step == JobStep::Claimed).cloned());
             let new = ArticleState {
@@ -111,18 +111,38 @@ impl Group<'_> {
             self.derive(Some(&old), Some(&new), stamp);
             self.articles.insert(old.head.id.clone(), Some(Arc::new(new)));
         }
-        if let Some(record) = request.and_then(|request| commits::claim_request(request, &leased, stamp)) {
-            let key = keys::request(&record.key);
-            let sealed = Sealed::new(&codec::encode_request(&record));
+        if let Some((key, sealed)) = request {
             self.writes.extend([
                 expiry::entry(stamp, &key),
                 Write::Put(key.clone(), sealed.stamped(stamp)),
             ]);
             self.requests.insert(key);
         }
-        self.log
-            .commits
-            .push((stamp.time, codec::encode_events(&events, principal)));
+        self.append(stamp, events);
         leased
     }
+}
+
+/// Encodes the records of a claim. One that could not be read back is refused.
+fn encode(changes: &[Change], request: Option<(RequestKey, [u8; 32])>, principal: &str) -> Result<Records> {
+    let jobs = changes.iter().map(|(_, job, _)| {
+        let article = Some(&job.id.article);
+        let payload = commits::check_size(article, "translation job", codec::encode_job(job))?;
+        Ok(Sealed::plain(&payload))
+    });
+    let jobs = jobs.collect::<Result<_>>()?;
+    let about = |(state, job, step): &Change| Event::about_job(&state.head, job, *step);
+    let mut events = codec::encode_events(&changes.iter().map(about).collect::<Vec<_>>(), principal);
+    if let Some((state, ..)) = changes.first() {
+        events = commits::check_changes(Some(&state.head.id), events)?;
+    }
+    let leased = changes.iter().filter(|(_, _, step)| *step == JobStep::Claimed);
+    let leased = leased.map(|(_, job, _)| job.id.clone()).collect();
+    let record = request.and_then(|request| commits::claim_request(request, leased));
+    let request = record.map(|record| {
+        let payload = codec::encode_request(&record);
+        let payload = commits::check_size(Some(&record.article), "request", payload)?;
+        Ok::<_, StoreError>((keys::request(&record.key), Sealed::new(&payload)))
+    });
+    Ok((jobs, events, request.transpose()?))
 }

@@ -414,6 +414,7 @@ fn map_store(error: StoreError) -> Mapped {
             tracing::error!(%message, "a stored record is damaged");
             (Code::DataLoss, Reason::RecordDamaged, vec![("record", record)])
         }
+        StoreError::Purged(tombstone) => return map(Error::ArticlePurged(tombstone)),
         StoreError::OutcomeUnknown => (Code::Unknown, Reason::OutcomeUnknown, vec![]),
         StoreError::Unavailable { reason: _ } | StoreError::Closed => {
             (Code::Unavailable, Reason::StoreUnavailable, vec![])

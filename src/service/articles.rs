@@ -75,8 +75,7 @@ impl Service {
         reading: &Reading,
     ) -> Result<ReadArticle> {
         let state = self.visible(id, shown).await?;
-        let read = self.read_article(&state, view, moment, reading).await;
-        self.unless_purged(id, read).await
+        self.read_article(&state, view, moment, reading).await
     }
 
     async fn read_article(
@@ -161,8 +160,7 @@ impl Service {
         if !shown.shows_version(&state.head.current) {
             return Err(not_found());
         }
-        let id = state.head.id.clone();
-        self.unless_purged(&id, self.snapshot(state, view).await).await
+        self.snapshot(state, view).await
     }
 
     /// Changes fields of an article, or creates it if there is none and `missing` has what to create.
@@ -273,8 +271,7 @@ impl Service {
         page_size: usize,
     ) -> Result<(Vec<RevisionFacts>, Option<u32>)> {
         let state = self.visible(id, shown).await?;
-        let listed = self.revisions(&state, before, page_size).await;
-        self.unless_purged(id, listed).await
+        self.revisions(&state, before, page_size).await
     }
 
     async fn revisions(

@@ -98,8 +98,7 @@ impl Service {
         shown: Shown,
     ) -> Result<Comparison> {
         let state = self.visible(id, shown).await?;
-        let compared = self.comparison(&state, from, to).await;
-        self.unless_purged(id, compared).await
+        self.comparison(&state, from, to).await
     }
 
     async fn comparison(&self, state: &ArticleState, from: u32, to: Option<u32>) -> Result<Comparison> {

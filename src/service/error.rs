@@ -268,10 +268,19 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// A bug.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Purged(tombstone) => Self::ArticlePurged(tombstone),
+            error => Self::Store(error),
+        }
+    }
 }
 
 impl Error {

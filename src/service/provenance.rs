@@ -96,8 +96,7 @@ impl Service {
         shown: Shown,
     ) -> Result<(Vec<Recorded>, bool)> {
         let present = self.visible(&name.article, shown).await?;
-        let listed = self.steps_of(&present, name, after, page_size).await;
-        self.unless_purged(&name.article, listed).await
+        self.steps_of(&present, name, after, page_size).await
     }
 
     async fn steps_of(

@@ -10,7 +10,7 @@ use crate::domain::change::{Event, Kind};
 use crate::domain::etag::ExpectedEtag;
 use crate::domain::request::Outcome;
 use crate::domain::time::Stamp;
-use crate::store::{ArticleState, Batch, StoreError};
+use crate::store::{ArticleState, Batch};
 
 /// That an article is to be erased.
 struct Purge<'a> {
@@ -88,18 +88,6 @@ impl Service {
             Ok(Some(tombstone)) => Error::ArticlePurged(Box::new(tombstone)),
             Ok(None) => Error::ArticleNotFound(id.clone()),
             Err(error) => error.into(),
-        }
-    }
-
-    /// The result of a call about an article that may have been purged on the way: a text that is gone by that is no
-    /// damage.
-    pub(super) async fn unless_purged<T>(&self, id: &ArticleId, done: Result<T>) -> Result<T> {
-        match done {
-            Err(Error::Store(StoreError::Corrupt { record, detail })) => match self.absent(id).await {
-                purged @ Error::ArticlePurged(_) => Err(purged),
-                _ => Err(Error::Store(StoreError::Corrupt { record, detail })),
-            },
-            done => done,
         }
     }
 }

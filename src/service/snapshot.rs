@@ -350,18 +350,15 @@ impl Service {
     /// Several articles, their contents read at once, without those that are purged meanwhile.
     pub(super) async fn snapshots(
         &self,
-        states: Vec<Arc<ArticleState>>,
+        mut states: Vec<Arc<ArticleState>>,
         view: View,
     ) -> Result<Vec<Snapshot>> {
-        match self.all_snapshots(states.clone(), view).await {
-            Err(Error::Store(StoreError::Corrupt { .. })) => {}
-            done => return done,
+        loop {
+            match self.all_snapshots(states.clone(), view).await {
+                Err(Error::ArticlePurged(purged)) => states.retain(|state| state.head.id != purged.article),
+                done => return done,
+            }
         }
-        let ids: Vec<_> = states.iter().map(|state| state.head.id.clone()).collect();
-        let now = self.store.articles(&ids).await?;
-        let left = states.into_iter().zip(now).filter(|(_, now)| now.is_some());
-        self.all_snapshots(left.map(|(state, _)| state).collect(), view)
-            .await
     }
 
     async fn all_snapshots(&self, states: Vec<Arc<ArticleState>>, view: View) -> Result<Vec<Snapshot>> {

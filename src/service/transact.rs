@@ -203,8 +203,7 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let state = mutation.read(self, call).await?;
             let article = state.as_ref().map_or(article, |state| &state.head.id).clone();
-            let decided = mutation.decide(self, call, state.as_ref()).await;
-            let decision = self.unless_purged(&article, decided).await?;
+            let decision = mutation.decide(self, call, state.as_ref()).await?;
             let (outcome, translation) = (decision.outcome, decision.translation);
             let record = |rpc| call.record(rpc, &article, language.cloned().zip(translation), outcome);
             let request = mutation.rpc().and_then(record);
@@ -241,7 +240,7 @@ impl Service {
                 translation,
                 detail: decision.detail,
             };
-            return self.answer(call, mutation, effect).await;
+            return mutation.answer(self, call, effect).await;
         }
         Err(Error::Contention(article.clone()))
     }
@@ -271,17 +270,6 @@ impl Service {
         }
     }
 
-    async fn answer<M: Mutation>(
-        &self,
-        call: &Call,
-        mutation: &M,
-        effect: Effect<M::Detail>,
-    ) -> Result<M::Answer> {
-        let id = effect.article.clone();
-        let answer = mutation.answer(self, call, effect).await;
-        self.unless_purged(&id, answer).await
-    }
-
     /// The first answer to a recorded request. Visibility is judged as of now, too.
     async fn answer_again<M: Mutation>(
         &self,
@@ -289,11 +277,9 @@ impl Service {
         mutation: &M,
         record: RequestRecord,
     ) -> Result<M::Answer> {
-        let id = &record.article;
-        let state = match self.state(id).await? {
+        let state = match self.state(&record.article).await? {
             Some(now) => {
-                let then = self.as_committed(&now, record.stamp).await;
-                let then = self.unless_purged(id, then).await?;
+                let then = self.as_committed(&now, record.stamp).await?;
                 let visibility = visibility_again(then.head.current.visibility, now.head.current.visibility);
                 Some((then, visibility))
             }
@@ -307,7 +293,7 @@ impl Service {
             detail: M::Detail::default(),
             article: record.article,
         };
-        self.answer(call, mutation, effect).await
+        mutation.answer(self, call, effect).await
     }
 
     /// The record of this request, if it was carried out.

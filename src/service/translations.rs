@@ -144,8 +144,7 @@ impl Service {
         shown: Shown,
     ) -> Result<TranslationSnapshot> {
         let present = self.visible(&name.article, shown).await?;
-        let read = self.translation_at(name, moment, present).await;
-        self.unless_purged(&name.article, read).await
+        self.translation_at(name, moment, present).await
     }
 
     async fn translation_at(
@@ -181,10 +180,8 @@ impl Service {
         page_size: usize,
     ) -> Result<(Vec<TranslationSnapshot>, bool)> {
         let state = self.visible(article, filter.shown).await?;
-        let state = self
-            .at(&state, filter.as_of.map_or(Moment::Now, Moment::Time))
-            .await;
-        let state = self.unless_purged(article, state).await?;
+        let moment = filter.as_of.map_or(Moment::Now, Moment::Time);
+        let state = self.at(&state, moment).await?;
         let is_next = |slot: &Slot, head: &TranslationHead| {
             after.is_none_or(|(language, id)| (&slot.language, head.id) > (language, *id))
         };

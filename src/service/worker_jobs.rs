@@ -262,7 +262,7 @@ impl Service {
                 translation,
             })
         };
-        match self.unless_purged(&job.id.article, read.await).await {
+        match read.await {
             Ok(work) => Ok(Some(work)),
             Err(Error::ArticlePurged(_)) => Ok(None),
             Err(error) => Err(error),

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::clock::ClockJump;
+use crate::domain::article::Tombstone;
 use crate::domain::ids::ArticleId;
 use crate::domain::job::JobKey;
 
@@ -41,6 +42,9 @@ pub enum StoreError {
         /// The most that a record may take.
         limit_bytes: u64,
     },
+    /// The article of the read was purged.
+    #[error("article \"{}\" was purged at {}", .0.article, .0.stamp.time)]
+    Purged(Box<Tombstone>),
     /// A stored record is missing, does not match its checksum, or cannot be decoded.
     #[error("record {record} is damaged: {detail}")]
     Corrupt {

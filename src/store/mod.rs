@@ -453,15 +453,15 @@ pub trait Store: Send + Sync + 'static {
     /// Articles with their slots, in the order of the ids.
     async fn articles(&self, ids: &[ArticleId]) -> Result<Vec<Option<Arc<ArticleState>>>>;
 
-    /// Versions, in the order of the keys. A missing one is [`StoreError::Corrupt`].
+    /// Versions, in the order of the keys. A missing one is [`StoreError::Corrupt`]. This and the other reads of what an article
+    /// had before answer [`StoreError::Purged`] if the article was purged since the caller read it.
     async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>>;
 
     /// Of the versions of a series up to this one, the newest that was written at a time or before; `None`: there was none
     /// yet.
     async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>>;
 
-    /// What the deltas of an article say to a lookup before a revision that a read returned; empty if there is no such
-    /// article. The cost does not grow with the number of revisions.
+    /// What the deltas of an article say to a lookup before a revision that a read returned. The cost does not grow with the number of revisions.
     async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures>;
 
     /// A recorded request.

@@ -190,6 +190,11 @@ impl State {
         self.check_request(request)
     }
 
+    fn unless_purged(&self, id: &ArticleId) -> Result<()> {
+        let tombstone = self.tombstones.get(id).cloned().map(Box::new);
+        tombstone.map_or(Ok(()), |tombstone| Err(StoreError::Purged(tombstone)))
+    }
+
     fn check_request(&self, request: Option<&RequestKey>) -> Result<()> {
         match request {
             Some(key) if self.requests.contains_key(key) => Err(StoreError::Conflict(Conflict::Request)),
@@ -478,6 +483,7 @@ impl Store for ReferenceStore {
     async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>> {
         let state = self.open()?;
         let version = |key: &VersionKey| {
+            state.unless_purged(&key.article)?;
             let found = state.versions.get(key).cloned();
             found.ok_or_else(|| missing(key.to_string()))
         };
@@ -486,6 +492,7 @@ impl Store for ReferenceStore {
 
     async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>> {
         let state = self.open()?;
+        state.unless_purged(&newest.article)?;
         let first = VersionKey {
             number: 0,
             ..newest.clone()
@@ -497,6 +504,7 @@ impl Store for ReferenceStore {
 
     async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures> {
         let state = self.open()?;
+        state.unless_purged(id)?;
         let deltas = state.deltas.range((id.clone(), 0)..=(id.clone(), u32::MAX));
         Ok(Departures::of(deltas.map(|(_, delta)| delta), lookup))
     }

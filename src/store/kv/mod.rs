@@ -198,6 +198,24 @@ impl KvStore {
         }
     }
 
+    /// Reads what is durable, because the caller knows of it, unless it went with its article: an answer of
+    /// [`StoreError::Purged`] waits until the purge is durable.
+    async fn read_history<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Shared) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        self.durably(|| async {
+            match self.blocking(read.clone()).await {
+                Err(StoreError::Purged(tombstone)) => {
+                    let seq = tombstone.stamp.seq;
+                    Ok((Err(StoreError::Purged(tombstone)), seq))
+                }
+                read => Ok((Ok(read?), 0)),
+            }
+        })
+        .await?
+    }
+
     /// Asks the writer, and waits for its answer up to a limit.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> WriteRequest) -> Result<T> {
         let answer = self.send(job).await?;
@@ -260,20 +278,24 @@ impl Store for KvStore {
             self.core.metrics.bodies.hits.inc_by(keys.len() as u64);
             return Ok(cached);
         }
-        let keys = keys.to_vec();
-        self.blocking(move |core| keys.iter().map(|key| core.version(key)).collect())
-            .await
+        let keys: Arc<[VersionKey]> = keys.into();
+        self.read_history(move |core| {
+            let version = |key: &VersionKey| core.unless_purged(&key.article, core.version(key));
+            keys.iter().map(version).collect()
+        })
+        .await
     }
 
     async fn version_at(&self, newest: &VersionKey, time: Timestamp) -> Result<Option<Arc<Body>>> {
         let newest = newest.clone();
-        self.blocking(move |core| core.version_at(&newest, time)).await
+        self.read_history(move |core| core.unless_purged(&newest.article, core.version_at(&newest, time)))
+            .await
     }
 
     async fn departures(&self, id: &ArticleId, lookup: &Lookup) -> Result<Departures> {
         // The revision was read from durable state, so what it replaced is durable too.
         let (id, lookup) = (id.clone(), lookup.clone());
-        self.blocking(move |core| departures::departures(core, &id, &lookup))
+        self.read_history(move |core| core.unless_purged(&id, departures::departures(core, &id, &lookup)))
             .await
     }
 
@@ -388,17 +410,11 @@ impl Store for KvStore {
     }
 
     async fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>> {
-        let key = keys::tombstone(id);
         self.durably(|| async {
-            let key = key.clone();
-            self.blocking(move |core| match core.get(&key)? {
-                Some((stamp, payload)) => Ok((
-                    Some(codec::decode_tombstone(&payload, stamp).map_err(corrupt(&key))?),
-                    stamp.seq,
-                )),
-                None => Ok((None, 0)),
-            })
-            .await
+            let id = id.clone();
+            let tombstone = self.blocking(move |core| core.tombstone(&id)).await?;
+            let seq = tombstone.as_ref().map_or(0, |tombstone| tombstone.stamp.seq);
+            Ok((tombstone, seq))
         })
         .await
     }

@@ -20,7 +20,7 @@ use super::codec::{self, Malformed};
 use super::engine::{Direction, Engine};
 use super::{envelope, keys};
 use crate::clock::{Clock, StoreClock};
-use crate::domain::article::ArticleId;
+use crate::domain::article::{ArticleId, Tombstone};
 use crate::domain::job::Jobs;
 use crate::domain::language::Language;
 use crate::domain::time::{Seq, Stamp};
@@ -275,6 +275,21 @@ impl Shared {
         })?;
         let head = Arc::new(head);
         Ok(Some(ArticleState { head, slots, jobs }))
+    }
+
+    /// What is left of an article that was purged.
+    pub(super) fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>> {
+        let key = keys::tombstone(id);
+        let decode = |(stamp, payload): (_, Vec<u8>)| codec::decode_tombstone(&payload, stamp);
+        self.get(&key)?.map(decode).transpose().map_err(corrupt(&key))
+    }
+
+    /// The result of a read of an article in several steps, if the article was not purged before the last of them.
+    pub(super) fn unless_purged<T>(&self, id: &ArticleId, read: Result<T>) -> Result<T> {
+        match self.tombstone(id)? {
+            Some(tombstone) => Err(StoreError::Purged(Box::new(tombstone))),
+            None => read,
+        }
     }
 
     /// The ids of the articles after one, in their order.

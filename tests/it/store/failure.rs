@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use article_store::clock::SystemClock;
+use article_store::domain::departures::Lookup;
 use article_store::domain::query::{Axis, Order, Query, Range};
+use article_store::domain::time::Timestamp;
 use article_store::store::kv::KvStore;
 use article_store::store::kv::engine::{Direction, Engine, Write};
 use article_store::store::{Budget, Store, StoreError};
@@ -14,6 +16,7 @@ use futures::future::join_all;
 
 use super::bench::{article, eventually, within_limit};
 use super::fixtures::*;
+use super::purge::purge;
 
 fn all() -> Query {
     Query {
@@ -104,6 +107,57 @@ fn nobody_is_shown_what_a_failed_sync_takes_back() {
         assert_eq!(scan.await.unwrap(), scan_before);
         assert_eq!(store.check().await.unwrap(), []);
         store.close().await.unwrap();
+    });
+}
+
+/// A read of what an article had learns of a purge when that is durable, and finds everything if it comes to nothing.
+#[test]
+fn a_purge_in_doubt_is_not_told() {
+    within_limit(async {
+        for fails in [true, false] {
+            let disk = Disk::default();
+            let store = disk.store();
+            store.commit(simple(&id("a"))).await.unwrap();
+            let state = article(&*store, &id("a")).await.unwrap();
+            let keys = [newest_revision(&state)];
+            let lookup = Lookup::before(1);
+            let before = store.versions(&keys).await.unwrap();
+            disk.hold();
+            let writer = tokio::spawn({
+                let (store, batch) = (store.clone(), purge(&id("a"), state.head.version()));
+                async move { store.commit(batch).await }
+            });
+            eventually(|| disk.is_syncing().then_some(())).await;
+            let reads = disk.reads();
+            let mut versions = store.versions(&keys);
+            let mut version_at = store.version_at(&keys[0], Timestamp::MAX);
+            let article = id("a");
+            let mut departures = store.departures(&article, &lookup);
+            assert!(futures::poll!(&mut versions).is_pending());
+            assert!(futures::poll!(&mut version_at).is_pending());
+            assert!(futures::poll!(&mut departures).is_pending());
+            // Each looks for the tombstone.
+            eventually(|| (disk.reads() >= reads + 3).then_some(())).await;
+            if fails {
+                disk.fail_next_sync();
+            }
+            disk.release();
+            let purged = writer.await.unwrap();
+            if fails {
+                assert!(purged.unwrap_err().outcome_unknown());
+                assert_eq!(versions.await.unwrap(), before);
+                assert_eq!(version_at.await.unwrap(), before.first().cloned());
+                departures.await.unwrap();
+            } else {
+                purged.unwrap();
+                let tombstone = store.tombstone(&article).await.unwrap().unwrap();
+                let purged = StoreError::Purged(Box::new(tombstone));
+                assert_eq!(versions.await, Err(purged.clone()));
+                assert_eq!(version_at.await, Err(purged.clone()));
+                assert_eq!(departures.await, Err(purged));
+            }
+            store.close().await.unwrap();
+        }
     });
 }
 

@@ -17,7 +17,7 @@ use super::trimming::trim_all;
 
 on_every_store! {
     a_purge_frees_the_aliases_and_keeps_the_id,
-    a_purge_forgets_what_was_cached,
+    what_an_article_had_is_purged_with_it,
 }
 
 on_every_engine! {
@@ -245,32 +245,39 @@ async fn a_purge_frees_the_aliases_and_keeps_the_id(bench: &mut Bench) {
     bench.store.commit(recorded).await.unwrap();
 }
 
-async fn a_purge_forgets_what_was_cached(bench: &mut Bench) {
+/// A caller that read the article before learns of the purge from whatever it reads next, also of what was cached.
+async fn what_an_article_had_is_purged_with_it(bench: &mut Bench) {
     let article = secret_article(bench).await;
     let state = bench.article(&article).await.unwrap();
-    let bodies = [
-        newest_revision(&state),
-        state.slots[&language("fr")].version_key(&state.slots[&language("fr")].translations[0]),
-    ];
-    bench.store.versions(&bodies).await.unwrap();
+    let versions = all_versions(&state);
+    bench.store.versions(&versions).await.unwrap();
     let lookup = all_that_was(&*bench.store, &state).await;
     let departed = bench.store.departures(&article, &lookup).await.unwrap();
     assert!(departed.texts.len() > 4 && departed.contents.len() > 4);
-    purge_now(bench, &article).await;
-    assert_eq!(bench.article(&article).await, None);
-    for body in bodies {
-        let gone = bench.store.versions(&[body]).await;
-        assert!(matches!(gone, Err(StoreError::Corrupt { .. })), "{gone:?}");
+    bench.store.commit(simple(&id("other"))).await.unwrap();
+    let other = newest_revision(&bench.article(&id("other")).await.unwrap());
+    let stamp = purge_now(bench, &article).await;
+    for _ in 0..2 {
+        assert_eq!(bench.article(&article).await, None);
+        let tombstone = bench.store.tombstone(&article).await.unwrap().unwrap();
+        assert_eq!(tombstone.stamp, stamp);
+        let purged = StoreError::Purged(Box::new(tombstone));
+        for version in &versions {
+            let read = bench.store.versions(&[other.clone(), version.clone()]).await;
+            assert_eq!(read, Err(purged.clone()), "{version}");
+            let time = Timestamp::MAX;
+            assert_eq!(bench.store.version_at(version, time).await, Err(purged.clone()));
+        }
+        let departures = bench.store.departures(&article, &lookup).await;
+        assert_eq!(departures, Err(purged));
+        bench.store.versions(std::slice::from_ref(&other)).await.unwrap();
+        assert_eq!(bench.store.scan(None, 10).await.unwrap().len(), 1);
+        assert_eq!(bench.store.jobs(None, 10).await.unwrap(), []);
+        assert_eq!(bench.store.replaced_jobs(&article).await.unwrap(), []);
+        let due = bench.store.due_embargoes(Timestamp::MAX, 10).await.unwrap();
+        assert_eq!(due, Vec::<ArticleId>::new());
+        bench.reopen().await;
     }
-    let departed = bench.store.departures(&article, &lookup).await.unwrap();
-    assert_eq!(departed, Default::default());
-    assert_eq!(bench.store.scan(None, 10).await.unwrap(), []);
-    assert_eq!(bench.store.jobs(None, 10).await.unwrap(), []);
-    assert_eq!(bench.store.replaced_jobs(&article).await.unwrap(), []);
-    assert_eq!(
-        bench.store.due_embargoes(Timestamp::MAX, 10).await.unwrap(),
-        Vec::<ArticleId>::new()
-    );
 }
 
 async fn a_damaged_article_can_be_purged(bench: &mut Bench) {

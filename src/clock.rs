@@ -14,7 +14,7 @@ const LONGEST_JUMP: Duration = Duration::from_secs(24 * 3_600);
 /// How far a clock may be ahead of the last commit when a store is opened. Nothing tells a store that was closed for so long
 /// from a wrong clock, so that this is longer than a store is left alone, and shorter than a clock that was never set is wrong.
 const LONGEST_STOP: Duration = Duration::from_secs(366 * 24 * 3_600);
-/// What a [`StoreClock`] loses while it is ahead of the clock below, one part in so many, until they agree again.
+/// The slew rate: a [`StoreClock`] that is ahead of the clock below loses one part in this many until they agree again.
 const SLEW: u32 = 16;
 /// Up to this difference a [`StoreClock`] follows the clock below: commits that come together are some microseconds ahead.
 const TOLERANCE_MICROS: i64 = 1_000_000;
@@ -214,7 +214,7 @@ impl StoreClock {
         micros_between(self.now(), self.clock.now())
     }
 
-    /// The time of this clock at a time that a caller named, who goes by the clock below.
+    /// Converts a time that a caller named, by the clock below, to this clock.
     pub fn at(&self, time: Timestamp) -> Timestamp {
         let (now, _) = self.read();
         let shown = self.clock.now();

@@ -87,7 +87,7 @@ async fn done(store: &Arc<dyn Store>, job: &Job) {
     store.commit(batch).await.unwrap();
 }
 
-/// Tasks claim so many jobs at a time until all were leased once, and end them if they are to.
+/// Tasks claim jobs in batches of this size until each was leased once, and complete them if asked to.
 async fn work(
     store: &Arc<dyn Store>,
     query: &ClaimQuery,

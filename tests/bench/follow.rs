@@ -1,4 +1,4 @@
-//! Followers of the change feed: what they are told per second, how late, and what that costs the server.
+//! Followers of the change feed: events per second, their delay, and the cost for the server.
 //!
 //! Followers do not decode what they count, so that the bench itself costs little; each has a stream of its own, and 50
 //! share a connection.
@@ -29,7 +29,7 @@ use super::{ARTICLES, Server, attach, create_all};
 const STREAMS: usize = 50;
 /// How long writes go on.
 const RUN: Duration = Duration::from_secs(5);
-/// Between two writes when it is measured how late followers are told.
+/// The pause between two writes while the delay is measured.
 const PACE: Duration = Duration::from_millis(50);
 /// Clients that write as fast as they can, and the first number of theirs.
 const WRITERS: usize = 16;
@@ -64,7 +64,7 @@ impl Decoder for Raw {
     }
 }
 
-/// What all followers of a run have been told.
+/// The messages that all followers of a run have received.
 #[derive(Default)]
 struct Tally {
     messages: AtomicU64,
@@ -89,7 +89,7 @@ impl Tally {
         }
     }
 
-    /// Waits until so many messages were told.
+    /// Waits until this many messages were received.
     async fn reach(&self, messages: u64) {
         let mut look = interval(Duration::from_millis(1));
         while self.messages.load(Ordering::Relaxed) < messages {
@@ -129,7 +129,7 @@ async fn write(channel: &Channel, number: usize) {
         .unwrap();
 }
 
-/// Fan-out to so many followers.
+/// Fan-out to this many followers.
 pub(crate) async fn bench(followers: usize) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start("serve", directory.path());

@@ -1,4 +1,4 @@
-//! Jobs: how many are claimed and completed a second, and what a large request costs those who write beside it.
+//! Jobs: claims and completions per second, and the effect of a large request on concurrent writes.
 
 use std::time::{Duration, Instant};
 

@@ -55,7 +55,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Keeps so many calls in flight for a time. Each call gets a channel and its number.
+/// Keeps this many calls in flight for a time. Each call gets a channel and its number.
 pub(crate) async fn run<F: Future<Output = ()> + Send + 'static>(
     server: &Server,
     channels: Vec<Channel>,

@@ -216,7 +216,7 @@ async fn call(mut client: SendRequest<Bytes>, body: Bytes, tally: Arc<Tally>) {
     tally.open.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Good answers a second with so many calls in flight, and how long most take.
+/// The goodput with this many calls in flight, and the latency of most.
 async fn closed_loop(clients: &[SendRequest<Bytes>], in_flight: usize, time: Duration) -> (f64, Duration) {
     let tally = Arc::new(Tally::default());
     let begin = Instant::now();

@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
-/// What a server has unless it is told otherwise.
+/// The default options of a server.
 pub(crate) const OPTIONS: StoreOptions = StoreOptions {
     cache_bytes: 64 << 20,
     min_free_bytes: None,
@@ -213,7 +213,7 @@ impl fmt::Display for Times {
     }
 }
 
-/// Does the work of all numbers, so many at a time.
+/// Does the work of all numbers, with a limit of concurrency.
 pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
     tasks: usize,
     numbers: Range<usize>,

@@ -292,7 +292,7 @@ fn all() -> Query {
     }
 }
 
-/// A call by somebody who may attach.
+/// A call by a principal that may attach.
 fn anybody() -> Call {
     Call {
         caller: Arc::new(Principal::anonymous(Scopes::open())),
@@ -398,7 +398,7 @@ async fn absent(texts: &Arc<Texts>, articles: usize) {
     place.end().await;
 }
 
-/// A dump while somebody writes, and a store made of it.
+/// A backup under concurrent writes, and its restore.
 async fn backup(place: Place, texts: &Arc<Texts>, articles: usize) {
     let (service, store) = (place.service(), place.store());
     let mut number = 0;

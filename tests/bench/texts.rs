@@ -43,7 +43,7 @@ impl Texts {
         Self((0..WORDS).map(word).collect())
     }
 
-    /// A text of about so many bytes.
+    /// A text of about this size in bytes.
     fn text(&self, random: &mut Random, bytes: usize) -> String {
         let mut text = String::with_capacity(bytes + 32);
         while text.len() < bytes {
@@ -56,7 +56,7 @@ impl Texts {
         text
     }
 
-    /// An article with a body of so many paragraphs of some 450 bytes, of which six make an article of 3 KB.
+    /// An article with this many paragraphs of some 450 bytes each; six make an article of 3 KB.
     pub(crate) fn article(&self, number: usize, paragraphs: usize) -> ArticleDraft {
         let random = &mut Random::new(number as u64 * 0x1_0001);
         let seconds = FIRST + random.below(DAYS * 86_400) as i64;
@@ -92,7 +92,7 @@ impl Texts {
         }
     }
 
-    /// A whole translation of revision 1 of an article with so many paragraphs.
+    /// A whole translation of revision 1 of an article with this many paragraphs.
     pub(crate) fn french(&self, number: usize, paragraphs: usize) -> Attachment {
         let random = &mut Random::new(number as u64 * 0x1_0003);
         let mut segment = |bytes| TargetText {

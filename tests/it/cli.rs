@@ -158,7 +158,7 @@ impl Server {
         self.process.memory_kib("VmHWM")
     }
 
-    /// Leaves it so many file descriptors, those that are open included.
+    /// Limits its file descriptors to this number, including the open ones.
     pub(crate) fn limit_descriptors(&self, number: u64) {
         let limit = Rlimit {
             current: Some(number),

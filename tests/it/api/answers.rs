@@ -12,7 +12,7 @@ use crate::harness::{Server, Setup};
 const MAX_BYTES: usize = 3 << 20;
 const TEXTS: [&str; 3] = ["1", "2", "3"];
 
-/// A server with an article of so many segments that has addresses of translations into so many languages, all stale.
+/// A server with an article of this many segments and its stale translations into this many languages.
 async fn with_languages(segments: usize, languages: usize) -> Server {
     let limits = Limits {
         capacity: Capacity {

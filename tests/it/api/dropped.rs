@@ -2,7 +2,7 @@
 //! Whatever was stored then is all of it or nothing, and the same call again ends where one
 //! that was never dropped does.
 //!
-//! `ARTICLE_STORE_TEST_DROP_ROUNDS` repeats it over so many random histories of the article (1 by default).
+//! `ARTICLE_STORE_TEST_DROP_ROUNDS` is the number of random histories of the article to repeat it over (default: 1).
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -166,8 +166,19 @@ impl World {
         (world, known)
     }
 
-    /// What is stored, without what is random. Everything that was handed to the writer is in it.
+    /// The stored state at one moment, without random parts. It includes everything that was handed to the writer. A dropped
+    /// claim continues in its own task and may commit during the read.
     async fn stored(&self) -> BTreeMap<String, String> {
+        loop {
+            let begun = self.store.status().await.unwrap().seq;
+            let stored = self.read().await;
+            if self.store.status().await.unwrap().seq == begun {
+                return stored;
+            }
+        }
+    }
+
+    async fn read(&self) -> BTreeMap<String, String> {
         // A claim of nothing goes the way of a write.
         let nothing = Claim {
             query: ClaimQuery::default(),
@@ -211,7 +222,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls a call so many times, waiting to be woken in between, and then drops it. Answers what it came to by then.
+/// Polls a call this many times, each after a wake-up, and drops it. Returns its answer if there is one by then.
 async fn drive(mut call: Call<'_>, polls: usize) -> Option<Result<Vec<u8>, Status>> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());

@@ -1,4 +1,4 @@
-//! Etags are a compare-and-swap: of writers that change what they have read, none is told that a lost change is stored.
+//! Etags are a compare-and-swap: no lost update is acknowledged to a writer that changes what it has read.
 
 use article_store::pb;
 use futures::future::join_all;

@@ -1,4 +1,4 @@
-//! The change feed: every change once and in order, from any place on, told as far as the caller may know it.
+//! The change feed: every change once and in order from any position, limited to what the caller may read.
 
 use article_store::domain::retention::LogRetention;
 use article_store::domain::time::Timestamp;

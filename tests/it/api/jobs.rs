@@ -31,7 +31,7 @@ pub(super) fn noon() -> ManualClock {
     ManualClock::at(Timestamp::from_micros(NOON).unwrap())
 }
 
-/// Moves a clock to so many seconds after noon.
+/// Sets a clock to seconds after noon.
 fn set(clock: &ManualClock, seconds: i64) {
     clock.set(Timestamp::from_micros(NOON + seconds * 1_000_000).unwrap());
 }

@@ -164,7 +164,7 @@ fn longest_rise(numbers: &[usize]) -> usize {
 enum Event {
     /// The source says these texts, the headline first.
     Revise(Vec<String>, Significance),
-    /// Some paragraphs are translated from so many revisions back.
+    /// Some paragraphs are translated from a revision this far back.
     Translate(usize),
     /// Everything is declared to hold for the newest revision.
     Acknowledge,

@@ -56,7 +56,7 @@ async fn served(server: &Server) -> (pb::Translation, pb::TranslationSummary) {
     (read, summary)
 }
 
-/// What a reader who asks for English is told of the text that is served.
+/// The description of the served text in an answer to a request for English.
 async fn reader_is_told(server: &Server) -> pb::ServedText {
     let request = pb::GetArticleRequest {
         article_id: "a".into(),

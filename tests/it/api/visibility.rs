@@ -1,5 +1,5 @@
-//! Withheld, cancelled and embargoed articles: absent from every read with all their translations, shown to those who hold
-//! the scope and ask, and back as they were.
+//! Withheld, cancelled and embargoed articles: absent from every read with all their translations, shown on request to
+//! callers with the scope, and unchanged when they are published again.
 
 use article_store::clock::ManualClock;
 use article_store::domain::access::Right;

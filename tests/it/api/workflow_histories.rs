@@ -400,7 +400,7 @@ fn work(segment: &pb::TargetSegment) -> (String, String, i32, i32) {
     (id, text, segment.state, segment.writer)
 }
 
-/// No machine replaced what a person wrote or somebody reviewed; what is gone had left the source.
+/// No machine replaced a text that a person wrote or reviewed; a text that is gone had left the source.
 fn assert_protected(old: &pb::Translation, new: &pb::Translation) {
     let protected = old.body.iter().filter(|segment| {
         segment.writer() == AgentKind::Human || segment.state() >= TranslationState::Reviewed

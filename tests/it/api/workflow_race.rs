@@ -1,5 +1,5 @@
 //! Many clients at once on the translations of one article: nothing that was acknowledged is lost, never are two served,
-//! and who loses a race under an etag learns the current one.
+//! and the loser of a race under an etag gets the current one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `watch`: it follows, goes on when the server comes back, and ends as its users like.
+//! `watch`: following, reconnecting after a restart of the server, and ending.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};

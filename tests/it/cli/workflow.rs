@@ -1,5 +1,5 @@
 //! The workflow from the command line: a page is translated, reviewed, corrected, acknowledged, selected and rejected, and
-//! every step can be told afterwards.
+//! every step is in the provenance afterwards.
 #![expect(clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 use std::fs;

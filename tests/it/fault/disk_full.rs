@@ -115,7 +115,7 @@ fn fill(root: &Path, left_bytes: u64) {
     }
 }
 
-/// A server on a volume, and those who write to it.
+/// A server on a small volume with its writers.
 struct Scene {
     volume: Volume,
     server: Process,

@@ -1,5 +1,5 @@
-//! Followers of the change feed over a server that is killed: whoever goes on with the last token meets every change once
-//! and in order, and keeps what the store keeps.
+//! Followers of the change feed over a server that is killed: a follower that resumes with its last token gets every
+//! change once and in order, and its copy equals the store.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +37,7 @@ struct Run {
 /// Etags, each with the commit that it is from.
 type Etags<K> = BTreeMap<K, (Seq, String)>;
 
-/// A client that keeps a copy of what it is told.
+/// A client that keeps a copy of the articles by the change feed.
 #[derive(Default)]
 struct Follower {
     start: pb::WatchStart,
@@ -68,7 +68,7 @@ impl Follower {
         }
     }
 
-    /// Reads until everything is told, from one connection after the other.
+    /// Reads to the end of the feed, over one connection after the other.
     async fn follow(mut self, mut run: Run) -> Self {
         // A pause, so that a server that starts has the machine.
         let mut pause = tokio::time::interval(Duration::from_millis(5));

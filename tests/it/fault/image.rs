@@ -29,7 +29,7 @@ pub(super) struct Recording {
     pub(super) writers: usize,
 }
 
-/// A point to cut the power at: behind so many events.
+/// The point of a power loss: the number of events before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cut(pub(super) usize);
 

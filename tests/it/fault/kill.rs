@@ -1,7 +1,7 @@
 //! Kills: the server is killed under write load over gRPC, and three times in a row while it opens its store.
 //!
-//! The file system of the machine goes on, so this proves the order of writes, recovery and retries; what a power loss
-//! takes besides is the matter of `power_loss`.
+//! The kernel keeps what was written, so this proves the order of writes, recovery and retries; `power_loss` tests the loss
+//! of unsynced data.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -112,7 +112,7 @@ pub(super) async fn kill_under_load(
     written.into_iter().map(Result::unwrap).collect()
 }
 
-/// Opens a copy of a store, which is killed behind so many things that it did to its files, and again behind fewer. `None`:
+/// Opens a copy of a store and kills it after this number of file operations, and again after fewer. `None`:
 /// it served before the first kill.
 async fn killed_opening(base: &Path, records: u32) -> Option<Kept> {
     let kept = Kept::new(format!("killed behind {records} records"));

@@ -58,7 +58,7 @@ pub(super) enum Event {
     CacheDropped {
         inode: u64,
     },
-    /// A client learned something about its write, which made so many commits; see [`History`].
+    /// A client got an answer to its write; the number of its commits. See [`History`].
     Acknowledged {
         number: u64,
         commits: u64,

@@ -51,7 +51,7 @@ impl Shim {
         command
     }
 
-    /// Has the command load it, and be killed behind so many things that it does to its files.
+    /// Preloads the shim into a command, which is killed after this number of file operations.
     pub(super) fn kill(&self, command: Command, records: u32) -> Command {
         let mut command = self.below(command);
         command.env("ARTICLE_STORE_TEST_FAULT_KILL", records.to_string());

@@ -86,7 +86,7 @@ impl State {
     }
 }
 
-/// What a story is, as its writer was told or has read.
+/// The state of a story as its writer knows it from answers and reads.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Known {
     pub(super) state: State,

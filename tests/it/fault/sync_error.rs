@@ -1,6 +1,6 @@
 //! Failing disks: a sync of the server fails, and what was to be synced never reaches the disk, although the page cache
-//! still shows it. No write is acknowledged on such ground: each image that a power loss may leave afterwards holds all
-//! that was acknowledged. The server reopens its database by itself and goes on.
+//! still shows it. No write is acknowledged on unsynced data: each image that a power loss may leave afterwards holds all
+//! acknowledged writes. The server reopens its database by itself and continues.
 
 use std::collections::BTreeMap;
 

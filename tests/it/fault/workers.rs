@@ -25,7 +25,7 @@ use super::{agrees, open, random, times, within_limit};
 /// How many jobs there are; many of them are for more workers.
 const JOBS: &str = "ARTICLE_STORE_TEST_WORKER_JOBS";
 const TEXTS: [&str; 2] = ["افتُتح المرفأ يوم الثلاثاء.", "عادت السفن مساءً: 64 سفينة."];
-/// The server is killed with every so many-th worker.
+/// The server is killed once for this many workers.
 const SERVER_KILLS: u32 = 5;
 const AT_ONCE: usize = 16;
 

@@ -24,7 +24,7 @@ impl Failure {
     }
 }
 
-/// What gRPC libraries take of headers and trailers unless told otherwise.
+/// The default limit of gRPC libraries for headers and trailers, in bytes.
 const METADATA_LIMIT: usize = 8 << 10;
 
 /// What must not be in a text for callers, whatever went wrong: where the server's files are, what its libraries and its
@@ -47,7 +47,7 @@ const SECRETS: [&str; 15] = [
     "stack backtrace",
 ];
 
-/// Asserts that a text can be shown to anybody.
+/// Asserts that a text holds nothing internal or secret.
 #[track_caller]
 fn leaks_nothing(text: &str) {
     for secret in SECRETS {

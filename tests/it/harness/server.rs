@@ -126,7 +126,7 @@ impl Setup {
         Self { keep_changes, ..self }
     }
 
-    /// Keeping the text of so many revisions.
+    /// Sets the number of revisions whose texts are kept.
     pub(crate) fn keep_revisions(self, revisions: Option<NonZeroU32>) -> Self {
         Self {
             keep_revisions: revisions,

@@ -149,7 +149,7 @@ impl Bench {
         self.reopen_with_cache(CACHE).await;
     }
 
-    /// The same with so many bytes of cache.
+    /// The same with a cache of this size in bytes.
     pub(crate) async fn reopen_with_cache(&mut self, bytes: u64) {
         self.store.close().await.unwrap();
         let clock = Arc::new(self.clock.clone());

@@ -54,7 +54,7 @@ fn named(claimed: &Claimed) -> Vec<String> {
     claimed.jobs.iter().map(|job| job.id.to_string()).collect()
 }
 
-/// Claims so many jobs for an hour.
+/// Claims up to this many jobs for an hour.
 async fn take(bench: &Bench, query: &ClaimQuery, leases: u128) -> Vec<String> {
     named(&bench.store.claim(claim(query, leases, 3_600)).await.unwrap())
 }

@@ -212,7 +212,7 @@ async fn a_precondition_names_what_was_found(bench: &mut Bench) {
     assert_eq!(bench.store.commit(taken).await, Err(StoreError::Conflict(holder)));
 }
 
-/// Commits all at once; answers the place of the one that won and what the others were told.
+/// Commits all concurrently. Returns the index of the winner and the conflicts of the others.
 async fn race(bench: &Bench, batches: Vec<Batch>) -> (usize, BTreeSet<String>) {
     let results = join_all(batches.into_iter().map(|batch| {
         let store = bench.store.clone();

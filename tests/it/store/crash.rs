@@ -1,7 +1,7 @@
 //! Kills: this binary starts itself as a process that writes under load, and kills it at random.
 //!
-//! `ARTICLE_STORE_TEST_KILLS` says how often, 10 times by default. The file system of the machine goes on, so this proves
-//! the order of writes and recovery; power loss is the engine's matter and is tested there.
+//! `ARTICLE_STORE_TEST_KILLS` is the number of kills (default: 10). The kernel keeps what was written, so this proves the
+//! order of writes and recovery; power loss is tested with the engine.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

@@ -35,7 +35,7 @@ struct State {
     broken: bool,
     down: bool,
     reopened: usize,
-    /// After so many calls.
+    /// After this number of calls.
     apply_panics: Option<usize>,
     sync_panics: bool,
 }
@@ -98,7 +98,7 @@ impl Disk {
         self.panic_in_apply_after(0);
     }
 
-    /// The same after so many that succeed.
+    /// The same after this number of successful calls.
     pub(crate) fn panic_in_apply_after(&self, calls: usize) {
         self.0.state.lock().apply_panics = Some(calls);
     }

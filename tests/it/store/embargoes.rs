@@ -1,5 +1,4 @@
-//! What a store keeps of embargoes: when which of them ends, and that hidden articles are in lists for those only who see
-//! them.
+//! Embargoes in the store: the order of their ends, and lists that show hidden articles only to callers that may see them.
 
 use article_store::domain::access::{Reach, Shown, Visibility};
 use article_store::domain::change::Kind;

@@ -1,4 +1,4 @@
-//! A disk that fails: what was acknowledged stays, what was not is never shown, and the service goes on.
+//! Disk failures: acknowledged writes stay, others are never visible, and the service recovers.
 
 use super::disk::Disk;
 use std::ops::ControlFlow;
@@ -289,7 +289,7 @@ fn under_load_no_write_is_acknowledged_and_lost() {
     });
 }
 
-/// Readers alone must bring the store back: nothing says that somebody writes.
+/// Reads alone must trigger the recovery of the store; there may be no writes.
 #[test]
 fn a_store_that_only_reads_comes_back_when_the_disk_does() {
     within_limit(async {

@@ -360,7 +360,7 @@ pub(crate) async fn attach(
     })
 }
 
-/// Texts for an article of [`content`]: a title and so many paragraphs.
+/// Texts for an article of [`content`]: a title and this many paragraphs.
 pub(crate) fn texts(text: &str, paragraphs: usize) -> Vec<String> {
     (0..=paragraphs)
         .map(|number| format!("{text}, {number}"))

@@ -2,7 +2,7 @@
 //!
 //! A file in `formats/` is the `db` directory of a store, written by the last commit that had that format. It holds the
 //! two pages of `examples/pages`, the English one with a revision, their translations, and two small articles. That of
-//! format 2 goes on from there, see [`is_format_2`], and so does a backup of it.
+//! format 2 has more, see [`is_format_2`], and so does a backup of it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
-//! The beginning of the change log goes in time: in whole groups, never what somebody needs, and nobody takes what is left
-//! for all there was.
+//! Trimming of the change log: whole groups by age, never what a hold keeps, and a reader can tell that the beginning is
+//! gone.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! TLS as clients meet it: who is believed on either side, and certificates that change while the server runs.
+//! TLS with real clients: trust on both sides, and certificates that are replaced while the server runs.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The stream itself: where it goes on, how it ends, and what a slow reader costs.
+//! The feed as a stream: resumption, its end, and the cost of a slow reader.
 
 use crate::harness::Setup;
 use std::time::Instant;

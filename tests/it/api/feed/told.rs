@@ -1,4 +1,4 @@
-//! What is told: filters, and what a caller may know of hidden and purged articles.
+//! The content of feed messages: filters, and the visibility of hidden and purged articles.
 
 use article_store::domain::access::Right;
 
@@ -76,7 +76,7 @@ async fn filters_look_at_what_was_and_what_is() {
     assert_eq!(news.last().unwrap().seq, server.seq().await);
 }
 
-/// What is told of an article that the caller must not know more of.
+/// The feed message about an article that the caller may not read.
 fn only_ids(change: &pb::Change) -> pb::Change {
     pb::Change {
         seq: change.seq,

@@ -8,7 +8,7 @@ use super::{Desk, line};
 use crate::api::{agent, article, small_form};
 use crate::harness::{Failure, fails};
 
-/// Who may do all of it, and those who may do one thing in Portuguese.
+/// A principal with all rights, and others with one right each for Portuguese.
 async fn desk() -> Desk {
     let lines = [
         line("all", &["*"], &["HUMAN", "MT"]),

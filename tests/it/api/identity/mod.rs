@@ -123,7 +123,7 @@ impl Desk {
     }
 }
 
-/// What whoever sends this token is refused with: `nora` may list articles once a second, and the token of `old` has expired.
+/// The refusals by token: `nora` may list articles once a second, and the token of `old` has expired.
 pub(super) async fn refused_to_list(token: Option<&str>) -> Status {
     let mut old = line("old", &["read"], &[]);
     old["expires"] = "2020-01-01T00:00:00Z".into();

@@ -1,4 +1,4 @@
-//! Several texts of one language: who replaces whom.
+//! Several candidates of one language: which text may replace which.
 
 use super::*;
 

@@ -501,8 +501,8 @@ pub trait Store: Send + Sync + 'static {
     /// Follows the durable state.
     fn durable(&self) -> watch::Receiver<Durable>;
 
-    /// Forgets requests that were recorded, and ended jobs that were replaced, before a time, a bounded number at a time.
-    /// Answers whether there may be more.
+    /// Removes requests that were recorded, and ended jobs that were replaced, before a time, and what purges have left, a
+    /// bounded number at a time. Returns whether there may be more.
     async fn expire_requests(&self, before: Timestamp) -> Result<bool>;
 
     /// Drops the content of old revisions: one step over a bounded number of articles and revisions, which goes on where
@@ -570,11 +570,11 @@ pub trait Store: Send + Sync + 'static {
         checked.map(|()| findings)
     }
 
-    /// Hands out everything as it is after one commit, in chunks, while writes go on, and answers that commit. A later
-    /// entity of the same thing replaces an earlier one. Only one export may be made at a time.
+    /// Sends everything as it is after the newest commit, in chunks, while writes continue, and returns that commit. A later
+    /// entity of the same thing replaces an earlier one. The tombstone of a later commit is of an article that was purged
+    /// meanwhile: an import removes what came of it. Only one export may be made at a time.
     ///
-    /// Unavailable if the receiver is dropped or slower than the writers, and if an article is erased meanwhile: nothing
-    /// that was handed out must be kept then.
+    /// Unavailable if the receiver is dropped or the store fails: nothing that was sent must be kept then.
     async fn export(&self, chunks: mpsc::Sender<Vec<Entity>>) -> Result<Stamp>;
 
     /// Compaction: gives back the space that the store takes beyond its records, while reads and writes go on, and answers

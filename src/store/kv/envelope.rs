@@ -18,7 +18,7 @@ use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Result, StoreError};
 use crate::store::model::commits::MAX_RECORD;
 
@@ -88,6 +88,11 @@ fn put(record: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(place) = record.get_mut(at..at + bytes.len()) {
         place.copy_from_slice(bytes);
     }
+}
+
+/// The commit that a record names, if it is long enough to name one. Nothing is checked.
+pub(super) fn seq(record: &[u8]) -> Option<Seq> {
+    Some(Seq::from_be_bytes(*record.get(6..)?.first_chunk()?))
 }
 
 fn compress(payload: &[u8]) -> Option<Vec<u8>> {

@@ -11,7 +11,7 @@ use super::envelope::Sealed;
 use super::expiry;
 use super::indexes::{self, Tally};
 use super::keys;
-use super::purge;
+use super::purge::Removal;
 use super::shared::{Shared, corrupt};
 use crate::domain::article::{Alias, ArticleId, Head};
 use crate::domain::job::{Job, Jobs};
@@ -36,8 +36,6 @@ pub(super) struct Group<'a> {
     pub(super) writes: Vec<Write>,
     /// The articles as the group leaves them; `None` for a purged one.
     pub(super) articles: HashMap<ArticleId, Option<Arc<ArticleState>>>,
-    /// The versions that the group removes.
-    pub(super) erased: Vec<VersionKey>,
     /// The newest purge of the group.
     purged: Option<Seq>,
     /// The holders of aliases that the group changes; `None` for one that it frees.
@@ -65,7 +63,6 @@ impl<'a> Group<'a> {
             log_bytes: 0,
             writes: Vec::new(),
             articles: HashMap::new(),
-            erased: Vec::new(),
             purged: None,
             aliases: HashMap::new(),
             requests: HashSet::new(),
@@ -92,14 +89,14 @@ impl<'a> Group<'a> {
         if let Some((key, _)) = &prepared.request {
             self.check_request(key)?;
         }
-        let erased = match (&prepared.purge, old.as_deref()) {
-            (Some(_), Some(old)) => self.keys_of(old)?,
+        let removal = match (&prepared.purge, old.as_deref()) {
+            (Some(_), Some(old)) => self.removal(old)?,
             (Some(_), None) => return Err(StoreError::Conflict(Conflict::Article(prepared.batch.article))),
-            (None, _) => Vec::new(),
+            (None, _) => Removal::default(),
         };
         let stamp = self.next_stamp(now);
         let article = prepared.batch.article.clone();
-        let bodies = self.put(prepared, old.as_deref(), aliases, erased, stamp);
+        let bodies = self.put(prepared, old.as_deref(), aliases, removal, stamp);
         Ok(Committed {
             stamp,
             state: self.articles.get(&article).cloned().flatten(),
@@ -150,14 +147,18 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// The keys of all that is stored of an article, by the group too.
-    fn keys_of(&self, state: &ArticleState) -> Result<Vec<Vec<u8>>> {
-        let mut found = purge::keys_of(self.core, state)?;
-        found.extend(self.writes.iter().filter_map(|write| match write {
-            Write::Put(key, _) if keys::article_of(key).as_ref() == Some(&state.head.id) => Some(key.clone()),
-            _ => None,
-        }));
-        Ok(found)
+    /// What the commit of a purge removes, of the group's writes too.
+    fn removal(&self, state: &ArticleState) -> Result<Removal> {
+        let mut removal = Removal::of(self.core, state)?;
+        removal
+            .keys
+            .extend(self.writes.iter().filter_map(|write| match write {
+                Write::Put(key, _) if keys::article_of(key).as_ref() == Some(&state.head.id) => {
+                    Some(key.clone())
+                }
+                _ => None,
+            }));
+        Ok(removal)
     }
 
     /// Writes that are no commit, such as forgetting old requests. A body is only replaced where it still is: its article
@@ -252,7 +253,7 @@ impl<'a> Group<'a> {
         prepared: EncodedBatch,
         old: Option<&ArticleState>,
         new_aliases: Vec<Option<Vec<u8>>>,
-        erased: Vec<Vec<u8>>,
+        removal: Removal,
         stamp: Stamp,
     ) -> Vec<Arc<Body>> {
         let EncodedBatch {
@@ -268,7 +269,7 @@ impl<'a> Group<'a> {
             events,
         } = prepared;
         if let (Some(tombstone), Some(old)) = (purge, old) {
-            self.purge(old, tombstone, erased, stamp);
+            self.purge(old, tombstone, removal, stamp);
         }
         let mut written = Vec::with_capacity(bodies.len());
         for ((series, mut body), record) in batch.bodies.into_iter().zip(bodies) {
@@ -375,10 +376,13 @@ impl<'a> Group<'a> {
 
 impl Group<'_> {
     /// Removes an article with all that belongs to it.
-    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, erased: Vec<Vec<u8>>, stamp: Stamp) {
-        let versions = erased.iter().filter_map(|key| keys::body_of(key));
-        self.erased.extend(versions.map(|(_, version)| version));
-        self.writes.extend(erased.into_iter().map(Write::Remove));
+    fn purge(&mut self, old: &ArticleState, tombstone: Sealed, removal: Removal, stamp: Stamp) {
+        self.writes.extend(removal.keys.into_iter().map(Write::Remove));
+        if !removal.is_whole {
+            let marker = keys::purging(&old.head.id);
+            self.writes
+                .push(Write::Put(marker, Sealed::plain(&[]).stamped(stamp)));
+        }
         self.derive(Some(old), None, stamp);
         let aliases = old.head.aliases.iter().map(keys::alias);
         self.aliases.extend(aliases.map(|key| (key, None)));

@@ -28,6 +28,9 @@ pub(super) fn after(
 
 /// The ended jobs of an article that newer ones have replaced.
 pub(super) fn replaced(core: &Shared, article: &ArticleId) -> Result<Vec<Arc<Job>>> {
+    if core.tombstone(article)?.is_some() {
+        return Ok(Vec::new());
+    }
     let prefix = keys::replaced_jobs(article);
     read(core, &prefix, &prefix, usize::MAX)
 }

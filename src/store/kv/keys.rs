@@ -22,10 +22,12 @@
 //! r  sha-256(principal, rpc)[..8] request-id:16        a recorded request
 //! s  article-id 00 language                            a slot
 //! t  language 00 article-id                            how the active translation stands at the head
+//! u  article-id                                        the marker of a purge that has still to remove records
 //! v  seq:8 article-id 00 series number:4               an immutable version, in the order of writing
 //! w  language 00 overall:1 axis:1 marker:1 [instant:8] article-id    an active translation that does not hold
 //! x  article-id                                        the tombstone of a purged article
 //! y  instant:8 key                                     a request or a replaced job that ages from the instant on
+//! z  key                                               the record as it was at the moment of a dump
 //! ```
 //! A series is kind:1 [language 00 [translation:4]]. Format 2 had versions under `b  seq:8 part:2`, and what the
 //! revisions of an article replaced under `p  article-id`.
@@ -105,6 +107,31 @@ pub(super) fn slot(id: &ArticleId, language: &Language) -> Vec<u8> {
 
 pub(super) fn tombstone(id: &ArticleId) -> Vec<u8> {
     key(b'x', &[id.as_str().as_bytes()])
+}
+
+/// The prefix of the markers of purges that are not finished.
+pub(super) fn purging_prefix() -> Vec<u8> {
+    key(b'u', &[])
+}
+
+/// The marker of an article's purge that is not finished.
+pub(super) fn purging(id: &ArticleId) -> Vec<u8> {
+    key(b'u', &[id.as_str().as_bytes()])
+}
+
+/// The article of such a marker.
+pub(super) fn purging_of(key: &[u8]) -> Option<ArticleId> {
+    id_of(key.strip_prefix(b"u")?)
+}
+
+/// The preimage of a record.
+pub(super) fn preimage(record: &[u8]) -> Vec<u8> {
+    key(b'z', &[record])
+}
+
+/// The record's key of a preimage.
+pub(super) fn preimage_of(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(b"z")
 }
 
 /// A version in formats 1 and 2: the commit that wrote it, and which of the commit's versions it is.
@@ -325,6 +352,7 @@ pub(super) fn readable(key: &[u8]) -> String {
         Some((b'h', id)) => format!("head {}", text(id)),
         Some((b's', rest)) => format!("slot {}", text(rest)),
         Some((b'x', id)) => format!("tombstone {}", text(id)),
+        Some((b'u', id)) => format!("purge of {}", text(id)),
         Some((b'd', _)) => match delta_of(key) {
             Some((id, revision)) => format!("delta {id} {revision}"),
             None => format!("delta {}", hex(key)),

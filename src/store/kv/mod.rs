@@ -216,6 +216,30 @@ impl KvStore {
         .await?
     }
 
+    /// Removes some of what purges and dumps have left; answers whether there was anything.
+    async fn remove_leftover(&self) -> Result<bool> {
+        // Preimages of a dump that begins meanwhile must stay.
+        let _no_dump_begins = self.sweeping.lock().await;
+        let is_dumping = self.core.dump.lock().is_some();
+        let writes = self.durably(|| async {
+            self.blocking(move |core| {
+                let (mut writes, seq) = purge::step(core)?;
+                if writes.is_empty() && !is_dumping {
+                    writes = backup::preimages::leftover(core)?;
+                }
+                Ok((writes, seq))
+            })
+            .await
+        });
+        let writes = writes.await?;
+        let found = !writes.is_empty();
+        if found {
+            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
+                .await?;
+        }
+        Ok(found)
+    }
+
     /// Asks the writer, and waits for its answer up to a limit.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> WriteRequest) -> Result<T> {
         let answer = self.send(job).await?;
@@ -438,6 +462,9 @@ impl Store for KvStore {
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
         // Two at once could forget a request that is recorded again between them.
         let _one_at_a_time = self.expiring.lock().await;
+        if self.remove_leftover().await? {
+            return Ok(true);
+        }
         let (writes, more) = self.blocking(move |core| expiry::expired(core, before)).await?;
         if !writes.is_empty() {
             self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
@@ -449,7 +476,7 @@ impl Store for KvStore {
     async fn drop_revisions(&self, retention: Retention) -> Result<Sweep> {
         // A dump that began within a step could hand out bodies of before and after it.
         let _no_dump_begins = self.sweeping.lock().await;
-        if self.core.tracker.lock().is_some() {
+        if self.core.dump.lock().is_some() {
             return Ok(Sweep::Postponed);
         }
         let step = self
@@ -538,7 +565,7 @@ impl Store for KvStore {
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
         // A dump reads the log to its end, and one that begins within a step could miss what the step removes.
         let _no_dump_begins = self.sweeping.lock().await;
-        if self.core.tracker.lock().is_some() {
+        if self.core.dump.lock().is_some() {
             return Ok(Sweep::Postponed);
         }
         let mut measured = self.log.lock().await;

@@ -15,7 +15,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use super::backup::Tracker;
+use super::backup::Dumping;
 use super::codec::{self, Malformed};
 use super::engine::{Direction, Engine};
 use super::{envelope, keys};
@@ -94,8 +94,8 @@ pub(super) struct Shared {
     pub(super) counts: Mutex<BTreeMap<Language, Counts>>,
     /// All policies as far as they were applied, or why they cannot be read.
     pub(super) policies: Mutex<Result<Policies>>,
-    /// Notes what changes while a dump is made.
-    pub(super) tracker: Mutex<Option<Tracker>>,
+    /// The dump that is being made.
+    pub(super) dump: Mutex<Option<Dumping>>,
     /// How far a compaction is, if there is one.
     pub(super) compaction: Mutex<Option<Progress>>,
     /// Who needs the log from where on.
@@ -134,7 +134,7 @@ impl Shared {
             hasher: RandomState::new(),
             counts: Mutex::default(),
             policies: Mutex::new(Ok(Policies::default())),
-            tracker: Mutex::default(),
+            dump: Mutex::default(),
             compaction: Mutex::default(),
             holds: LogHolds::default(),
             failures: AtomicU64::new(0),

@@ -8,7 +8,7 @@
 mod deltas;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +19,7 @@ use super::codec::{self, Group};
 use super::engine::Write;
 use super::indexes::{self, Tally};
 use super::shared::{MISPLACED, Shared, corrupt};
-use super::{envelope, expiry, keys, trim};
+use super::{envelope, expiry, keys, purge, trim};
 use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
@@ -75,6 +75,8 @@ struct Check<'a> {
     met: BTreeMap<u8, u64>,
     /// Records that were read and not yet reported.
     read: u64,
+    /// Articles whose purge is not finished: what is left of them is as it must be.
+    purging: HashSet<ArticleId>,
 }
 
 /// The prefixes of all that belongs to an article's state or is derived from it, and of what older formats had (b, p).
@@ -90,10 +92,17 @@ impl<'a> Check<'a> {
             countable: true,
             met: BTreeMap::new(),
             read: 0,
+            purging: HashSet::new(),
         }
     }
 
     fn all(mut self, threads: usize) -> Result<Vec<Finding>> {
+        self.purging = purge::unfinished(self.core)?;
+        for article in &self.purging.clone() {
+            if self.core.engine.get(&keys::tombstone(article))?.is_none() {
+                self.report(keys::readable(&keys::purging(article)), "there is no tombstone");
+            }
+        }
         self.walk_shared(b"h", threads, |check, key, _, _| check.article(key))?;
         for prefix in OF_ARTICLES {
             if !self.is_all(prefix)? {

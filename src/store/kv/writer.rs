@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::backup::preimages;
 use super::encoded_batch::EncodedBatch;
 use super::engine::{Compacting, Write};
 use super::group_commit::Group;
@@ -431,13 +432,9 @@ impl Writer {
     /// Applies a group and shows it to readers, who wait until it is durable.
     fn apply(&self, mut group: Group<'_>) -> Result<()> {
         let last = group.last();
-        let writes = group.finish();
+        let mut writes = group.finish();
+        writes.extend(preimages::of(&self.core, &writes)?);
         {
-            // Held until the group is applied: a dump must not read again between the note and the change.
-            let mut tracker = self.core.tracker.lock();
-            if let Some(tracker) = tracker.as_mut() {
-                tracker.note(&writes, self.last.seq);
-            }
             let _locks = self.core.lock(group.articles.keys());
             self.core.show(last.seq, group.purged());
             self.core.engine.apply(writes)?;
@@ -451,11 +448,11 @@ impl Writer {
             for (id, state) in group.articles.drain() {
                 match state {
                     Some(state) => self.core.articles.insert(id, state),
-                    None => drop(self.core.articles.remove(&id)),
+                    None => {
+                        self.core.articles.remove(&id);
+                        self.core.bodies.retain(|version, _| version.article != id);
+                    }
                 }
-            }
-            for body in &group.erased {
-                self.core.bodies.remove(body);
             }
         }
         // What is applied and not flushed may survive or not.

@@ -182,6 +182,17 @@ impl Import for ReferenceImport {
             seq: state.last().seq,
             all: std::mem::take(&mut self.policies).into_values().collect(),
         };
+        // Nothing of an article that was purged after the last commit comes back.
+        let last = state.last().seq;
+        let later = state
+            .tombstones
+            .values()
+            .filter(|tombstone| tombstone.stamp.seq > last);
+        for mut tombstone in later.cloned().collect::<Vec<_>>() {
+            tombstone.stamp.seq = last;
+            let stamp = tombstone.stamp;
+            state.purge(tombstone, stamp);
+        }
         state.floor = state.log.first_key_value().map_or(0, |(first, _)| first - 1);
         state.epoch = epoch.unwrap_or_else(|| Uuid::new_v4().into_bytes());
         Ok(Box::new(ReferenceStore::of(state.clone(), self.clock.clone())?))

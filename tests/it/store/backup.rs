@@ -47,7 +47,7 @@ fn config(directory: &Path) -> SledConfig {
 }
 
 /// Articles with revisions, translations into two languages, requests and long texts.
-async fn fill(bench: &Bench) {
+pub(super) async fn fill(bench: &Bench) {
     let long = "سطر طويل ".repeat(20_000);
     join_all((0..40).map(|number| {
         let long = &long;
@@ -83,7 +83,7 @@ async fn fill(bench: &Bench) {
 }
 
 /// Opens a job, or ends the one that is open and opens the next.
-async fn open_next(bench: &Bench, article: &ArticleId, tag: &str) {
+pub(super) async fn open_next(bench: &Bench, article: &ArticleId, tag: &str) {
     let state = bench.article(article).await.unwrap();
     let key = key(tag, JobKind::Mt);
     let last = state.jobs.get(&key).map(|last| last.canceled(false));
@@ -96,7 +96,7 @@ async fn open_next(bench: &Bench, article: &ArticleId, tag: &str) {
     bench.store.commit(batch).await.unwrap();
 }
 
-async fn revise_once(bench: &Bench, number: u64, text: &str) {
+pub(super) async fn revise_once(bench: &Bench, number: u64, text: &str) {
     let article = id(&format!("a{number}"));
     let state = bench.article(&article).await.unwrap();
     let revised = revise(&state, content("t", &[text]));
@@ -131,7 +131,7 @@ pub(super) fn sled_import(config: &SledConfig, replace: bool) -> article_store::
     KvImport::sled(config, replace, Arc::new(TrustedClock)).map(Box::new)
 }
 
-async fn restored(file: &Path, directory: &Path) -> KvStore {
+pub(super) async fn restored(file: &Path, directory: &Path) -> KvStore {
     restore(file, &config(directory), false).await.unwrap();
     open(directory)
 }
@@ -145,7 +145,7 @@ fn open(directory: &Path) -> KvStore {
     .unwrap()
 }
 
-async fn states(store: &dyn Store) -> Vec<Arc<ArticleState>> {
+pub(super) async fn states(store: &dyn Store) -> Vec<Arc<ArticleState>> {
     store.scan(None, 10_000).await.unwrap()
 }
 
@@ -153,7 +153,7 @@ async fn log(store: &dyn Store) -> Changes {
     store.changes(0, 1_000_000).await.unwrap()
 }
 
-async fn is_the_same(store: &dyn Store, other: &dyn Store) {
+pub(super) async fn is_the_same(store: &dyn Store, other: &dyn Store) {
     assert_eq!(other.check().await.unwrap(), []);
     let all = states(store).await;
     assert_eq!(states(other).await, all);
@@ -169,7 +169,6 @@ async fn is_the_same(store: &dyn Store, other: &dyn Store) {
         let id = &state.head.id;
         assert_eq!(departures(other, state).await, departures(store, state).await);
         let replaced = store.replaced_jobs(id).await.unwrap();
-        assert_eq!(replaced.len(), 1);
         assert_eq!(other.replaced_jobs(id).await.unwrap(), replaced);
         let aliases = &state.head.aliases;
         assert_eq!(
@@ -178,7 +177,6 @@ async fn is_the_same(store: &dyn Store, other: &dyn Store) {
         );
     }
     let jobs = store.jobs(None, 1_000).await.unwrap();
-    assert_eq!(jobs.len(), 80);
     assert_eq!(other.jobs(None, 1_000).await.unwrap(), jobs);
     let policies = (other.policies().await.unwrap(), store.policies().await.unwrap());
     assert_eq!(policies.0.all, policies.1.all);

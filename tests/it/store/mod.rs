@@ -36,6 +36,7 @@ macro_rules! on_every_engine {
 }
 
 mod backup;
+mod backup_moment;
 mod bench;
 mod claims;
 mod claims_model;

@@ -11,6 +11,7 @@ use article_store::domain::time::{Stamp, Timestamp};
 use article_store::store::kv::engine::{Direction, Engine, Write};
 use article_store::store::{Batch, Body, Conflict, Expect, StoreError};
 
+use super::backup::{back_up_to, restore};
 use super::bench::{self, Bench, run, within_limit};
 use super::fixtures::*;
 use super::trimming::trim_all;
@@ -25,6 +26,7 @@ on_every_engine! {
     a_damaged_article_can_be_purged,
     a_damaged_article_can_be_purged_when_its_log_is_trimmed,
     a_purge_of_another_state_is_refused,
+    a_long_history_is_purged_in_steps,
 }
 
 /// What stands in texts and metadata of the article to purge and nowhere else.
@@ -309,6 +311,64 @@ async fn purge_damaged(bench: &mut Bench, trimmed: bool) {
     bench.reopen_with_cache(0).await;
     purge_now(bench, &article).await;
     assert_eq!(bench.records(b'v').len(), others);
+    assert_eq!(found(bench), Vec::<&str>::new());
+}
+
+async fn a_long_history_is_purged_in_steps(bench: &mut Bench) {
+    let article = secret_article(bench).await;
+    bench.store.commit(simple(&id("other"))).await.unwrap();
+    for round in 0..80 {
+        let state = bench.article(&article).await.unwrap();
+        let texts: Vec<_> = (0..20)
+            .map(|text| format!("{} {round} {text}", SECRETS[2]))
+            .collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        bench
+            .store
+            .commit(revise(&state, content(SECRETS[0], &texts)))
+            .await
+            .unwrap();
+    }
+    let state = bench.article(&article).await.unwrap();
+    let old = state.head.revision_key(70);
+    bench.store.versions(std::slice::from_ref(&old)).await.unwrap();
+    let lookup = all_that_was(&*bench.store, &state).await;
+    purge_now(bench, &article).await;
+    // The step that is the commit, and others; the store is opened again between them.
+    let mut steps = 1;
+    loop {
+        let left = ["v", "o", "d", "f", "k", "u"].map(|prefix| bench.records(prefix.as_bytes()[0]).len());
+        assert_eq!(bench.article(&article).await, None);
+        assert!(bench.store.tombstone(&article).await.unwrap().is_some());
+        let gone = bench.store.versions(std::slice::from_ref(&old)).await;
+        assert!(matches!(gone, Err(StoreError::Purged(_))), "{gone:?}");
+        let departed = bench.store.departures(&article, &lookup).await;
+        assert!(matches!(departed, Err(StoreError::Purged(_))), "{departed:?}");
+        assert_eq!(bench.store.replaced_jobs(&article).await.unwrap(), []);
+        assert_eq!(bench.store.jobs(None, 10).await.unwrap(), []);
+        let again = bench.store.commit(simple(&article)).await;
+        assert_eq!(
+            again,
+            Err(StoreError::Conflict(Conflict::Purged(article.clone())))
+        );
+        assert_eq!(bench.store.check().await.unwrap(), []);
+        let (file, target) = (
+            bench.directory.path().join("backup"),
+            tempfile::tempdir().unwrap(),
+        );
+        back_up_to(&*bench.store, &file).await;
+        let config = bench::sled_config(target.path());
+        let restored = restore(&file, &config, false).await.unwrap();
+        assert_eq!(restored.manifest.counts.get("bodies"), Some(&2));
+        bench.reopen().await;
+        if !bench.store.expire_requests(Timestamp::MIN).await.unwrap() {
+            assert_eq!(left, [2, 0, 0, 0, 0, 0]);
+            break;
+        }
+        assert_eq!(left[5], 1, "{left:?}");
+        steps += 1;
+    }
+    assert!(steps > 2, "{steps}");
     assert_eq!(found(bench), Vec::<&str>::new());
 }
 

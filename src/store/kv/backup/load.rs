@@ -3,12 +3,13 @@
 //! Everything goes into an empty engine. What is derived is made when all entities are there, and the record that makes
 //! the engine a store is written last, so that a load which was broken off is no store.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Record, records_of};
+use super::{Record, entity_of, records_of};
 use crate::clock::Clock;
 use crate::store::error::{OpenError, Result, StoreError};
-use crate::store::kv::engine::{Engine, Write, write_part};
+use crate::store::kv::engine::{Direction, Engine, Write, write_part};
 use crate::store::kv::recovery::{self, Identity};
 use crate::store::kv::shared::{Shared, corrupt};
 use crate::store::kv::{KvStore, keys, purge, trim, upgrade};
@@ -50,8 +51,8 @@ impl Loader {
         Ok(())
     }
 
-    /// Takes in the tombstone of an article that was purged after the entities were handed out: nothing of it may come
-    /// back. All of its entities must have been added.
+    /// Takes in the tombstone of an article that was purged after the last commit that was added: nothing of the article may
+    /// come back. All of its entities must have been added.
     pub(super) fn bury(&mut self, tombstone: &Entity) -> Result<()> {
         self.key_versions()?;
         let mut tombstone = tombstone.decode().map_err(corrupt(b"x"))?;
@@ -61,12 +62,10 @@ impl Loader {
             Content::Tombstone(tombstone) => tombstone.article.clone(),
             _ => return Err(corrupt(b"x")(Malformed("it is no tombstone".into()))),
         };
-        let mut writes = Vec::new();
-        if let Some(state) = self.core.load(&article)? {
-            let erased = purge::keys_of(&self.core, &state)?;
-            writes.extend(erased.into_iter().map(Write::Remove));
-            self.core.articles.remove(&article);
-        }
+        let state = self.core.load(&article)?;
+        let removed = purge::all(&self.core, &article, state.as_deref())?;
+        let mut writes: Vec<_> = removed.into_iter().map(Write::Remove).collect();
+        self.core.articles.remove(&article);
         writes.extend(records_of(tombstone).map(|(key, record)| Write::Put(key, record)));
         self.core.engine.apply(writes)?;
         self.core.engine.flush()
@@ -88,9 +87,30 @@ impl Loader {
         Ok(())
     }
 
+    /// The tombstones of articles that were purged after the last commit that was added; see [`super::dump`].
+    fn later_tombstones(&self) -> Result<Vec<Entity>> {
+        let last = recovery::last_commit(&self.core)?.seq;
+        let mut later = Vec::new();
+        self.core.scan(
+            b"x",
+            &keys::above(b"x"),
+            Direction::Forward,
+            |key, stamp, payload| {
+                if stamp.seq > last {
+                    later.push(entity_of(key, stamp, &payload).map_err(corrupt(key))?);
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        Ok(later)
+    }
+
     /// Derives what is derived, and makes a store of it. `epoch`: `None` for one whose past is its own.
     pub(super) fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
         self.key_versions()?;
+        for tombstone in self.later_tombstones()? {
+            self.bury(&tombstone)?;
+        }
         recovery::derive(&self.core)?;
         // The log may have been trimmed where it comes from.
         if let Some(floor) = trim::floor_of_log(&self.core)? {

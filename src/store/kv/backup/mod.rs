@@ -4,6 +4,7 @@
 mod dump;
 mod import;
 mod load;
+pub(super) mod preimages;
 
 use std::io;
 
@@ -17,18 +18,12 @@ use crate::store::Entity;
 use crate::store::model::codec::Malformed;
 use crate::store::model::entity::{Content, Decoded, Type};
 
-pub(super) use dump::{Tracker, dump};
+pub(super) use dump::{Dumping, dump};
 pub use import::KvImport;
 pub(super) use load::Loader;
 
 /// An entity as the engine keeps it: key and value.
 type Record = (Vec<u8>, Vec<u8>);
-
-/// The prefixes whose records are entities. Bodies and log come last: what is written meanwhile is at their ends.
-const PREFIXES: [u8; 9] = *b"hsjkxdrvl";
-/// The prefix of the policies, which are entities too: few, and the only ones that may be removed for good at any time.
-/// So they are read when all else was, while the writer stands still.
-const POLICIES: u8 = b'n';
 
 /// Takes the entities of a store one after the other.
 pub(super) trait EntitySink: Send {

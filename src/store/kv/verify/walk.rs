@@ -100,6 +100,9 @@ impl Check<'_> {
         mut visit: impl FnMut(&mut Self, &[u8], Stamp, &[u8]) -> Result<()>,
     ) -> Result<()> {
         for (key, record) in records {
+            if self.is_being_purged(key) {
+                continue;
+            }
             let opened = envelope::open(record, || keys::readable(key));
             match opened.and_then(|(stamp, payload)| visit(self, key, stamp, &payload)) {
                 Ok(()) => {}
@@ -111,6 +114,11 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a record belongs to an article whose purge is not finished.
+    pub(super) fn is_being_purged(&self, key: &[u8]) -> bool {
+        !self.purging.is_empty() && keys::article_of(key).is_some_and(|of| self.purging.contains(&of))
     }
 
     /// Adds what another thread found.

@@ -2,7 +2,6 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -12,7 +11,6 @@ use tonic::{Request, Response, Status};
 use super::convert;
 use super::page_token::Page;
 use super::{Caller, render};
-use crate::clock::Clock;
 use crate::pb;
 use crate::pb::admin_service_server::AdminService;
 use crate::service::coverage::CoveragePlace;
@@ -24,13 +22,12 @@ const AHEAD: usize = 4;
 /// The handlers.
 pub struct Admin {
     service: Service,
-    clock: Arc<dyn Clock>,
 }
 
 impl Admin {
     /// Handlers over a service.
-    pub fn new(service: Service, clock: Arc<dyn Clock>) -> Self {
-        Self { service, clock }
+    pub fn new(service: Service) -> Self {
+        Self { service }
     }
 }
 
@@ -54,7 +51,7 @@ impl AdminService for Admin {
         let (caller, request, mut fields) = Caller::of(request);
         let shown = caller.shown(false, request.show_hidden)?;
         let page = Page::of(&request);
-        let query = convert::coverage(request, shown, self.clock.now(), &mut fields);
+        let query = convert::coverage(request, shown, &mut fields);
         let query = fields.finish(query)?;
         let after: Option<CoveragePlace> = page.place()?;
         let (coverage, next) = self.service.get_coverage(&query, after.as_ref()).await?;
@@ -79,10 +76,11 @@ impl AdminService for Admin {
 
     async fn backup_store(
         &self,
-        _: Request<pb::BackupStoreRequest>,
+        request: Request<pb::BackupStoreRequest>,
     ) -> Result<Response<Self::BackupStoreStream>, Status> {
+        let (caller, ..) = Caller::of(request);
         let service = self.service.clone();
-        let work = async move |parts| service.back_up_store(parts).await;
+        let work = async move |parts| service.back_up_store(&caller.call(), parts).await;
         Ok(answers(work, render::backup_part))
     }
 

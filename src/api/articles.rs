@@ -1,7 +1,6 @@
 //! `ArticleService`.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt};
 use prost::Message;
@@ -12,11 +11,11 @@ use super::convert;
 use super::import::Import;
 use super::page_token::{BoundQuery, DiffPlace, Page};
 use super::{Caller, Limits, render, watch_token};
-use crate::clock::Clock;
 use crate::domain::draft::ArticleDraft;
 use crate::pb;
 use crate::pb::article_service_server::ArticleService;
 use crate::service::export::{ExportItem, ExportOptions, ExportPosition};
+use crate::service::translations::Parts;
 use crate::service::view::Moment;
 use crate::service::view::View;
 use crate::service::{Error, Service};
@@ -24,18 +23,13 @@ use crate::service::{Error, Service};
 /// The handlers.
 pub struct Articles {
     service: Service,
-    clock: Arc<dyn Clock>,
     limits: Limits,
 }
 
 impl Articles {
     /// Handlers over a service.
-    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self {
-            service,
-            clock,
-            limits,
-        }
+    pub fn new(service: Service, limits: Limits) -> Self {
+        Self { service, limits }
     }
 
     fn draft(&self, article: Option<pb::Article>) -> Result<ArticleDraft, Error> {
@@ -82,15 +76,23 @@ impl ArticleService for Articles {
             .service
             .get_article(&id, view, moment, shown, &reading)
             .await?;
-        let translation = read.translation.as_ref().map(|translation| match view {
-            View::Full => render::translation(translation),
-            View::Basic => render::translation_without_body(translation),
-        });
+        let parts = match read.is_evidence_omitted {
+            true => Parts::Texts,
+            false => Parts::All,
+        };
+        let mut translation = read
+            .translation
+            .as_ref()
+            .map(|translation| render::translation_in_part(translation, parts));
+        if let (View::Basic, Some(translation)) = (view, &mut translation) {
+            translation.body.clear();
+        }
         Ok(Response::new(pb::GetArticleResponse {
             article: Some(render::article(&read.article)),
             served: Some(render::served(&read)),
             translation,
             body_omitted: read.is_body_omitted,
+            evidence_omitted: read.is_evidence_omitted,
         }))
     }
 
@@ -222,7 +224,7 @@ impl ArticleService for Articles {
         let page_size = fields.page_size(request.page_size);
         let view = fields.view(request.view, View::Basic);
         let shown = caller.shown(request.show_deleted, request.show_hidden)?;
-        let query = convert::query(&request, shown, self.clock.now(), &mut fields);
+        let query = convert::query(&request, shown, &mut fields);
         let query = fields.finish(query)?;
         let page = Page::of(&request);
         let after = page.place()?;

@@ -41,6 +41,7 @@ impl ChangeService for Changes {
         let options = WatchOptions {
             start: resumed.map_or(start, Start::After),
             filter,
+            caller: caller.call().actor().principal.clone(),
             reach: caller.0.reach,
             checkpoint_interval: interval,
         };

@@ -18,7 +18,7 @@ use tonic_types::StatusExt;
 use tower::ServiceExt;
 
 use super::convert;
-use super::page_token::{BoundQuery, DiffPlace, Place, TranslationPlace};
+use super::page_token::{BoundQuery, DiffPlace, Place};
 use super::{Caller, Limits, admin, articles, changes, jobs, translations, watch_token};
 use crate::clock::SystemClock;
 use crate::domain::access::{Principal, Scope};
@@ -28,6 +28,7 @@ use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::service::Service;
 use crate::service::export::ExportPosition;
+use crate::service::translations::TranslationPlace;
 use crate::store::kv::KvStore;
 use crate::store::kv::memory::MemoryEngine;
 
@@ -164,13 +165,13 @@ fn serve() -> Routes {
     let _context = RUNTIME.enter();
     let clock = Arc::new(SystemClock);
     let store = KvStore::open(MemoryEngine::default(), clock.clone(), 1 << 20).expect("memory opens");
-    let service = Service::new(Arc::new(store), clock.clone());
+    let service = Service::new(Arc::new(store), clock);
     let limits = Limits {
         shortest_lease_micros: 1_000,
         ..Limits::default()
     };
     Routes::new(pb::article_service_server::ArticleServiceServer::new(
-        articles::Articles::new(service.clone(), clock.clone(), limits),
+        articles::Articles::new(service.clone(), limits),
     ))
     .add_service(pb::translation_service_server::TranslationServiceServer::new(
         translations::Translations::new(service.clone(), limits),
@@ -178,7 +179,6 @@ fn serve() -> Routes {
     .add_service(
         pb::translation_job_service_server::TranslationJobServiceServer::new(jobs::Jobs::new(
             service.clone(),
-            clock.clone(),
             limits,
         )),
     )
@@ -186,7 +186,7 @@ fn serve() -> Routes {
         changes::Changes::new(service.clone()),
     ))
     .add_service(pb::admin_service_server::AdminServiceServer::new(
-        admin::Admin::new(service, clock),
+        admin::Admin::new(service),
     ))
 }
 

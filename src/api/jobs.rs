@@ -1,7 +1,5 @@
 //! `TranslationJobService`.
 
-use std::sync::Arc;
-
 use prost::Message;
 use tonic::{Request, Response, Status};
 
@@ -9,7 +7,6 @@ use super::convert::{self, Fields};
 use super::page_token::Page;
 use super::render::job as render;
 use super::{Caller, Limits, watch_token};
-use crate::clock::Clock;
 use crate::pb;
 use crate::pb::translation_job_service_server::TranslationJobService;
 use crate::service::Service;
@@ -20,18 +17,13 @@ use crate::service::worker_jobs::{FailedAttempt, Fence};
 /// The handlers.
 pub struct Jobs {
     service: Service,
-    clock: Arc<dyn Clock>,
     limits: Limits,
 }
 
 impl Jobs {
-    /// Handlers over a service; the clock says where the future begins, for queries that ask for it.
-    pub fn new(service: Service, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self {
-            service,
-            clock,
-            limits,
-        }
+    /// Handlers over a service.
+    pub fn new(service: Service, limits: Limits) -> Self {
+        Self { service, limits }
     }
 }
 
@@ -79,7 +71,7 @@ impl TranslationJobService for Jobs {
             Some(Selection::Query(query)) => {
                 convert::no_page(&query, &mut fields);
                 let shown = caller.shown(query.show_deleted, query.show_hidden)?;
-                let query = convert::query(&query, shown, self.clock.now(), &mut fields);
+                let query = convert::query(&query, shown, &mut fields);
                 let (query, wanted) = fields.finish(query.zip(wanted))?;
                 let after = page.place()?;
                 let requested = self

@@ -21,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::service::coverage::CoveragePlace;
 use crate::service::export::ExportPosition;
+use crate::service::translations::TranslationPlace;
 
 const VERSION: u8 = 2;
 /// No token that was issued is longer.
@@ -262,10 +263,6 @@ impl Place for Timestamp {
     }
 }
 
-/// A translation in the list of an article's translations.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TranslationPlace(pub(super) Language, pub(super) TranslationId);
-
 impl Place for TranslationPlace {
     fn write(&self) -> String {
         format!("{}/{}", self.0, self.1)
@@ -273,10 +270,7 @@ impl Place for TranslationPlace {
 
     fn read(text: &str) -> Option<Self> {
         let (language, id) = text.split_once('/')?;
-        Some(Self(
-            Language::parse(language).ok()?,
-            TranslationId::parse(id).ok()?,
-        ))
+        Some((Language::parse(language).ok()?, TranslationId::parse(id).ok()?))
     }
 }
 
@@ -318,7 +312,7 @@ impl Place for ExportPosition {
         };
         Some(Self {
             article: ArticleId::parse(article).ok()?,
-            translation: translation.map(|TranslationPlace(language, id)| (language, id)),
+            translation,
         })
     }
 }

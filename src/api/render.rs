@@ -22,6 +22,7 @@ use crate::service::answers::Written;
 use crate::service::articles::ReadArticle;
 use crate::service::diff::{ComparedSegment, Comparison};
 use crate::service::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
+use crate::service::translations::Parts;
 use crate::service::view::SUMMARY_IDS;
 
 mod admin;
@@ -425,11 +426,22 @@ pub(super) fn translation(snapshot: &TranslationSnapshot) -> pb::Translation {
     }
 }
 
-/// The same without its body.
-pub(super) fn translation_without_body(snapshot: &TranslationSnapshot) -> pb::Translation {
-    pb::Translation {
-        body: Vec::new(),
-        ..translation(snapshot)
+/// The same without the texts, or without the scores and issues.
+pub(super) fn translation_in_part(snapshot: &TranslationSnapshot, parts: Parts) -> pb::Translation {
+    let all = translation(snapshot);
+    match parts {
+        Parts::All => all,
+        Parts::Texts => pb::Translation {
+            quality_scores: Vec::new(),
+            quality_issues: Vec::new(),
+            ..all
+        },
+        Parts::Evidence => pb::Translation {
+            title: None,
+            lead: None,
+            body: Vec::new(),
+            ..all
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
-use super::page_token::{Page, TranslationPlace};
+use super::page_token::Page;
 use super::{Caller, Limits, render, watch_token};
 use crate::domain::attach::{self, Target};
 use crate::domain::request::Outcome;
@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::pb::translation_service_server::TranslationService;
 use crate::service::attach::{Attachment, Sent};
-use crate::service::translations::ListFilter;
+use crate::service::translations::{ListFilter, Parts};
 use crate::service::view::Moment;
 use crate::service::{Call, Service};
 
@@ -59,9 +59,14 @@ impl TranslationService for Translations {
             Some(At::AsOfTime(time)) => fields.time("as_of_time", &time).map(Moment::Time),
         };
         let (name, moment) = fields.finish(name.zip(moment))?;
-        let translation = self.service.get_translation(&name, moment, shown).await?;
+        let parts = match request.evidence_only {
+            true => Parts::Evidence,
+            false => Parts::All,
+        };
+        let read = self.service.get_translation(&name, moment, shown, parts).await?;
         Ok(Response::new(pb::GetTranslationResponse {
-            translation: Some(render::translation(&translation)),
+            translation: Some(render::translation_in_part(&read.translation, read.parts)),
+            evidence_omitted: read.parts != parts,
         }))
     }
 
@@ -86,15 +91,12 @@ impl TranslationService for Translations {
             shown,
         };
         let article = fields.finish(article)?;
-        let after: Option<TranslationPlace> = page.place()?;
-        let after = after.map(|TranslationPlace(language, id)| (language, id));
+        let after = page.place()?;
         let watch_token = watch_token::now(&self.service);
-        let (listed, more) = self
+        let (listed, next) = self
             .service
             .list_translations(&article, &filter, after.as_ref(), page_size)
             .await?;
-        let last = listed.last().filter(|_| more);
-        let next = last.map(|last| TranslationPlace(last.slot.language.clone(), last.head.id));
         Ok(Response::new(pb::ListTranslationsResponse {
             translations: listed.iter().map(render::summary).collect(),
             next_page_token: page.next(next.as_ref()),
@@ -173,11 +175,10 @@ impl TranslationService for Translations {
         let name = fields.finish(name)?;
         let page = Page::of(&request);
         let after: Option<Timestamp> = page.place()?;
-        let (listed, more) = self
+        let (listed, next) = self
             .service
             .list_provenance(&name, after, page_size, shown)
             .await?;
-        let next = listed.last().filter(|_| more).map(|last| last.stamp().time);
         Ok(Response::new(pb::ListProvenanceResponse {
             records: listed.iter().map(render::provenance).collect(),
             next_page_token: page.next(next.as_ref()),

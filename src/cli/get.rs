@@ -132,6 +132,7 @@ impl Get {
             translation_id: id.to_owned(),
             show_hidden: self.hidden,
             at: self.revision.map(At::Revision).or(self.as_of.map(At::AsOfTime)),
+            evidence_only: false,
         };
         let answer = self
             .common

@@ -120,6 +120,7 @@ impl Scores {
             translation_id: self.translation_id.unwrap_or_default(),
             at: None,
             show_hidden: self.hidden,
+            evidence_only: true,
         };
         let mut client = self.common.server.translations().await?;
         let answer = client.get_translation(request).await?.into_inner();

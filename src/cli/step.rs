@@ -285,6 +285,7 @@ impl StepArgs {
             translation_id: self.translation_id.clone().unwrap_or_default(),
             at: None,
             show_hidden: self.hidden,
+            evidence_only: false,
         };
         let answer = client.get_translation(request).await?.into_inner();
         let translation = answer.translation.ok_or_else(without_content)?;

@@ -70,16 +70,21 @@ pub struct Usage<'a> {
     segments: usize,
 }
 
+/// About what the slots and jobs of an article of so many segments take, in bytes.
+pub fn state_bytes(segments: usize, slots: &BTreeMap<Language, Arc<Slot>>, jobs: &Jobs) -> usize {
+    let slots: usize = slots.values().map(|slot| slot.state_bytes()).sum();
+    let jobs: usize = jobs.values().map(|job| job.state_bytes(segments)).sum();
+    slots + jobs
+}
+
 impl<'a> Usage<'a> {
     /// That of an article of so many segments with these slots and jobs.
     pub fn of(segments: usize, slots: &'a BTreeMap<Language, Arc<Slot>>, jobs: &'a Jobs) -> Self {
         let languages = slots.keys().chain(jobs.keys().map(|key| &key.language)).collect();
-        let slot_bytes: usize = slots.values().map(|slot| slot.state_bytes()).sum();
-        let job_bytes: usize = jobs.values().map(|job| job.state_bytes(segments)).sum();
         Self {
             languages,
             open_jobs: jobs.values().filter(|job| job.state.is_open()).count(),
-            state_bytes: slot_bytes + job_bytes,
+            state_bytes: state_bytes(segments, slots, jobs),
             segments,
         }
     }

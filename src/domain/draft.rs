@@ -45,37 +45,31 @@ pub struct ArticlePatch {
     pub body: Option<Vec<DraftSegment>>,
 }
 
-impl From<ArticleDraft> for ArticlePatch {
-    /// Replaces everything that a caller can set; but an embargo is not lifted by not naming it.
-    fn from(draft: ArticleDraft) -> Self {
+impl ArticlePatch {
+    /// Replaces the fields that `has` names.
+    pub fn of(draft: &ArticleDraft, has: impl Fn(&str) -> bool) -> Self {
         let ArticleDraft {
-            id: _,
-            metadata,
-            content,
+            metadata, content, ..
         } = draft;
+        macro_rules! taken {
+            ($from:ident: $($field:ident),*) => { Self { $($field: has(stringify!($field)).then(|| $from.$field.clone()),)* ..Self::default() } };
+        }
         Self {
-            language: Some(metadata.language),
-            section: Some(metadata.section),
-            publisher: Some(metadata.publisher),
-            canonical_url: Some(metadata.canonical_url),
-            guid: Some(metadata.guid),
-            located: Some(metadata.located),
-            dateline: Some(metadata.dateline),
-            info_sources: Some(metadata.info_sources),
-            authors: Some(metadata.authors),
-            keywords: Some(metadata.keywords),
-            labels: Some(metadata.labels),
-            published: Some(metadata.published),
-            updated: Some(metadata.updated),
-            embargo_time: metadata.embargo_time.map(Some),
-            title: Some(content.title),
-            lead: Some(content.lead),
-            body: Some(content.body),
+            title: has("title").then(|| content.title.clone()),
+            lead: has("lead").then(|| content.lead.clone()),
+            body: has("body").then(|| content.body.clone()),
+            ..taken!(metadata: language, section, publisher, canonical_url, guid, located, dateline, info_sources, authors,
+                keywords, labels, published, updated, embargo_time)
         }
     }
-}
 
-impl ArticlePatch {
+    /// Replaces everything that a caller can set; but an embargo is not lifted by not naming it.
+    pub fn replacing(draft: &ArticleDraft) -> Self {
+        Self::of(draft, |field| {
+            field != "embargo_time" || draft.metadata.embargo_time.is_some()
+        })
+    }
+
     /// Whether the content is touched at all.
     pub fn touches_content(&self) -> bool {
         self.title.is_some() || self.lead.is_some() || self.body.is_some()

@@ -53,6 +53,8 @@ pub enum Range {
     All,
     /// Undated articles only.
     Undated,
+    /// Instants after the present, which [`Query::at`] fills in: until then none.
+    Future,
     /// Instants from `start` on and before `end`.
     Instants {
         /// The first instant.
@@ -112,7 +114,7 @@ impl Range {
     pub fn index_bounds(&self) -> Option<(Timestamp, Timestamp)> {
         match self {
             Self::All => Some((Timestamp::MIN, Timestamp::MAX)),
-            Self::Undated => None,
+            Self::Undated | Self::Future => None,
             Self::Instants { start, end } => Some((*start, *end)),
             Self::Days { start, end, .. } => Some((
                 start.saturating_add_micros(-MAX_APART_MICROS),
@@ -132,7 +134,7 @@ impl Range {
         };
         match self {
             Self::All => true,
-            Self::Undated => false,
+            Self::Undated | Self::Future => false,
             Self::Instants { start, end } => within(*start, *end, instant),
             Self::Days { first, last, .. } if date.precision == Precision::Day => {
                 civil_day(instant, date.utc_offset_minutes).is_some_and(|day| (*first..*last).contains(&day))
@@ -173,6 +175,21 @@ pub struct Query {
     pub shown: Shown,
     /// Only articles whose translation into a language stands so.
     pub translation: Option<TranslationFilter>,
+}
+
+impl Query {
+    /// The same list, asked for at a time.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        let mut query = self.clone();
+        if query.range == Range::Future {
+            query.range = Range::Instants {
+                start: now,
+                end: Timestamp::MAX,
+            };
+        }
+        query
+    }
 }
 
 /// How the translation of an article into a language has to stand.

@@ -188,7 +188,7 @@ impl Starting {
             revisions: config.keep_revisions,
             changes: config.keep_changes,
         };
-        let routes = routes(service.clone(), self.clock.clone(), config)?;
+        let routes = routes(service.clone(), config)?;
         // It is set once.
         let _ = self.calls.others.set(routes);
         self.health.set(Readiness::Serving).await;
@@ -272,11 +272,7 @@ impl tower::Service<http::Request<Body>> for Calls {
     }
 }
 
-fn routes(
-    service: Service,
-    clock: Arc<dyn Clock>,
-    config: &Config,
-) -> Result<Routes, tonic_reflection::server::Error> {
+fn routes(service: Service, config: &Config) -> Result<Routes, tonic_reflection::server::Error> {
     let limits = config.limits;
     // With the details of errors, which generic clients decode by reflection, too.
     let reflection = || {
@@ -286,13 +282,13 @@ fn routes(
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let blame = MapResponseLayer::new(blame_the_caller as fn(http::Response<Body>) -> http::Response<Body>);
-    let admin = AdminServiceServer::new(Admin::new(service.clone(), clock.clone()))
-        .max_decoding_message_size(limits.message_bytes);
+    let admin =
+        AdminServiceServer::new(Admin::new(service.clone())).max_decoding_message_size(limits.message_bytes);
     let changes = ChangeServiceServer::new(Changes::new(service.clone()))
         .max_decoding_message_size(limits.message_bytes);
-    let articles = ArticleServiceServer::new(Articles::new(service.clone(), clock.clone(), limits))
+    let articles = ArticleServiceServer::new(Articles::new(service.clone(), limits))
         .max_decoding_message_size(limits.message_bytes);
-    let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), clock, limits))
+    let jobs = TranslationJobServiceServer::new(Jobs::new(service.clone(), limits))
         .max_decoding_message_size(limits.message_bytes);
     let translations = TranslationServiceServer::new(Translations::new(service, limits))
         .max_decoding_message_size(limits.message_bytes);

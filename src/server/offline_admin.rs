@@ -20,7 +20,7 @@ impl Offline {
     pub fn open(directory: &Path, options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let store = store_factory::open_existing(directory, options, clock.clone())?;
         Ok(Self {
-            admin: Admin::new(Service::new(store.clone(), clock.clone()), clock),
+            admin: Admin::new(Service::new(store.clone(), clock)),
             store,
         })
     }

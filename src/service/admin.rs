@@ -3,21 +3,25 @@
 //!
 //! Long work takes a channel for what it says on its way. Whoever drops the other end has gone away.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Error, Result, Service};
+use super::{Call, Error, Result, Service};
+use crate::domain::language::Language;
 use crate::domain::time::{Seq, Timestamp};
 use crate::store::transfer::{Manifest, back_up};
-use crate::store::{self, Checked, Finding, Progress, StoreError, StoreStatus};
+use crate::store::{self, Checked, Counts, Finding, Progress, StoreError, StoreStatus};
 
 /// Records between two reports of a check.
 const CHECK_REPORT_RECORDS: u64 = 1 << 14;
 /// How long the reader of a backup may take nothing: a backup keeps others from being made.
 const READER_PATIENCE: Duration = Duration::from_secs(120);
+/// What a backup holds of the store at a time, about, in bytes: chunks read ahead and the frame that is compressed.
+const BACKUP_BYTES: usize = 16 << 20;
 /// Time between two reports of a compaction.
 const COMPACT_REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -35,6 +39,24 @@ pub struct Status {
     pub store: StoreStatus,
     /// The last check that came to its end since the process started.
     pub last_check: Option<CheckSummary>,
+}
+
+/// Languages that a status lists at most.
+const LANGUAGES: usize = 1_000;
+
+impl Status {
+    /// The languages with the most articles and translations, by tag, and how many are left out. A language that is only to be
+    /// translated into has nothing yet.
+    pub fn languages(&self) -> (Vec<(&Language, &Counts)>, usize) {
+        let size = |counts: &Counts| counts.articles + counts.deleted + counts.translations;
+        let all = self.store.counts.iter();
+        let mut languages: Vec<_> = all.filter(|(_, counts)| size(counts) > 0).collect();
+        let omitted = languages.len().saturating_sub(LANGUAGES);
+        languages.sort_by_key(|(_, counts)| Reverse(size(counts)));
+        languages.truncate(LANGUAGES);
+        languages.sort_by_key(|(language, _)| *language);
+        (languages, omitted)
+    }
 }
 
 /// What a check came to.
@@ -130,7 +152,9 @@ impl Service {
     }
 
     /// Backs up the store while writes go on. Fails when nobody takes the parts any more.
-    pub async fn back_up_store(&self, parts: mpsc::Sender<BackupPart>) -> Result<()> {
+    pub async fn back_up_store(&self, call: &Call, parts: mpsc::Sender<BackupPart>) -> Result<()> {
+        let budget = &self.streams.exports;
+        let _held = budget.take(&call.actor().principal, BACKUP_BYTES).await;
         let (bytes, mut chunks) = mpsc::channel(1);
         let pass_on = async {
             let mut size_bytes = 0;

@@ -42,8 +42,6 @@ pub(super) enum Edit<'a> {
     Import {
         /// The article.
         draft: &'a ArticleDraft,
-        /// The same as new values.
-        patch: &'a ArticlePatch,
         /// How much the new content changes.
         significance: Option<Significance>,
     },
@@ -133,11 +131,10 @@ impl Mutation for ArticleEdit<'_> {
                 check_etag(call, state, expected)?;
                 service.revise(state, patch, significance, actor).await
             }
-            Edit::Import {
-                draft: _,
-                patch,
-                significance,
-            } => service.revise(state, patch, significance, actor).await,
+            Edit::Import { draft, significance } => {
+                let patch = ArticlePatch::replacing(draft);
+                service.revise(state, &patch, significance, actor).await
+            }
             Edit::SetDeleted { deleted, expected } => {
                 check_etag(call, state, expected)?;
                 if state.head.current.deleted.is_some() == deleted {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answers::Written;
 use super::article_writes::{ArticleEdit, Edit};
 use super::snapshot::{RevisionFacts, Snapshot, TranslationSnapshot};
-use super::view::{Moment, PAGE_BYTES, View};
+use super::view::{HELD_BYTES, Moment, PAGE_BYTES, View};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::Shown;
 use crate::domain::article::{Alias, ArticleId, Significance};
@@ -18,8 +18,11 @@ use crate::store::{ArticleState, Budget};
 /// Index rows that a page looks at.
 const PAGE_ROWS: usize = 2_000;
 
-/// Articles that are read at once: in small steps, so that what no longer fits into an answer is not read.
-const STEP: usize = 32;
+/// Articles that are read at once, first and at most: in steps, so that little is read that no longer fits into an answer.
+const FIRST_STEP: usize = 4;
+const MAX_STEP: usize = 32;
+/// Bytes of a step after which the next one is of one article, so that large articles are not held side by side.
+const STEP_BYTES: usize = 1 << 20;
 
 /// A page of a list.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct ReadArticle {
     pub is_fallback: bool,
     /// Whether the article's own body is left out because both do not fit into an answer.
     pub is_body_omitted: bool,
+    /// Whether the scores and issues of the translation are left out, because they do not fit in beside the texts.
+    pub is_evidence_omitted: bool,
 }
 
 /// The answer to a batch of reads.
@@ -104,7 +109,10 @@ impl Service {
         if is_body_omitted {
             article.revision = None;
         }
+        let bytes = translation.as_ref().map_or(0, |served| served.max_bytes());
+        let is_evidence_omitted = bytes > 0 && bytes + article.max_bytes() > PAGE_BYTES;
         Ok(ReadArticle {
+            is_evidence_omitted,
             article,
             translation,
             is_fallback,
@@ -115,9 +123,10 @@ impl Service {
     /// Reads many articles.
     pub async fn batch_get_articles(&self, ids: &[ArticleId], view: View, shown: Shown) -> Result<Batched> {
         let mut answer = Batched::default();
-        let mut bytes = 0;
-        let mut steps = ids.chunks(STEP);
-        for step in steps.by_ref() {
+        let (mut bytes, mut rest, mut length) = (0, ids, FIRST_STEP);
+        while !rest.is_empty() && bytes <= PAGE_BYTES {
+            let (step, later) = rest.split_at(length.min(rest.len()));
+            rest = later;
             let mut found = Vec::with_capacity(step.len());
             for (id, state) in step.iter().zip(self.store.articles(step).await?) {
                 match state.filter(|state| shown.shows_version(&state.head.current)) {
@@ -126,7 +135,12 @@ impl Service {
                 }
             }
             let ids: Vec<_> = found.iter().map(|state| state.head.id.clone()).collect();
+            let held: usize = found.iter().map(|state| state.bytes()).sum();
             let snapshots = self.snapshots(found, view).await?;
+            length = next_step(
+                length,
+                held + snapshots.iter().map(Snapshot::max_bytes).sum::<usize>(),
+            );
             answer.missing.extend(
                 ids.into_iter()
                     .filter(|id| !snapshots.iter().any(|snapshot| snapshot.state.head.id == *id)),
@@ -139,11 +153,8 @@ impl Service {
                     answer.articles.push(snapshot);
                 }
             }
-            if bytes > PAGE_BYTES {
-                break;
-            }
         }
-        answer.unprocessed.extend(steps.flatten().cloned());
+        answer.unprocessed.extend(rest.iter().cloned());
         Ok(answer)
     }
 
@@ -237,7 +248,9 @@ impl Service {
         let budget = Budget {
             articles: page_size,
             rows: PAGE_ROWS,
+            bytes: HELD_BYTES,
         };
+        let query = &query.at(self.clock.now());
         let page = self.store.list(query, after, budget).await?;
         let mut listed = Listed {
             articles: Vec::with_capacity(page.articles.len()),
@@ -245,9 +258,13 @@ impl Service {
         };
         let mut bytes = 0;
         let mut last = after.cloned();
-        for step in page.articles.chunks(STEP) {
+        let (mut rest, mut length) = (page.articles.as_slice(), FIRST_STEP);
+        while !rest.is_empty() {
+            let (step, later) = rest.split_at(length.min(rest.len()));
+            rest = later;
             let states = step.iter().map(|(_, state)| state.clone()).collect();
             let snapshots = self.snapshots(states, view).await?;
+            length = next_step(length, snapshots.iter().map(Snapshot::max_bytes).sum());
             for (position, mut snapshot) in in_places(step, snapshots) {
                 snapshot.asked = query.translation.as_ref().map(|filter| filter.language.clone());
                 bytes += snapshot.max_bytes();
@@ -334,6 +351,15 @@ impl Service {
                 self.as_of(state, last).await?.ok_or_else(missing)
             }
         }
+    }
+}
+
+/// How many articles are read after a step of this length that held so many bytes.
+fn next_step(length: usize, held: usize) -> usize {
+    if held <= STEP_BYTES {
+        (2 * length).min(MAX_STEP)
+    } else {
+        1
     }
 }
 

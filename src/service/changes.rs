@@ -56,6 +56,8 @@ pub struct WatchOptions {
     pub start: Start,
     /// Which changes.
     pub filter: Filter,
+    /// The principal that follows.
+    pub caller: String,
     /// Which hidden articles the follower reaches.
     pub reach: Reach,
     /// How long it may be silent.
@@ -83,7 +85,7 @@ impl Service {
 
     /// Follows the changes; [`Self::feed_changes`] must be running.
     pub async fn watch_changes(&self, options: WatchOptions) -> Result<Watch> {
-        Watch::begin(self.feed.clone(), options).await
+        Watch::begin(self.feed.clone(), self.streams.clone(), options).await
     }
 
     /// Reads changes for all who follow, for as long as the store is open.

@@ -68,6 +68,7 @@ impl Service {
         };
         let mut rows = (LOOKUPS / (width + 1)).max(STEP);
         let mut next = after.and_then(|after| after.position.clone());
+        let articles = query.articles.at(self.clock.now());
         while rows > 0 {
             // Each article makes a bucket for each language at most.
             let fitting = BUCKETS_A_CALL.saturating_sub(coverage.tallies.len()) / width;
@@ -77,7 +78,7 @@ impl Service {
             }
             let page = self
                 .store
-                .standings(&query.articles, &languages, next.as_ref(), step)
+                .standings(&articles, &languages, next.as_ref(), step)
                 .await?;
             for (row, standings) in &page.rows {
                 coverage.add(row, standings);

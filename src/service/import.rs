@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use super::view::View;
 use super::{Call, Error, Result, Service};
 use crate::domain::article::{Alias, ArticleId, Significance};
-use crate::domain::draft::{ArticleDraft, ArticlePatch};
+use crate::domain::draft::ArticleDraft;
 use crate::domain::request::Outcome;
 use crate::store::ArticleState;
 
@@ -45,11 +45,7 @@ impl Service {
             rpc: "ImportArticles",
             id: &id,
             view: View::Basic,
-            edit: Edit::Import {
-                draft,
-                patch: &ArticlePatch::from(draft.clone()),
-                significance,
-            },
+            edit: Edit::Import { draft, significance },
         };
         self.transact(call, &import).await
     }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::attach::usage;
 use super::transact::{Decision, Effect, Mutation};
-use super::view::PAGE_BYTES;
+use super::view::{HELD_BYTES, PAGE_BYTES};
 use super::{Call, Error, Result, Service};
 use crate::domain::access::{Reach, Shown, Visibility};
 use crate::domain::article::ArticleId;
@@ -20,9 +20,9 @@ use crate::store::{ArticleState, Batch, Budget};
 
 /// Articles that one call with a query is about, at most.
 const ARTICLES_A_CALL: usize = 1_000;
-/// Answers of one call, articles by languages and kinds, at most: each takes up to 400 bytes, so that default clients can
-/// read all of them.
-pub const ANSWERS_A_CALL: usize = 10_000;
+/// Answers of one call, articles by languages and kinds, at most: each takes up to 520 bytes, and together no more than
+/// [`PAGE_BYTES`].
+pub const ANSWERS_A_CALL: usize = 6_000;
 /// Index rows that one call with a query looks at.
 const ROWS_A_CALL: usize = 2_000;
 /// Articles whose jobs are opened side by side: enough to share commits, few enough to leave room for other writers.
@@ -31,6 +31,8 @@ const SIDE_BY_SIDE: usize = 16;
 const PAGE_ROWS: usize = 2_000;
 /// Jobs that are read at once for a list.
 const STEP: usize = 256;
+/// Jobs of a list whose articles are held at once.
+const ARTICLES_AT_ONCE: usize = 8;
 /// The most that a job takes in an answer in bytes, without its segments, and each of these.
 const JOB_BYTES: usize = 2_560;
 const SEGMENT_BYTES: usize = 16;
@@ -281,8 +283,10 @@ impl Service {
                 .min(ANSWERS_A_CALL / request.keys.len().max(1))
                 .max(1),
             rows: ROWS_A_CALL,
+            bytes: HELD_BYTES,
         };
-        let page = self.store.list(query, after, budget).await?;
+        let query = query.at(self.clock.now());
+        let page = self.store.list(&query, after, budget).await?;
         let ids = page
             .articles
             .into_iter()
@@ -374,15 +378,16 @@ impl Service {
         loop {
             let jobs = self.store.jobs(last.as_ref(), STEP).await?;
             let is_end = jobs.len() < STEP;
-            for job in self.of_visible(reach, jobs, filter).await? {
-                let (id, found) = job;
-                let found = found.map(|(state, job)| self.job_snapshot(&state, job));
-                rows += 1;
-                last = Some((id.article.clone(), id.key.clone()));
-                bytes += found.as_ref().map_or(0, JobSnapshot::max_bytes);
-                listed.extend(found);
-                if listed.len() >= page_size || rows >= PAGE_ROWS || bytes > PAGE_BYTES {
-                    return Ok((listed, Some(id)));
+            for jobs in jobs.chunks(ARTICLES_AT_ONCE) {
+                for (id, found) in self.of_visible(reach, jobs, filter).await? {
+                    let found = found.map(|(state, job)| self.job_snapshot(&state, job));
+                    rows += 1;
+                    last = Some((id.article.clone(), id.key.clone()));
+                    bytes += found.as_ref().map_or(0, JobSnapshot::max_bytes);
+                    listed.extend(found);
+                    if listed.len() >= page_size || rows >= PAGE_ROWS || bytes > PAGE_BYTES {
+                        return Ok((listed, Some(id)));
+                    }
                 }
             }
             if is_end {
@@ -395,7 +400,7 @@ impl Service {
     async fn of_visible(
         &self,
         reach: Reach,
-        jobs: Vec<Arc<Job>>,
+        jobs: &[Arc<Job>],
         filter: &JobFilter,
     ) -> Result<Vec<(JobId, Option<VisibleJob>)>> {
         let now = self.store.clock().now();
@@ -413,11 +418,11 @@ impl Service {
             .filter(|state| reach.covers(state.head.current.visibility))
             .map(|state| (state.head.id.clone(), state))
             .collect();
-        let found = |job: Arc<Job>| {
-            let state = visible.get(&job.id.article).filter(|_| matches(&&job));
-            (job.id.clone(), state.map(|state| (state.clone(), job)))
+        let found = |job: &Arc<Job>| {
+            let state = visible.get(&job.id.article).filter(|_| matches(&job));
+            (job.id.clone(), state.map(|state| (state.clone(), job.clone())))
         };
-        Ok(jobs.into_iter().map(found).collect())
+        Ok(jobs.iter().map(found).collect())
     }
 
     async fn list_jobs_of(

@@ -87,14 +87,15 @@ impl Recorded {
 }
 
 impl Service {
-    /// Lists the steps after a time on one translation, or on all of a slot: oldest first, and whether there are more.
+    /// Lists the steps after a time on one translation, or on all of a slot: oldest first, and the time
+    /// after which the next page begins.
     pub async fn list_provenance(
         &self,
         name: &TranslationName,
         after: Option<Timestamp>,
         page_size: usize,
         shown: Shown,
-    ) -> Result<(Vec<Recorded>, bool)> {
+    ) -> Result<(Vec<Recorded>, Option<Timestamp>)> {
         let present = self.visible(&name.article, shown).await?;
         self.steps_of(&present, name, after, page_size).await
     }
@@ -105,7 +106,7 @@ impl Service {
         name: &TranslationName,
         after: Option<Timestamp>,
         page_size: usize,
-    ) -> Result<(Vec<Recorded>, bool)> {
+    ) -> Result<(Vec<Recorded>, Option<Timestamp>)> {
         let slot = state.slots.get(&name.language).ok_or_else(|| name.missing())?;
         if let Some(id) = name.id {
             slot.translation(id).ok_or_else(|| name.missing())?;
@@ -119,7 +120,7 @@ impl Service {
         for newest in series {
             steps.push(self.steps_after(newest, after).await?);
         }
-        let mut listed = Vec::new();
+        let mut listed: Vec<Recorded> = Vec::new();
         let mut bytes = 0;
         loop {
             let taken = steps
@@ -128,12 +129,13 @@ impl Service {
                 .filter_map(|(index, steps)| Some((Recorded(steps.ahead.clone()?), index)))
                 .min_by_key(|(recorded, _)| recorded.stamp());
             let Some((recorded, index)) = taken else {
-                return Ok((listed, false));
+                return Ok((listed, None));
             };
             if recorded.is_listed(name.id) {
                 bytes += recorded.max_bytes();
                 if listed.len() == page_size || bytes > PAGE_BYTES && !listed.is_empty() {
-                    return Ok((listed, true));
+                    let last = listed.last().map(|last| last.stamp().time);
+                    return Ok((listed, last));
                 }
                 listed.push(recorded);
             }

@@ -14,7 +14,8 @@ use crate::domain::departures::{Departures, Lookup};
 use crate::domain::freshness::{Freshness, StaleSince};
 use crate::domain::language::Language;
 use crate::domain::provenance::Actor;
-use crate::domain::segment::MarkedText;
+use crate::domain::quality::evidence;
+use crate::domain::segment::{Mark, MarkedText, Segment, Span};
 use crate::domain::time::{Stamp, Timestamp};
 use crate::domain::translation::{Disposition, Slot, TranslationHead, TranslationVersion};
 use crate::domain::version::{Version, VersionKey};
@@ -78,20 +79,7 @@ impl Snapshot {
             .map(|(key, value)| key.len() + value.len() + 12)
             .sum();
         let heads = [&self.state.head.title, &self.state.head.lead];
-        let spans = |segment: &crate::domain::segment::Segment| -> usize {
-            let href = |span: &crate::domain::segment::Span| match &span.mark {
-                crate::domain::segment::Mark::Link(href) => href.len(),
-                _ => 0,
-            };
-            segment
-                .content
-                .spans()
-                .iter()
-                .map(|span| 32 + href(span))
-                .sum::<usize>()
-                + segment.content.text().len()
-                + 48
-        };
+        let spans = |segment: &Segment| text_bytes(&segment.content);
         let texts: usize = heads.into_iter().map(spans).sum();
         let body: usize = self
             .revision()
@@ -118,6 +106,16 @@ impl Snapshot {
         let fields: usize = fields.into_iter().map(|field| field.len() + 4).sum();
         2_048 + fields + words + labels + texts + body + translations
     }
+}
+
+/// The most that a segment with this text takes in an answer, in bytes.
+fn text_bytes(text: &MarkedText) -> usize {
+    let href = |span: &Span| match &span.mark {
+        Mark::Link(href) => href.len(),
+        _ => 0,
+    };
+    let spans: usize = text.spans().iter().map(|span| 32 + href(span)).sum();
+    64 + text.text().len() + spans
 }
 
 /// The most that a summary takes in an answer in bytes, without its address and segment ids, and each of the latter.
@@ -164,19 +162,14 @@ impl TranslationSnapshot {
 
     /// The most that it takes in an answer, in bytes.
     pub(super) fn max_bytes(&self) -> usize {
-        const SCORE_BYTES: usize = 512;
-        const ISSUE_BYTES: usize = 1_536;
-        let evidence = self.version().map_or(0, |version| {
-            SCORE_BYTES * version.quality_scores.len() + ISSUE_BYTES * version.quality_issues.len()
-        });
-        self.summary_bytes() + self.text_bytes() + evidence
+        self.summary_bytes() + self.text_bytes() + self.version().map_or(0, evidence::bytes)
     }
 
     /// The most that its texts take in an answer, in bytes.
     pub(super) fn text_bytes(&self) -> usize {
         let texts = self.version().map(|version| version.texts.as_slice());
-        let bytes = |text: &MarkedText| text.text().len() + 64 + 64 * text.spans().len();
-        texts.unwrap_or_default().iter().map(bytes).sum()
+        let sub_states = self.head.bindings.iter().map(|binding| binding.sub_state.len());
+        texts.unwrap_or_default().iter().map(text_bytes).sum::<usize>() + sub_states.sum::<usize>()
     }
 
     /// The texts.

@@ -27,6 +27,29 @@ pub struct TranslationName {
     pub id: Option<TranslationId>,
 }
 
+/// What of a translation is answered beside its summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Texts, scores and issues.
+    All,
+    /// The texts.
+    Texts,
+    /// Scores and issues.
+    Evidence,
+}
+
+/// A translation as it is answered.
+#[derive(Debug, Clone)]
+pub struct ReadTranslation {
+    /// The translation.
+    pub translation: TranslationSnapshot,
+    /// What of it is answered.
+    pub parts: Parts,
+}
+
+/// The place of a translation in a list.
+pub type TranslationPlace = (Language, TranslationId);
+
 /// Which translations of an article are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListFilter {
@@ -135,16 +158,22 @@ impl<M: TranslationMutation> Mutation for M {
 }
 
 impl Service {
-    /// Reads a translation with its texts: the newest against the newest source, against a revision of it, or both as
-    /// they were.
+    /// Reads a translation: the newest against the newest source, against a revision of it, or both as they were. Scores and
+    /// issues that do not fit into an answer beside the texts are left out.
     pub async fn get_translation(
         &self,
         name: &TranslationName,
         moment: Moment,
         shown: Shown,
-    ) -> Result<TranslationSnapshot> {
+        wanted: Parts,
+    ) -> Result<ReadTranslation> {
         let present = self.visible(&name.article, shown).await?;
-        self.translation_at(name, moment, present).await
+        let translation = self.translation_at(name, moment, present).await?;
+        let parts = match wanted {
+            Parts::All if translation.max_bytes() > PAGE_BYTES => Parts::Texts,
+            wanted => wanted,
+        };
+        Ok(ReadTranslation { translation, parts })
     }
 
     async fn translation_at(
@@ -171,14 +200,15 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Lists the translations of an article without texts, by language and id, after a place, and says whether more follow.
+    /// Lists the translations of an article without texts, by language and id, after a place, and says where the next page
+    /// begins.
     pub async fn list_translations(
         &self,
         article: &ArticleId,
         filter: &ListFilter,
-        after: Option<&(Language, TranslationId)>,
+        after: Option<&TranslationPlace>,
         page_size: usize,
-    ) -> Result<(Vec<TranslationSnapshot>, bool)> {
+    ) -> Result<(Vec<TranslationSnapshot>, Option<TranslationPlace>)> {
         let state = self.visible(article, filter.shown).await?;
         let moment = filter.as_of.map_or(Moment::Now, Moment::Time);
         let state = self.at(&state, moment).await?;
@@ -188,15 +218,16 @@ impl Service {
         let wanted = filter.of(&state).filter(|(slot, head)| is_next(slot, head));
         // One more than the page, to know whether there is more.
         let wanted: Vec<_> = wanted.take(page_size.saturating_add(1)).collect();
-        let (mut listed, mut bytes) = (Vec::new(), 0);
+        let (mut listed, mut bytes, mut last) = (Vec::new(), 0, None);
         for snapshot in self.translation_snapshots(&state, &wanted).await? {
             bytes += snapshot.summary_bytes();
             if listed.len() == page_size || bytes > PAGE_BYTES && !listed.is_empty() {
-                return Ok((listed, true));
+                return Ok((listed, last));
             }
+            last = Some((snapshot.slot.language.clone(), snapshot.head.id));
             listed.push(snapshot);
         }
-        Ok((listed, false))
+        Ok((listed, None))
     }
 
     /// An article as it was read, if the caller may change its translations. It may be deleted.

@@ -4,6 +4,8 @@ use crate::domain::time::Timestamp;
 
 /// Bytes after which a page ends, so that clients with the usual limit of 4 MiB can read it.
 pub const PAGE_BYTES: usize = 3 << 20;
+/// Bytes of articles that the store reads for one call of a list, without their texts.
+pub(super) const HELD_BYTES: usize = 32 << 20;
 /// Bytes that the summaries of translations take of an article at most; the rest are read by `ListTranslations`.
 pub const SUMMARIES_BYTES: usize = 128 << 10;
 /// Segment ids of each kind that such a summary names at most.

@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::StoreClock;
 use crate::domain::article::{Alias, ArticleId, ArticleVersion, DroppedRevision, Head, Revision, Tombstone};
+use crate::domain::capacity;
 use crate::domain::change::{Commit, Event};
 use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
@@ -65,6 +66,13 @@ pub struct ArticleState {
 }
 
 impl ArticleState {
+    /// About what it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let segments = self.head.manifest.0.len();
+        let texts = self.head.title.content.text().len() + self.head.lead.content.text().len();
+        2_048 + texts + 48 * segments + capacity::state_bytes(segments, &self.slots, &self.jobs)
+    }
+
     /// The newest version of a series; `None` if there is no such series.
     pub fn newest(&self, series: &Series) -> Option<Version> {
         match series {
@@ -283,6 +291,8 @@ pub struct Budget {
     pub articles: usize,
     /// The most index rows to look at.
     pub rows: usize,
+    /// Bytes of articles, about, after which the list ends.
+    pub bytes: usize,
 }
 
 /// A part of a list.

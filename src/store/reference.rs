@@ -527,6 +527,7 @@ impl Store for ReferenceStore {
             articles: Vec::new(),
             next: None,
         };
+        let mut bytes = 0;
         for (seen, (row, position, article)) in (1..).zip(state.rows(query, after)) {
             let is_translated = query.translation.as_ref().is_none_or(|filter| {
                 let slot = article.slots.get(&filter.language);
@@ -536,8 +537,10 @@ impl Store for ReferenceStore {
             let found = query.matches(&row) && is_translated;
             if found {
                 page.articles.push((position.clone(), article.clone()));
+                bytes += article.bytes();
             }
-            if seen >= budget.rows || found && page.articles.len() >= budget.articles {
+            let is_full = page.articles.len() >= budget.articles || bytes >= budget.bytes;
+            if seen >= budget.rows || found && is_full {
                 page.next = Some(position);
                 break;
             }

@@ -197,16 +197,16 @@ pub(in crate::api) fn update(
     };
     let id = fields.article_id("article.article_id", &article.article_id);
     check_size("an article", article.encoded_len(), limits)?;
-    let missing = request
-        .allow_missing
-        .then(|| fields.join(self::article(article.clone(), limits)))
-        .transpose()?;
-    let patch = fields.join(patch(article, request.update_mask.as_ref(), limits))?;
-    Ok(id.zip(patch).map(|(id, patch)| Update {
-        id,
-        patch,
-        missing: missing.flatten(),
-    }))
+    let update_mask = request.update_mask.as_ref();
+    let (patch, missing) = if request.allow_missing {
+        let mask = mask(&article, update_mask, fields);
+        let draft = fields.join(self::article(article, limits))?;
+        let of = |draft: &ArticleDraft| ArticlePatch::of(draft, |field| mask.contains(&field));
+        (draft.as_ref().map(of), draft)
+    } else {
+        (fields.join(patch(article, update_mask, limits))?, None)
+    };
+    Ok(id.zip(patch).map(|(id, patch)| Update { id, patch, missing }))
 }
 
 /// The significance that a caller gave, if any.

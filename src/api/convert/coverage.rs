@@ -6,7 +6,6 @@ use super::{Fields, query};
 use crate::domain::access::Shown;
 use crate::domain::coverage::Period;
 use crate::domain::reading::MAX_LANGUAGES;
-use crate::domain::time::Timestamp;
 use crate::pb;
 use crate::service::coverage::CoverageQuery;
 
@@ -14,7 +13,6 @@ use crate::service::coverage::CoverageQuery;
 pub(in crate::api) fn coverage(
     request: pb::GetCoverageRequest,
     shown: Shown,
-    now: Timestamp,
     fields: &mut Fields,
 ) -> Option<CoverageQuery> {
     use pb::list_articles_request::Range;
@@ -42,7 +40,7 @@ pub(in crate::api) fn coverage(
         ..pb::ListArticlesRequest::default()
     };
     Some(CoverageQuery {
-        articles: query(&list, shown, now, fields)?,
+        articles: query(&list, shown, fields)?,
         languages,
         period: match period? {
             pb::CoveragePeriod::Unspecified | pb::CoveragePeriod::Day => Period::Day,

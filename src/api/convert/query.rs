@@ -8,14 +8,12 @@ use super::reading::translation_filter;
 use crate::domain::Invalid;
 use crate::domain::access::Shown;
 use crate::domain::query::{Axis, Order, Query, Range};
-use crate::domain::time::Timestamp;
 use crate::pb;
 
-/// A list by date. `now` is where the future begins.
+/// A list by date.
 pub(in crate::api) fn query(
     request: &pb::ListArticlesRequest,
     shown: Shown,
-    now: Timestamp,
     fields: &mut Fields,
 ) -> Option<Query> {
     let axis = fields.choice("axis", request.axis, pb::DateAxis::try_from);
@@ -29,10 +27,7 @@ pub(in crate::api) fn query(
     let range = match (dating?, bounds?) {
         (pb::Dating::Unspecified, bounds) => bounds,
         (pb::Dating::Undated, Range::All) => Range::Undated,
-        (pb::Dating::Future, Range::All) => Range::Instants {
-            start: now,
-            end: Timestamp::MAX,
-        },
+        (pb::Dating::Future, Range::All) => Range::Future,
         (_, _) => {
             fields.wrong("dating", "UNDATED and FUTURE do not go together with a range");
             return None;

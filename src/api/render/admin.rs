@@ -14,6 +14,7 @@ use crate::store::{Counts, Progress};
 pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
     let store = &status.store;
     let sizes = store.sizes.unwrap_or_default();
+    let (languages, omitted) = status.languages();
     let mut totals = pb::StoreCounts::default();
     for counts in store.counts.values() {
         totals.articles += counts.articles;
@@ -21,7 +22,7 @@ pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
         totals.revisions += counts.revisions;
         totals.translations += counts.translations;
     }
-    let language = |(language, of): (&Language, &Counts)| pb::LanguageCounts {
+    let language = |(language, of): &(&Language, &Counts)| pb::LanguageCounts {
         language: language.to_string(),
         counts: Some(pb::StoreCounts {
             articles: of.articles,
@@ -30,15 +31,14 @@ pub(in crate::api) fn status(status: &Status) -> pb::GetStatusResponse {
             translations: of.translations,
         }),
     };
-    // A language that is only to be translated into has nothing yet.
-    let has_any = |language: &pb::LanguageCounts| language.counts != Some(pb::StoreCounts::default());
     pb::GetStatusResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: store.engine.to_owned(),
         epoch: store.epoch.iter().map(|byte| format!("{byte:02x}")).collect(),
         seq: store.seq,
         totals: Some(totals),
-        languages: store.counts.iter().map(language).filter(has_any).collect(),
+        languages: languages.iter().map(language).collect(),
+        omitted_languages: omitted as u64,
         live_bytes: sizes.live_bytes,
         disk_bytes: sizes.disk_bytes,
         available_bytes: sizes.available_bytes,

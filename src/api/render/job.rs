@@ -162,3 +162,67 @@ fn state(state: JobState) -> pb::JobState {
         JobState::Superseded => pb::JobState::Superseded,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::domain::article::ArticleId;
+    use crate::domain::capacity::{Exceeded, Resource};
+    use crate::domain::job::JobKey;
+    use crate::domain::language::MAX_TAG;
+    use crate::service::jobs::ANSWERS_A_CALL;
+    use crate::service::view::PAGE_BYTES;
+
+    #[test]
+    fn the_longest_answers_of_a_request_fit_into_a_page() {
+        let article = ArticleId::parse(&"a".repeat(128)).unwrap();
+        let language =
+            Language::parse("en-x-abcdefgh-abcdefgh-abcdefgh-abcdefgh-abcdefgh-abcdefgh-abcde").unwrap();
+        assert_eq!(language.as_str().len(), MAX_TAG);
+        let kinds = [
+            JobKind::Mt,
+            JobKind::Llm,
+            JobKind::Human,
+            JobKind::Review,
+            JobKind::Score,
+        ];
+        let full = |resource| {
+            RequestOutcome::Full(Exceeded {
+                resource,
+                count: usize::MAX,
+                limit: usize::MAX,
+            })
+        };
+        for kind in kinds {
+            let key = JobKey {
+                language: language.clone(),
+                kind,
+            };
+            let id = JobId {
+                article: article.clone(),
+                key: key.clone(),
+                number: u32::MAX,
+            };
+            for outcome in [
+                RequestOutcome::AlreadyOpen(id),
+                full(Resource::Languages),
+                full(Resource::OpenJobs),
+                full(Resource::StateBytes),
+            ] {
+                let answer = requested(&Requested {
+                    article: article.clone(),
+                    key: key.clone(),
+                    outcome,
+                });
+                let answers = pb::RequestTranslationsResponse {
+                    jobs: vec![answer; ANSWERS_A_CALL],
+                    next_page_token: "x".repeat(1_024),
+                };
+                let bytes = answers.encoded_len();
+                assert!(bytes <= PAGE_BYTES, "{bytes}");
+            }
+        }
+    }
+}

@@ -14,11 +14,13 @@ use crate::domain::article::ArticleId;
 use crate::domain::change::{Event, Scope};
 use crate::domain::feed::{Filter, Lost, Next, Place};
 use crate::domain::time::{Seq, Stamp, Timestamp};
-use crate::service::{Error, Result};
+use crate::service::byte_budget::HeldBytes;
+use crate::service::{Error, Result, StreamBudgets};
 use crate::store::{ArticleState, Changes, LogHold, StoreError};
 
-/// Commits, and articles of a snapshot, that are read at once.
+/// Commits that are read at once.
 const COMMITS: usize = 64;
+/// Articles of a snapshot that are read at once, at most.
 const ARTICLES: usize = 32;
 /// How long what was read may wait to be told. What is older is read again: an article may be hidden by now.
 const FRESH: Duration = Duration::from_secs(1);
@@ -67,14 +69,20 @@ struct Scan {
     /// The last article that was looked at.
     after: Option<ArticleId>,
     ahead: VecDeque<Arc<ArticleState>>,
+    /// The bytes of those and of the last one that was told.
+    held: Option<HeldBytes>,
+    /// Articles that are read next at once: more while there is room for them.
+    articles: usize,
     told: u64,
 }
 
 /// A follower of the changes.
 pub struct Watch {
     hub: Arc<ChangeFanout>,
+    streams: Arc<StreamBudgets>,
     tail: watch::Receiver<Tail>,
     filter: Filter,
+    caller: String,
     reach: Reach,
     interval: Duration,
     scan: Option<Scan>,
@@ -95,7 +103,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) async fn begin(hub: Arc<ChangeFanout>, options: WatchOptions) -> Result<Self> {
+    pub(super) async fn begin(
+        hub: Arc<ChangeFanout>,
+        streams: Arc<StreamBudgets>,
+        options: WatchOptions,
+    ) -> Result<Self> {
         let mut tail = hub.tail();
         // Whatever is hidden by now must be seen as hidden.
         let durable = hub.store.durable().borrow().seq;
@@ -130,6 +142,8 @@ impl Watch {
                 since,
                 after,
                 ahead: VecDeque::new(),
+                held: None,
+                articles: 1,
                 told: 0,
             }),
             Place::Commit(_) | Place::Change(..) => None,
@@ -138,8 +152,10 @@ impl Watch {
         Ok(Self {
             follower: hub.follower(next.passed()),
             hub,
+            streams,
             tail,
             filter: options.filter,
+            caller: options.caller,
             reach: options.reach,
             interval: options.checkpoint_interval,
             scan,
@@ -199,14 +215,13 @@ impl Watch {
 
     /// Looks at the next article of the snapshot.
     async fn scanned(&mut self) -> Result<Option<(Message, Place)>> {
+        let is_read = |scan: &Scan| !scan.ahead.is_empty() && self.read.elapsed() < FRESH;
+        if !self.scan.as_ref().is_some_and(is_read) && !self.read_ahead().await? {
+            return Ok(None);
+        }
         let Some(scan) = &mut self.scan else {
             return Ok(None);
         };
-        if scan.ahead.is_empty() || self.read.elapsed() >= FRESH {
-            let articles = self.hub.store.scan(scan.after.as_ref(), ARTICLES).await?;
-            scan.ahead = articles.into();
-            self.read = Instant::now();
-        }
         let Some(state) = scan.ahead.pop_front() else {
             let (place, told) = (Place::Commit(scan.since), scan.told);
             self.scan = None;
@@ -222,6 +237,36 @@ impl Watch {
         scan.told += 1;
         let place = Place::Snapshot(scan.since, scan.after.clone());
         Ok(Some((Message::Item(state), place)))
+    }
+
+    /// Reads the next articles of the snapshot. Where the budget has no room for them they are let go, and the first one is
+    /// read again when there is room for it. `false`: there was none until the next checkpoint is due.
+    async fn read_ahead(&mut self) -> Result<bool> {
+        let due = self.said.unwrap_or_else(Instant::now) + self.interval;
+        let Some(scan) = &mut self.scan else {
+            return Ok(false);
+        };
+        scan.ahead.clear();
+        scan.held = None;
+        let (store, budget, after) = (&self.hub.store, &self.streams.exports, scan.after.as_ref());
+        let mut articles = store.scan(after, scan.articles).await?;
+        let bytes = articles.iter().map(|state| state.bytes()).sum();
+        scan.held = budget.try_take(&self.caller, bytes);
+        scan.articles = (2 * scan.articles).min(ARTICLES);
+        if scan.held.is_none() {
+            scan.articles = 1;
+            let first = articles.first().map_or(0, |state| state.bytes());
+            drop(articles);
+            let ends = self.tail.wait_for(|tail| tail.failed.is_some() || tail.stopping);
+            tokio::select! {
+                held = budget.take(&self.caller, first) => scan.held = held,
+                _ = timeout_at(due, ends) => return Ok(false),
+            }
+            articles = store.scan(after, 1).await?;
+        }
+        scan.ahead = articles.into();
+        self.read = Instant::now();
+        Ok(true)
     }
 
     /// Looks at the next commit of the log, or waits for it.

@@ -32,11 +32,18 @@ pub(super) fn list(core: &Shared, query: &Query, after: Option<&Position>, budge
         Ok(ControlFlow::Continue(()))
     })?;
     let mut articles = Vec::with_capacity(matching.len());
+    let (mut bytes, mut last) = (0, None);
     for position in matching {
+        if bytes >= budget.bytes {
+            next = last;
+            break;
+        }
+        last = Some(position.clone());
         // The article may have changed since its row was read; what is answered must match.
         if let Some(state) = core.read(&position.id)?
             && listing.still_matches(&position, &state)
         {
+            bytes += state.bytes();
             articles.push((position, state));
         }
     }

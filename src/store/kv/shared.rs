@@ -40,25 +40,7 @@ pub(super) struct Weight;
 
 impl Weighter<ArticleId, Arc<ArticleState>> for Weight {
     fn weight(&self, _: &ArticleId, state: &Arc<ArticleState>) -> u64 {
-        let bindings = |translations: &[crate::domain::translation::TranslationHead]| {
-            translations
-                .iter()
-                .map(|t| 512 + 112 * t.bindings.len())
-                .sum::<usize>()
-        };
-        let slots: usize = state
-            .slots
-            .values()
-            .map(|slot| 256 + bindings(&slot.translations))
-            .sum();
-        let head = 1536 + 48 * state.head.manifest.0.len();
-        let jobs: usize = state
-            .jobs
-            .values()
-            .map(|job| 768 + 48 * (job.wanted.len() + job.given_up.len()))
-            .sum();
-        let text = state.head.title.content.text().len() + state.head.lead.content.text().len();
-        (slots + head + jobs + text) as u64
+        state.bytes() as u64
     }
 }
 

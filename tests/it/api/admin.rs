@@ -18,6 +18,7 @@ use pb::compact_store_response::Step as CompactStep;
 use tempfile::TempDir;
 use tonic::{Code, Streaming};
 
+use super::streams::{import, item};
 use super::{article, attach, create, full_article, get, rewrite, small_form};
 use crate::harness::{LIMIT, Server, Setup, failure, noise};
 
@@ -25,6 +26,42 @@ const OPTIONS: StoreOptions = StoreOptions {
     cache_bytes: 1 << 20,
     min_free_bytes: Some(0),
 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_lists_the_languages_that_have_most() {
+    let server = Server::memory().await;
+    let items = (0..1_003).map(|number| {
+        let large = number > 1_000;
+        let of_language = pb::Article {
+            language: format!("fr-x-{number:05}"),
+            ..article(&format!("a{number}"), &["texte"])
+        };
+        let second = pb::Article {
+            article_id: format!("b{number}"),
+            ..of_language.clone()
+        };
+        [Some(of_language), large.then_some(second)]
+    });
+    let articles: Vec<_> = items.flatten().flatten().collect();
+    let items = (0..)
+        .zip(&articles)
+        .map(|(number, article)| item(number, article));
+    import(&server, items.collect()).await;
+    let status = status(&server).await;
+    let totals = status.totals.unwrap();
+    assert_eq!((status.languages.len(), status.omitted_languages), (1_000, 3));
+    assert_eq!(totals.articles, 1_005);
+    assert!(
+        status
+            .languages
+            .is_sorted_by_key(|language| language.language.clone())
+    );
+    let last = status.languages.last().unwrap();
+    assert_eq!(
+        (last.language.as_str(), last.counts.unwrap().articles),
+        ("fr-x-01002", 2)
+    );
+}
 
 async fn status(server: &Server) -> pb::GetStatusResponse {
     let answer = server.admin().get_status(pb::GetStatusRequest {}).await;

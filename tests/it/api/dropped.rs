@@ -83,14 +83,13 @@ pub(super) fn everything<T>(message: T) -> Request<T> {
 
 impl World {
     pub(super) fn over(store: Arc<dyn Store>) -> Self {
-        let clock = Arc::new(clock());
-        let service = Service::new(store.clone(), clock.clone());
+        let service = Service::new(store.clone(), Arc::new(clock()));
         let limits = Limits::default();
         Self {
             store,
-            articles: Articles::new(service.clone(), clock.clone(), limits),
+            articles: Articles::new(service.clone(), limits),
             translations: Translations::new(service.clone(), limits),
-            jobs: Jobs::new(service, clock, limits),
+            jobs: Jobs::new(service, limits),
         }
     }
 

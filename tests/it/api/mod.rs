@@ -317,6 +317,7 @@ async fn translation(server: &Server, article: &str, language: &str, id: &str) -
         language: language.into(),
         translation_id: id.into(),
         at: None,
+        evidence_only: false,
     };
     let answer = server.translations().get_translation(request).await;
     answer.unwrap().into_inner().translation.unwrap()

@@ -43,6 +43,7 @@ async fn see(server: &Server, at: Option<Timestamp>) -> Seen {
             language: summary.language.clone(),
             translation_id: summary.translation_id.clone(),
             at: at.map(|at| pb::get_translation_request::At::AsOfTime(time(at))),
+            evidence_only: false,
         };
         let read = server.translations().get_translation(request).await.unwrap();
         let read = read.into_inner().translation.unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use article_store::api::Limits;
 use article_store::domain::change::Kind;
 use article_store::domain::ids::{ArticleId, TranslationId};
 use article_store::domain::language::Language;
@@ -15,7 +16,7 @@ use tonic::Code;
 use super::{
     agent, article, attach, body, by_id, create, rewrite, segment, small_form, target, time, translation,
 };
-use crate::harness::{Server, blames, fails};
+use crate::harness::{Server, Setup, blames, fails};
 
 mod measuring;
 mod refused;
@@ -82,6 +83,57 @@ async fn measure(server: &Server, request: pb::MeasureTranslationRequest) -> pb:
         .await
         .unwrap()
         .into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_does_not_fit_beside_the_texts_is_read_without_them() {
+    const PAGE: usize = 3 << 20;
+    let server = Setup::memory().limits(Limits::default()).start().await;
+    let long = "x".repeat(380);
+    let texts = vec![long.as_str(); 5_000];
+    create(&server, article("a", &texts)).await;
+    attach(&server, small_form("a", "en", 1, &texts)).await;
+    let get = |evidence_only| pb::GetTranslationRequest {
+        article_id: "a".into(),
+        language: "en".into(),
+        evidence_only,
+        ..Default::default()
+    };
+    let read = async |evidence_only| {
+        let request = get(evidence_only);
+        let answer = server.translations().get_translation(request).await.unwrap();
+        answer.into_inner()
+    };
+    let noted = |number: usize| pb::QualityIssue {
+        comment: format!("{number} {}", "y".repeat(800)),
+        ..issue("s1", IssueSide::Target, None)
+    };
+    let part = |from: usize| (from..from + 250).map(noted).collect::<Vec<_>>();
+    add(&server, evidence(&[], &part(0))).await;
+    let whole = read(false).await;
+    assert!(!whole.evidence_omitted);
+    assert_eq!(whole.translation.as_ref().unwrap().quality_issues.len(), 250);
+    for from in [250, 500, 750] {
+        add(&server, evidence(&[], &part(from))).await;
+    }
+    let (texts, evidence) = (read(false).await, read(true).await);
+    let sizes = [&texts, &evidence].map(prost::Message::encoded_len);
+    assert!(sizes.iter().all(|bytes| *bytes <= PAGE), "{sizes:?}");
+    assert!(texts.evidence_omitted && !evidence.evidence_omitted);
+    let (texts, evidence) = (texts.translation.unwrap(), evidence.translation.unwrap());
+    assert_eq!((texts.body.len(), texts.quality_issues.len()), (5_000, 0));
+    assert_eq!((evidence.body.len(), evidence.quality_issues.len()), (0, 1_000));
+    assert_eq!(texts.summary, evidence.summary);
+    let request = pb::GetArticleRequest {
+        article_id: "a".into(),
+        languages: vec!["en".into()],
+        ..Default::default()
+    };
+    let article = server.articles().get_article(request).await.unwrap().into_inner();
+    assert!(article.body_omitted && article.evidence_omitted);
+    assert!(prost::Message::encoded_len(&article) <= PAGE);
+    assert_eq!(article.translation.unwrap(), texts);
+    server.check().await;
 }
 
 pub(super) fn measuring(translation: &str, reference: &str) -> pb::MeasureTranslationRequest {
@@ -207,6 +259,7 @@ async fn evidence_joins_a_translation_and_changes_nothing_else() {
         translation_id: "t1".into(),
         at: Some(pb::get_translation_request::At::AsOfTime(time(earlier))),
         show_hidden: false,
+        evidence_only: false,
     };
     let then = server
         .translations()

@@ -69,6 +69,57 @@ async fn exports_that_nobody_reads_hold_no_more_than_their_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn snapshots_and_backups_take_their_bytes_from_the_same_budget() {
+    const BUDGET: usize = 64 << 10;
+    const METRIC: &str = "article_store_export_held_bytes";
+    const BACKUP: &str = "/articlestore.v1.AdminService/BackupStore";
+    const WATCH: &str = "/articlestore.v1.ChangeService/WatchChanges";
+    let server = Setup::memory().calls(limits(BUDGET, BUDGET)).start().await;
+    // The state of each takes some 12 KiB, and what is said of it 4.
+    let long = "x".repeat(4 << 10);
+    for number in 0..60 {
+        let texts = vec!["p"; 200];
+        let titled = pb::Article {
+            title: Some(super::segment(&long)),
+            ..article(&format!("a{number:02}"), &texts)
+        };
+        create(&server, titled).await;
+    }
+    let snapshot = pb::WatchChangesRequest {
+        start: pb::WatchStart::Snapshot.into(),
+        ..Default::default()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(BareCall::begin(&server, WATCH, &[], &snapshot).await);
+        assert!(held(&server, METRIC) <= BUDGET / 2);
+    }
+    eventually(|| held(&server, METRIC) > 8 << 10).await;
+    let backup = BareCall::begin(&server, BACKUP, &[], &pb::BackupStoreRequest {}).await;
+    drop(unread);
+    // It takes the whole share of its caller when that is free, and gives it back.
+    eventually(|| held(&server, METRIC) == BUDGET / 2).await;
+    let (status, _) = backup.end().await;
+    assert_eq!(status.code(), tonic::Code::Ok);
+    eventually(|| held(&server, METRIC) == 0).await;
+    let mut whole = server
+        .changes()
+        .watch_changes(snapshot)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut items = 0;
+    loop {
+        use pb::watch_changes_response::Message;
+        match whole.message().await.unwrap().unwrap().message.unwrap() {
+            Message::SnapshotItem(_) => items += 1,
+            Message::SnapshotEnd(end) => break assert_eq!((items, end.articles), (60, 60)),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_is_larger_than_a_share_is_exported_alone() {
     let server = Setup::memory().calls(limits(MIB, MIB)).start().await;
     large_articles(&server).await;

@@ -128,6 +128,7 @@ async fn read(server: &Server, id: &str, revision: Option<u32>) -> pb::Translati
         translation_id: id.into(),
         at: revision.map(pb::get_translation_request::At::Revision),
         show_hidden: false,
+        evidence_only: false,
     };
     let answer = server.translations().get_translation(request).await;
     answer.unwrap().into_inner().translation.unwrap()

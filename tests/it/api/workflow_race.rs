@@ -42,6 +42,7 @@ async fn summary(client: &mut Client, id: &str) -> pb::Translation {
         translation_id: id.into(),
         at: None,
         show_hidden: false,
+        evidence_only: false,
     };
     let answer = client.get_translation(request).await.unwrap().into_inner();
     answer.translation.unwrap()

@@ -133,6 +133,7 @@ impl Client {
                 language: summary.language.clone(),
                 translation_id: summary.translation_id.clone(),
                 at: None,
+                evidence_only: false,
             };
             let answer = self.translations.get_translation(request).await?;
             let translation = answer.into_inner().translation.unwrap();

@@ -476,6 +476,7 @@ fn a_read_of_a_damaged_record_names_it_and_others_go_on() {
         let budget = Budget {
             articles: 10,
             rows: 100,
+            bytes: usize::MAX,
         };
         let list = store.list(&revised(Range::All), None, budget).await;
         assert!(matches!(list, Err(StoreError::Corrupt { .. })), "{list:?}");

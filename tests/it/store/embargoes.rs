@@ -113,6 +113,7 @@ async fn lists_leave_out_what_is_hidden(bench: &mut Bench) {
         let budget = Budget {
             articles: 10,
             rows: 100,
+            bytes: usize::MAX,
         };
         let page = bench.store.list(&query, None, budget).await.unwrap();
         let ids = page.articles.iter().map(|(position, _)| position.id.to_string());

@@ -34,6 +34,7 @@ fn all() -> Query {
 const BUDGET: Budget = Budget {
     articles: 100,
     rows: 1000,
+    bytes: usize::MAX,
 };
 
 #[test]

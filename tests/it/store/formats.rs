@@ -59,6 +59,7 @@ async fn list(store: &dyn Store, presence: Presence) -> Vec<String> {
     let budget = Budget {
         articles: 10,
         rows: 100,
+        bytes: usize::MAX,
     };
     let page = store.list(&query(presence), None, budget).await.unwrap();
     page.articles

@@ -72,6 +72,7 @@ async fn reopening_gives_the_same_answers(bench: &mut Bench) {
         let budget = Budget {
             articles: 100,
             rows: 1000,
+            bytes: usize::MAX,
         };
         let status = bench.store.status().await.unwrap();
         (
@@ -107,7 +108,11 @@ async fn a_closed_store_refuses_everything(bench: &mut Bench) {
         shown: shown(true),
         translation: None,
     };
-    let budget = Budget { articles: 1, rows: 1 };
+    let budget = Budget {
+        articles: 1,
+        rows: 1,
+        bytes: usize::MAX,
+    };
     let change = PolicyChange {
         id: policy("p", &[]).id,
         policy: None,

@@ -14,6 +14,7 @@ use super::fixtures::*;
 mod model;
 
 on_every_store! {
+    a_page_ends_when_its_articles_take_many_bytes,
     newest_first_then_undated,
     bounds_are_half_open,
     days_follow_the_zone_and_its_clock_changes,
@@ -46,6 +47,7 @@ fn published(range: Range) -> Query {
 const PLENTY: Budget = Budget {
     articles: 1000,
     rows: 100_000,
+    bytes: usize::MAX,
 };
 
 async fn names(bench: &Bench, query: &Query) -> Vec<String> {
@@ -305,6 +307,7 @@ async fn a_budget_of_rows_ends_a_page_without_losing_anything(bench: &mut Bench)
     let budget = Budget {
         articles: 10,
         rows: 9,
+        bytes: usize::MAX,
     };
     let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
     loop {
@@ -322,6 +325,36 @@ async fn a_budget_of_rows_ends_a_page_without_losing_anything(bench: &mut Bench)
     }
     assert_eq!(found, ["a47", "a27", "a07"]);
     assert_eq!(pages, 7, "60 rows are 6 pages of 9 and a rest");
+}
+
+async fn a_page_ends_when_its_articles_take_many_bytes(bench: &mut Bench) {
+    let batches = (0..12).map(|number| {
+        let metadata = Metadata {
+            published: Some(date(at("2022-01-01T00:00:00Z").saturating_add_micros(number / 2))),
+            ..metadata()
+        };
+        let long = content("t", &vec!["p"; if number == 5 { 400 } else { 1 }]);
+        create(&id(&format!("a{number:02}")), metadata, long)
+    });
+    join_all(batches.map(|batch| bench.store.commit(batch))).await;
+    let all = published(Range::All);
+    let expected = names(bench, &all).await;
+    let one = bench.article(&id("a00")).await.unwrap().bytes();
+    for (bytes, pages) in [(1, 12), (2 * one, 6), (16 * one, 1)] {
+        let budget = Budget { bytes, ..PLENTY };
+        let (mut found, mut lengths, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = bench.store.list(&all, after.as_ref(), budget).await.unwrap();
+            lengths.push(page.articles.len());
+            found.extend(page.articles.iter().map(|(position, _)| position.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected);
+        assert!(lengths.len() >= pages, "{bytes}: {lengths:?}");
+    }
 }
 
 // The model: everything, filtered, sorted and cut.

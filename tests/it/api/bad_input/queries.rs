@@ -120,6 +120,7 @@ async fn reads_name_what_is_wrong_with_them() {
         language: "x-".into(),
         translation_id: "t0".into(),
         at: Some(pb::get_translation_request::At::AsOfTime(YEAR_44798)),
+        evidence_only: false,
     };
     blames(
         translations.get_translation(get).await,

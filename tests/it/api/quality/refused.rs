@@ -183,6 +183,7 @@ async fn a_translation_carries_a_megabyte_of_evidence_about_its_texts() {
         translation_id: "t1".into(),
         at: Some(pb::get_translation_request::At::AsOfTime(time(then))),
         show_hidden: false,
+        evidence_only: false,
     };
     let then = client
         .get_translation(then)

@@ -150,6 +150,7 @@ async fn reads(server: &Server, id: &str, show_hidden: bool) -> BTreeMap<String,
             translation_id: String::new(),
             show_hidden,
             at,
+            evidence_only: false,
         };
         let answer = translations.get_translation(request).await;
         say(name, answer.map(|answer| format!("{:?}", answer.into_inner())));

@@ -242,7 +242,11 @@ async fn compare_with_the_model(kind: Kind, articles: &[(Metadata, Fate)], queri
 }
 
 fn pages_are_the_model_cut(kind: Kind, cases: u32) {
-    let budget = (1usize..6, 1usize..9).prop_map(|(articles, rows)| Budget { articles, rows });
+    let budget = (1usize..6, 1usize..9).prop_map(|(articles, rows)| Budget {
+        articles,
+        rows,
+        bytes: usize::MAX,
+    });
     let case = (articles(), vec((queries(), budget), 30));
     let config = Config {
         cases,

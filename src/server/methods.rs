@@ -8,6 +8,7 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 use super::rights;
+use crate::domain::access::Right;
 use crate::pb;
 
 /// How a method counts against the limits.
@@ -32,12 +33,16 @@ pub struct Method {
     pub label: String,
     /// How it counts against the limits.
     pub kind: Kind,
+    /// The rights any of which a caller needs; none if it may not be called, or is exempt.
+    pub rights: &'static [Right],
     /// Whether only operators may call it: such calls have places of their own.
     pub is_admin: bool,
     /// Whether its request is a stream of messages.
     pub streams_requests: bool,
 }
 
+/// The service of health, which needs no credentials.
+pub(super) const HEALTH: &str = "grpc.health.v1.Health";
 /// Claims are no streams, but wait for up to a minute.
 const LONG_POLL: &str = "ClaimJobs";
 
@@ -65,6 +70,7 @@ static OTHER: LazyLock<Method> = LazyLock::new(|| Method {
     name: "other".into(),
     label: "other".into(),
     kind: Kind::Short,
+    rights: &[],
     is_admin: false,
     streams_requests: false,
 });
@@ -88,18 +94,20 @@ fn methods(descriptors: &[u8], kind: impl Fn(bool, &str) -> Kind) -> impl Iterat
         for service in &file.service {
             for method in &service.method {
                 let is_stream = method.client_streaming() || method.server_streaming();
-                let (service, name) = (service.name(), method.name());
+                let (name, label) = (method.name(), format!("{}/{}", service.name(), method.name()));
+                let service = format!("{package}.{}", service.name());
+                let rights = rights::of(&service, name);
+                let path = format!("/{service}/{name}");
                 let method = Method {
-                    service: format!("{package}.{service}"),
                     name: name.to_owned(),
-                    label: format!("{service}/{name}"),
+                    label,
                     kind: kind(is_stream, name),
-                    is_admin: false,
+                    rights,
+                    is_admin: rights == [Right::Admin],
                     streams_requests: method.client_streaming(),
+                    service,
                 };
-                let path = format!("/{}/{name}", method.service);
-                let is_admin = rights::is_for_operators(&path);
-                found.push((path, Method { is_admin, ..method }));
+                found.push((path, method));
             }
         }
         found
@@ -147,7 +155,21 @@ mod tests {
         ] {
             assert_eq!(at(exempt).kind, Kind::Exempt, "{exempt}");
         }
-        assert_eq!(kind("/x.Y/Z"), ("other", Kind::Short));
+        for path in [
+            "",
+            "/",
+            "GetArticle",
+            "/articlestore.v1.ArticleService",
+            "/articlestore.v1.ArticleService/",
+            "/articlestore.v1.ArticleService/getArticle",
+            "/articlestore.v1.ArticleService/GetArticle/",
+            "//articlestore.v1.ArticleService/GetArticle",
+            "/articlestore.v1.AdminService/GetArticle",
+            "/grpc.health.v1.Healthy/Check",
+        ] {
+            assert_eq!(*at(path), *OTHER, "{path}");
+        }
+        assert!(OTHER.rights.is_empty());
         let services: std::collections::BTreeSet<_> = all().map(|(_, method)| &method.service).collect();
         assert_eq!(services.len(), 5 + 3, "{services:?}");
     }

@@ -18,16 +18,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::{LayerExt, Routes};
-use tower::ServiceBuilder;
+use tower::Layer;
 use tower::util::MapResponseLayer;
 
+pub use self::calls::CallLimits;
 pub use self::chores::KeepChanges;
-pub use self::layers::CallLimits;
 
-use self::auth::{Gate, GateLayer};
+use self::auth::Gate;
+use self::calls::{CallLayer, panics};
 use self::chores::Keep;
 use self::health::Health;
-use self::layers::panics;
 use self::telemetry::{Readiness, Telemetry};
 use crate::api::admin::Admin;
 use crate::api::articles::Articles;
@@ -47,16 +47,15 @@ use crate::service::{Error, Service};
 use crate::store::{Store, StoreError};
 
 pub mod auth;
+mod calls;
 mod chores;
 pub mod context;
 mod file_watch;
 pub mod health;
-pub mod layers;
 mod log_throttle;
 pub mod methods;
 pub mod offline_admin;
 mod rights;
-pub mod stack;
 pub mod store_factory;
 pub mod telemetry;
 pub mod transport;
@@ -140,15 +139,10 @@ impl Starting {
             health: Routes::new(health_service).prepare(),
             others: Arc::default(),
         };
-        let layered = ServiceBuilder::new()
-            .map_response(|response: http::Response<_>| response.map(Body::new))
-            .layer(stack::of_calls(
-                &config.calls,
-                config.limits.message_bytes,
-                GateLayer(gate.clone()),
-                &config.telemetry,
-            ))
-            .service(calls.clone());
+        let message_bytes = config.limits.message_bytes;
+        let telemetry = config.telemetry.clone();
+        let layered =
+            CallLayer::new(&config.calls, message_bytes, gate.clone(), telemetry).layer(calls.clone());
         let (stop, stopped) = oneshot::channel();
         let mut connections = JoinSet::new();
         connections.spawn(transport::serve(

@@ -1,4 +1,5 @@
-//! The rights that each method needs, in one table. A method that is not in it is refused to everybody.
+//! The rights that each method needs, in one table. A method that is not in it is refused to every caller. Health and
+//! reflection need no rights: neither is a secret.
 //!
 //! A right that is granted by language is needed in some language here; the request says which one, and the service checks
 //! it. Of several rights any one is enough.
@@ -10,13 +11,6 @@ const TRANSLATIONS: &str = "articlestore.v1.TranslationService";
 const JOBS: &str = "articlestore.v1.TranslationJobService";
 const CHANGES: &str = "articlestore.v1.ChangeService";
 const ADMIN: &str = "articlestore.v1.AdminService";
-
-/// Services that need no right: whether a server is healthy is no secret, nor is its schema.
-const HEALTH: &str = "grpc.health.v1.Health";
-const REFLECTION: [&str; 2] = [
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-];
 
 /// Service, method, and rights any of which will do.
 const RIGHTS: [(&str, &str, &[Right]); 44] = [
@@ -69,34 +63,12 @@ const RIGHTS: [(&str, &str, &[Right]); 44] = [
     (ADMIN, "CompactStore", &[Admin]),
 ];
 
-/// What a call needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Nothing, not even to be counted.
-    Nothing,
-    /// One of these rights.
-    AnyOf(&'static [Right]),
-    /// There is no such call.
-    Unknown,
-}
-
-/// What the call of a path, `/service/method`, needs.
-pub(super) fn need(path: &str, with_reflection: bool) -> Need {
-    let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
-        return Need::Unknown;
-    };
-    if service == HEALTH || with_reflection && REFLECTION.contains(&service) {
-        return Need::Nothing;
-    }
-    RIGHTS
+/// The rights any of which will do; none for a method that may not be called.
+pub(super) fn of(service: &str, method: &str) -> &'static [Right] {
+    let found = RIGHTS
         .iter()
-        .find(|(of, name, _)| *name == method && *of == service)
-        .map_or(Need::Unknown, |(_, _, rights)| Need::AnyOf(rights))
-}
-
-/// Whether the call of a path is for operators alone.
-pub(super) fn is_for_operators(path: &str) -> bool {
-    need(path, false) == Need::AnyOf(&[Admin])
+        .find(|(of, name, _)| *name == method && *of == service);
+    found.map_or(&[], |(.., rights)| rights)
 }
 
 #[cfg(test)]
@@ -124,31 +96,5 @@ mod tests {
         listed.sort();
         assert_eq!(listed, methods);
         assert!(RIGHTS.iter().all(|(.., rights)| !rights.is_empty()));
-    }
-
-    #[test]
-    fn what_is_not_listed_is_unknown() {
-        assert_eq!(
-            need("/articlestore.v1.ArticleService/GetArticle", true),
-            Need::AnyOf(&[Read])
-        );
-        for path in [
-            "",
-            "/",
-            "GetArticle",
-            "/articlestore.v1.ArticleService",
-            "/articlestore.v1.ArticleService/",
-            "/articlestore.v1.ArticleService/getArticle",
-            "/articlestore.v1.ArticleService/GetArticle/",
-            "//articlestore.v1.ArticleService/GetArticle",
-            "/articlestore.v1.AdminService/GetArticle",
-            "/grpc.health.v1.Healthy/Check",
-        ] {
-            assert_eq!(need(path, true), Need::Unknown, "{path}");
-        }
-        assert_eq!(need("/grpc.health.v1.Health/Check", false), Need::Nothing);
-        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-        assert_eq!(need(reflection, true), Need::Nothing);
-        assert_eq!(need(reflection, false), Need::Unknown);
     }
 }

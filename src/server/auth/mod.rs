@@ -5,31 +5,24 @@
 //! of a request are checked by the service. The credentials of open streams and waiting claims are checked again while
 //! they last. No token is ever logged or answered.
 
-use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use http::{Extensions, HeaderMap, HeaderValue, Request, Response};
+use http::{Extensions, HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
-use tonic::body::Body;
-use tower::{Layer, Service};
 
 use self::jwt::Verifier;
 use self::rate::{Each, Single, TooMany};
 use self::tokens::{Hash, Tokens};
 use super::context::CallContext;
 use super::file_watch::Watched;
-use super::layers::interrupt::{End, Interruptible, interruptible};
-use super::layers::{Answer, Inner};
-use super::methods::{self, Kind};
-use super::rights::{self, Need};
+use super::methods::{HEALTH, Kind, Method};
 use super::transport::PeerCertificate;
 use crate::api::{Caller, refusal};
 use crate::clock::Clock;
@@ -176,9 +169,16 @@ impl Credentials {
 }
 
 /// A call that was let through.
-struct Admitted {
+pub(super) struct Admitted {
     credentials: Credentials,
     known: Known,
+}
+
+impl Admitted {
+    /// Whether the caller proved its name.
+    pub(super) fn is_verified(&self) -> bool {
+        self.known.principal.actor.verified
+    }
 }
 
 /// Decides on every call.
@@ -231,14 +231,13 @@ impl Gate {
     }
 
     /// Lets a call through with its caller, or says why not. `None` if it needs no caller.
-    fn admit(
+    pub(super) fn admit(
         &self,
-        path: &str,
+        method: &Method,
         headers: &HeaderMap,
         extensions: &mut Extensions,
     ) -> Result<Option<Admitted>, Status> {
-        let need = rights::need(path, self.with_reflection);
-        if need == Need::Nothing {
+        if method.kind == Kind::Exempt && (self.with_reflection || method.service == HEALTH) {
             return Ok(None);
         }
         let credentials = Credentials::of(headers, extensions);
@@ -253,13 +252,13 @@ impl Gate {
             refusal::rate_limited(&principal.actor.principal, rate.per_second, rate.burst(), wait)
         })?;
         let is_stranger = !principal.actor.verified && self.authenticates();
-        match need {
-            Need::AnyOf(any) => match principal.may_any(any) {
+        match method.rights {
+            [] if is_stranger && principal.scopes.is_empty() => Err(refusal::credentials_missing()),
+            [] => Err(refusal::unknown_method()),
+            any => match principal.may_any(any) {
                 Err(_) if is_stranger => Err(refusal::credentials_missing()),
                 granted => granted.map_err(refusal::denied),
             },
-            _ if is_stranger && principal.scopes.is_empty() => Err(refusal::credentials_missing()),
-            _ => Err(refusal::unknown_method()),
         }?;
         extensions.insert(Caller(principal));
         Ok(Some(Admitted { credentials, known }))
@@ -267,7 +266,7 @@ impl Gate {
 
     /// Returns when the credentials of a call no longer prove what they proved, with the status to end it with. They are
     /// checked when they expire, when a file was read again, and once a minute.
-    async fn revoked(self: Arc<Self>, admitted: Admitted) -> Status {
+    pub(super) async fn revoked(self: Arc<Self>, admitted: Admitted) -> Status {
         let Admitted {
             credentials,
             mut known,
@@ -356,55 +355,5 @@ fn bearer(credentials: &[u8]) -> Result<&str, Unknown> {
             Ok(token.trim())
         }
         _ => Err(Unknown::Invalid("it is no bearer token")),
-    }
-}
-
-/// Puts a [`Gate`] before a service.
-#[derive(Clone)]
-pub struct GateLayer(pub Arc<Gate>);
-
-/// A service behind a [`Gate`].
-#[derive(Clone)]
-pub struct Gated<S> {
-    inner: S,
-    gate: Arc<Gate>,
-}
-
-impl<S> Layer<S> for GateLayer {
-    type Service = Gated<S>;
-
-    fn layer(&self, inner: S) -> Gated<S> {
-        Gated {
-            inner,
-            gate: self.0.clone(),
-        }
-    }
-}
-
-impl<S: Inner> Service<Request<Body>> for Gated<S> {
-    type Response = Response<Interruptible<S::Answered>>;
-    type Error = Infallible;
-    type Future = Answer<Interruptible<S::Answered>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        let kind = methods::at(path).kind;
-        let admitted = match self.gate.admit(path, &parts.headers, &mut parts.extensions) {
-            Ok(admitted) => admitted,
-            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
-        };
-        let answer = self.inner.call(Request::from_parts(parts, body));
-        match admitted {
-            Some(admitted) if kind == Kind::Long && admitted.known.principal.actor.verified => {
-                let end: End = Box::pin(self.gate.clone().revoked(admitted));
-                Box::pin(interruptible(answer, end))
-            }
-            _ => Box::pin(async move { Ok(answer.await?.map(Interruptible::whole)) }),
-        }
     }
 }

@@ -9,6 +9,7 @@ use tonic::Code;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::domain::access::Right;
+use crate::server::methods;
 
 const PATH: &str = "/articlestore.v1.ArticleService/GetArticle";
 const START: i64 = 1_700_000_000_000_000;
@@ -44,7 +45,7 @@ fn with_token(token: &str) -> HeaderMap {
 
 /// The callers that are admitted.
 fn admitted(gate: &Gate, headers: &HeaderMap, mut extensions: Extensions) -> Result<String, Code> {
-    gate.admit(PATH, headers, &mut extensions)
+    gate.admit(methods::at(PATH), headers, &mut extensions)
         .map_err(|status| status.code())?;
     let Caller(principal) = extensions.remove().unwrap();
     Ok(principal.actor.principal.clone())
@@ -103,7 +104,8 @@ fn those_further_in_learn_who_calls() {
     let context = Arc::new(CallContext::new("r1".into()));
     let mut extensions = Extensions::new();
     extensions.insert(context.clone());
-    gate.admit(PATH, &with_token("n"), &mut extensions).unwrap();
+    gate.admit(methods::at(PATH), &with_token("n"), &mut extensions)
+        .unwrap();
     assert_eq!(context.principal(), Some("nora"));
     assert!(extensions.get::<Caller>().unwrap().0.scopes.grant(Right::Read));
     // Also of a call that is refused.
@@ -111,7 +113,7 @@ fn those_further_in_learn_who_calls() {
     let mut extensions = Extensions::new();
     extensions.insert(context.clone());
     let refused = gate.admit(
-        "/articlestore.v1.AdminService/GetStatus",
+        methods::at("/articlestore.v1.AdminService/GetStatus"),
         &with_token("n"),
         &mut extensions,
     );

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::param::{clock_ticks_per_second, page_size};
 
-use crate::server::layers::panics;
+use crate::server::calls::panics;
 
 /// The process at a moment.
 #[derive(Debug)]

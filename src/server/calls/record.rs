@@ -1,22 +1,16 @@
-//! The outermost layer: gives each call an id, and records how it ended, once: in the metrics, in the log, and in the
-//! caller's trace. A stream ends with its trailers; a call that is dropped before was cancelled by its caller.
+//! Request ids and the record of calls: how each ended, once, in the metrics, in the log, and in the caller's trace. A
+//! stream ends with its trailers.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tower::{Layer, Service};
-use tracing::{Instrument, Level, Span, event};
+use tracing::{Level, Span, event};
 use uuid::Uuid;
 
-use super::{Answer, Inner, Unlogged};
 use crate::api::status::{code_name, reason_name};
 use crate::pb::ErrorReason;
 use crate::server::context::CallContext;
@@ -25,7 +19,7 @@ use crate::server::methods::{self, Kind, Method};
 use crate::server::telemetry::{AuthFailure, Telemetry, trace};
 
 /// The header with the id of a call, in requests and in answers.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that a caller may choose; a call with a longer one gets an id of the server's.
 const MAX_REQUEST_ID: usize = 128;
 /// Where the lines about calls are, for filters: `--log info,article_store::rpc=debug` shows those that succeed too.
@@ -34,107 +28,75 @@ const LOG: &str = "article_store::rpc";
 const LINES_AT_ONCE: u32 = 1_000;
 const ONE_MORE_LINE: Duration = Duration::from_millis(10);
 
-/// See the module's page.
-#[derive(Debug, Clone)]
-pub struct ObserveLayer {
+/// Response extension: the refusal is counted and summarised in the log, and has no line of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unlogged;
+
+/// Records the calls of a server.
+pub(super) struct Recorder {
     telemetry: Arc<Telemetry>,
-    lines: Arc<LogThrottle>,
+    lines: LogThrottle,
 }
 
-impl ObserveLayer {
-    /// A layer that writes there.
-    pub fn new(telemetry: Arc<Telemetry>) -> Self {
+impl Recorder {
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
         Self {
             telemetry,
-            lines: Arc::new(LogThrottle::new(LINES_AT_ONCE, ONE_MORE_LINE)),
+            lines: LogThrottle::new(LINES_AT_ONCE, ONE_MORE_LINE),
         }
     }
-}
 
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// See the module's page.
-#[derive(Debug, Clone)]
-pub struct Observe<S> {
-    inner: S,
-    layer: ObserveLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for Observe<S> {
-    type Response = Response<Observed<S::Answered>>;
-    type Error = Infallible;
-    type Future = Answer<Observed<S::Answered>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Call::begin(self.layer.clone(), &mut request);
-        let answer = call
-            .context
-            .scope(self.inner.call(request))
-            .instrument(call.span.clone());
-        Box::pin(async move { Ok(call.answered(answer.await?)) })
-    }
-}
-
-/// A call in progress.
-struct Call {
-    telemetry: Arc<Telemetry>,
-    lines: Arc<LogThrottle>,
-    context: Arc<CallContext>,
-    method: &'static Method,
-    started: Instant,
-    span: Span,
-    trace_id: Option<Box<str>>,
-    is_over: bool,
-}
-
-impl Call {
-    fn begin(layer: ObserveLayer, request: &mut Request<Body>) -> Self {
-        let ObserveLayer { telemetry, lines } = layer;
+    /// Begins to record a call, and puts its context into the extensions of the request.
+    pub(super) fn begin(self: &Arc<Self>, request: &mut Request<Body>) -> Call {
         let method = methods::at(request.uri().path());
         let context = Arc::new(CallContext::new(request_id(request.headers())));
         request.extensions_mut().insert(context.clone());
-        telemetry.rpc.began(method);
-        Self {
+        self.telemetry.rpc.began(method);
+        Call {
             span: trace::span(method, request.headers(), &context.request_id),
             trace_id: trace::trace_id(request.headers()),
-            telemetry,
-            lines,
+            recorder: self.clone(),
             context,
             method,
             started: Instant::now(),
             is_over: false,
         }
     }
+}
 
-    /// Takes the answer, whose body may still go on.
-    fn answered<B: http_body::Body>(mut self, mut response: Response<B>) -> Response<Observed<B>> {
+/// A call in progress. Dropped before its end, it was cancelled by its caller.
+pub(super) struct Call {
+    recorder: Arc<Recorder>,
+    pub(super) context: Arc<CallContext>,
+    pub(super) method: &'static Method,
+    started: Instant,
+    pub(super) span: Span,
+    trace_id: Option<Box<str>>,
+    is_over: bool,
+}
+
+impl Call {
+    /// Records the headers of the answer. They are its end where they hold a status.
+    pub(super) fn answered<B>(&mut self, response: &mut Response<B>, is_empty: bool) {
+        let is_unlogged = response.extensions().get::<Unlogged>().is_some();
         let headers = response.headers_mut();
         self.name(headers);
-        let code = headers
-            .get(Status::GRPC_STATUS)
-            .map(|code| Code::from_bytes(code.as_bytes()));
-        let is_unlogged = response.extensions().get::<Unlogged>().is_some();
-        match code {
+        match code(headers) {
             Some(code) if is_unlogged => self.end_quietly(code),
-            Some(code) => self.end(code, response.headers()),
+            Some(code) => self.end(code, headers),
             // An answer that is none of gRPC's.
-            None if response.body().is_end_stream() => self.end(Code::Unknown, &HeaderMap::new()),
+            None if is_empty => self.end(Code::Unknown, &HeaderMap::new()),
             None => {}
         }
-        response.map(|inner| Observed { inner, call: self })
+    }
+
+    /// Records the trailers of the answer.
+    pub(super) fn end_with(&mut self, trailers: &mut HeaderMap) {
+        let code = code(trailers).unwrap_or(Code::Unknown);
+        if code != Code::Ok {
+            self.name(trailers);
+        }
+        self.end(code, trailers);
     }
 
     /// Puts the call's id into an answer.
@@ -145,7 +107,7 @@ impl Call {
     }
 
     /// The call ended, with these headers or trailers.
-    fn end(&mut self, code: Code, headers: &HeaderMap) {
+    pub(super) fn end(&mut self, code: Code, headers: &HeaderMap) {
         if self.is_over {
             return;
         }
@@ -159,14 +121,13 @@ impl Call {
 
     fn end_quietly(&mut self, code: Code) {
         self.is_over = true;
-        self.telemetry
-            .rpc
-            .ended(self.method, code, self.started.elapsed());
+        let took = self.started.elapsed();
+        self.recorder.telemetry.rpc.ended(self.method, code, took);
         trace::end(&self.span, code);
     }
 
     fn count_refusal(&self, code: Code, status: Option<&Status>) {
-        let counters = &self.telemetry.counters;
+        let counters = &self.recorder.telemetry.counters;
         match code {
             Code::Unauthenticated => counters.auth_failed(AuthFailure::Unauthenticated),
             Code::PermissionDenied => counters.auth_failed(AuthFailure::Forbidden),
@@ -188,7 +149,7 @@ impl Call {
             _ => false,
         };
         if !is_expected {
-            match self.lines.admit() {
+            match self.recorder.lines.admit() {
                 None => return,
                 Some(1) => {}
                 Some(times) => {
@@ -248,56 +209,13 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
+fn code(headers: &HeaderMap) -> Option<Code> {
+    let code = headers.get(Status::GRPC_STATUS)?;
+    Some(Code::from_bytes(code.as_bytes()))
+}
+
 fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
-}
-
-/// The body of an answer, followed to its end.
-pub struct Observed<B> {
-    inner: B,
-    call: Call,
-}
-
-impl<B: http_body::Body + Unpin> http_body::Body for Observed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let Self { inner, call } = &mut *self;
-        let frame = {
-            let _entered = call.span.enter();
-            ready!(call.context.step(|| Pin::new(inner).poll_frame(context)))
-        };
-        Poll::Ready(match frame {
-            Some(Ok(mut frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    let code = trailers
-                        .get(Status::GRPC_STATUS)
-                        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-                    if code != Code::Ok {
-                        call.name(trailers);
-                    }
-                    call.end(code, trailers);
-                }
-                Some(Ok(frame))
-            }
-            end => {
-                call.end(Code::Unknown, &HeaderMap::new());
-                end
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }
 
 #[cfg(test)]

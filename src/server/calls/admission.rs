@@ -8,27 +8,22 @@
 //! so that a caller who has the whole answer finds room for the next call. A slow reader must not keep others out: a short
 //! call loses its place a second after it was answered.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, stream};
-use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http::Request;
+use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
 
+use super::CallLimits;
 use super::room::{CallerId, Place, Room};
-use super::{Answer, CallLimits, Inner, Unlogged};
 use crate::api::status::{self, Whose};
-use crate::server::methods::{self, Kind, Method};
-use crate::server::telemetry::Telemetry;
+use crate::server::methods::{Kind, Method};
 
 /// What a call takes of memory before anything of its message has come: mostly headers.
 const CALL_BYTES: usize = 16 << 10;
@@ -37,16 +32,8 @@ const RESERVED_BYTES: (usize, usize) = (16 << 20, 4 << 20);
 /// What stands before a message: a flag, and its length.
 const PREFIX: usize = 5;
 
-/// See the module's page.
-#[derive(Debug, Clone)]
-pub struct AdmissionLayer {
-    rooms: Arc<Rooms>,
-    telemetry: Arc<Telemetry>,
-}
-
-/// What all connections share.
-#[derive(Debug)]
-struct Rooms {
+/// The rooms that all connections share.
+pub(super) struct Admission {
     short: Arc<Room>,
     long: Arc<Room>,
     admin: Arc<Room>,
@@ -56,14 +43,14 @@ struct Rooms {
     message_bytes: usize,
 }
 
-impl AdmissionLayer {
-    /// A layer with these limits, for messages of `message_bytes` at most.
-    pub fn new(limits: &CallLimits, message_bytes: usize, telemetry: Arc<Telemetry>) -> Self {
+impl Admission {
+    /// A message has `message_bytes` at most.
+    pub(super) fn new(limits: &CallLimits, message_bytes: usize) -> Self {
         // One message always fits.
         let share = (limits.receive_bytes / 2).max(message_bytes + PREFIX + CALL_BYTES);
         let incomplete = "bytes of incomplete messages";
         let (reserved, reserved_share) = RESERVED_BYTES;
-        let rooms = Rooms {
+        Self {
             short: Room::new("calls", limits.in_flight, limits.in_flight_per_caller),
             long: Room::new(
                 "streams and claims",
@@ -79,17 +66,26 @@ impl AdmissionLayer {
             receiving_reserved: Room::new(incomplete, reserved, reserved_share),
             receive_timeout: limits.receive_timeout,
             message_bytes,
-        };
-        Self {
-            rooms: Arc::new(rooms),
-            telemetry,
         }
     }
-}
 
-impl Rooms {
+    /// Receives the message of a call and finds it a place, if it needs one.
+    pub(super) async fn admit(
+        &self,
+        method: &Method,
+        request: Request<Body>,
+    ) -> Result<(Request<Body>, Option<Place>), Status> {
+        let caller = CallerId::of(request.extensions());
+        let (parts, mut body) = request.into_parts();
+        if !method.streams_requests {
+            body = self.receive(method, &caller, body).await?;
+        }
+        let place = self.room(method).map(|room| room.take(&caller, 1));
+        Ok((Request::from_parts(parts, body), place.transpose()?))
+    }
+
     /// Where a method has its places, if it needs any.
-    fn of(&self, method: &Method) -> Option<&Arc<Room>> {
+    fn room(&self, method: &Method) -> Option<&Arc<Room>> {
         match method.kind {
             Kind::Exempt => None,
             _ if method.is_admin => Some(&self.admin),
@@ -181,158 +177,10 @@ fn announced(first: &[u8], rest: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes([a?, b?, c?, d?])).ok()
 }
 
-impl<S> Layer<S> for AdmissionLayer {
-    type Service = Admission<S>;
-
-    fn layer(&self, inner: S) -> Admission<S> {
-        Admission {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// See the module's page.
-#[derive(Debug, Clone)]
-pub struct Admission<S> {
-    inner: S,
-    layer: AdmissionLayer,
-}
-
-impl<S> Service<Request<Body>> for Admission<S>
-where
-    S: Inner + Clone + Send + 'static,
-{
-    type Response = Response<Held<S::Answered>>;
-    type Error = Infallible;
-    type Future = Answer<Held<S::Answered>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let method = methods::at(request.uri().path());
-        let caller = CallerId::of(request.extensions());
-        // The one that is ready.
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
-        let AdmissionLayer { rooms, telemetry } = self.layer.clone();
-        Box::pin(async move {
-            let (parts, mut body) = request.into_parts();
-            if !method.streams_requests {
-                body = match rooms.receive(method, &caller, body).await {
-                    Ok(body) => body,
-                    Err(status) => return Ok(refused(&status, method, &telemetry)),
-                };
-            }
-            let place = match rooms.of(method).map(|room| room.take(&caller, 1)).transpose() {
-                Ok(place) => place,
-                Err(status) => return Ok(refused(&status, method, &telemetry)),
-            };
-            let answer = inner.call(Request::from_parts(parts, body)).await?;
-            let place = place.filter(|_| !answer.body().is_end_stream());
-            if let (Some(place), Kind::Short) = (&place, method.kind) {
-                place.begin_sending();
-            }
-            Ok(answer.map(|inner| Held { inner, place }))
-        })
-    }
-}
-
-/// The answer to a call that was not admitted. Overload is counted, and logged by its room.
-fn refused<B: Default>(status: &Status, method: &Method, telemetry: &Telemetry) -> Response<Held<B>> {
-    let mut response = status.clone().into_http::<B>();
-    if status.code() == tonic::Code::ResourceExhausted {
-        telemetry.counters.shed(method.kind);
-        response.extensions_mut().insert(Unlogged);
-    }
-    response.map(|inner| Held { inner, place: None })
-}
-
-/// The body of an answer, which may have a place until its end is given.
-#[derive(Debug, Default)]
-pub struct Held<B> {
-    inner: B,
-    place: Option<Place>,
-}
-
-impl<B: http_body::Body + Unpin> http_body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            self.place = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future;
-
-    use http::HeaderMap;
-    use http_body_util::Full;
-    use parking_lot::Mutex;
-    use tower::{ServiceExt, service_fn};
-
     use super::*;
 
-    /// A short call, on a server that has room for one, answered with this.
-    async fn call(layer: &AdmissionLayer, answer: Body) -> Response<Held<Body>> {
-        let answer = Arc::new(Mutex::new(Some(answer)));
-        let service = service_fn(move |_: Request<Body>| {
-            let answer = answer.lock().take().unwrap();
-            future::ready(Ok::<_, Infallible>(Response::new(answer)))
-        });
-        let request = Request::post("/articlestore.v1.ArticleService/GetArticle").body(Body::empty());
-        layer.layer(service).oneshot(request.unwrap()).await.unwrap()
-    }
-
-    fn is_refused(answer: &Response<Held<Body>>) -> bool {
-        answer.headers().contains_key(Status::GRPC_STATUS)
-    }
-
-    fn whole() -> Body {
-        let trailers = future::ready(Some(Ok(HeaderMap::new())));
-        Body::new(Full::new(Bytes::from_static(b"message")).with_trailers(trailers))
-    }
-
-    #[tokio::test]
-    async fn the_place_of_a_call_is_free_before_its_caller_can_have_the_end_of_the_answer() {
-        let limits = CallLimits {
-            in_flight: 1,
-            ..CallLimits::default()
-        };
-        let layer = AdmissionLayer::new(&limits, 1 << 20, Arc::default());
-        let mut first = call(&layer, whole()).await;
-        assert!(first.body_mut().frame().await.unwrap().unwrap().is_data());
-        assert!(
-            is_refused(&call(&layer, whole()).await),
-            "the first is being sent"
-        );
-        assert!(first.body_mut().frame().await.unwrap().unwrap().is_trailers());
-        // Its end needs no place.
-        assert!(!is_refused(&call(&layer, whole()).await));
-        // An error is an answer without a body.
-        let failed = call(&layer, Body::empty()).await;
-        assert!(!is_refused(&call(&layer, whole()).await));
-        drop((first, failed));
-    }
     #[tokio::test]
     async fn a_message_is_read_until_it_is_whole_or_too_long() {
         let room = Room::new("bytes", 1 << 20, 1 << 20);

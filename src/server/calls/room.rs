@@ -24,7 +24,7 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose share a call counts against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CallerId {
+pub(super) enum CallerId {
     /// A principal that was authenticated, by its name.
     Principal(Arc<str>),
     /// The address of a caller without credentials; of IPv6 the network of 64 bits, which one machine may have whole.
@@ -33,7 +33,7 @@ pub enum CallerId {
 
 impl CallerId {
     /// That of a request, once its principal is known.
-    pub fn of(extensions: &Extensions) -> Self {
+    pub(super) fn of(extensions: &Extensions) -> Self {
         let context = extensions.get::<Arc<CallContext>>();
         if let Some(name) = context.and_then(|context| context.shared_principal()) {
             return Self::Principal(name);
@@ -53,7 +53,7 @@ impl CallerId {
 
 /// See the module's page. An amount is a number of calls or of bytes.
 #[derive(Debug)]
-pub struct Room {
+pub(super) struct Room {
     limit: usize,
     share: usize,
     /// The refusals where the room is full, and where a caller has its share.
@@ -79,7 +79,7 @@ struct Held {
 
 impl Room {
     /// Room for so much, of which one caller gets `share` at most. `what` names the unit for callers.
-    pub fn new(what: &str, limit: usize, share: usize) -> Arc<Self> {
+    pub(super) fn new(what: &str, limit: usize, share: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             share,
@@ -93,7 +93,7 @@ impl Room {
     }
 
     /// Takes some of the room for a caller, or says why not.
-    pub fn take(self: &Arc<Self>, caller: &CallerId, amount: usize) -> Result<Place, Status> {
+    pub(super) fn take(self: &Arc<Self>, caller: &CallerId, amount: usize) -> Result<Place, Status> {
         let place = Place {
             room: self.clone(),
             held: Arc::new(Held {
@@ -149,14 +149,14 @@ impl State {
 
 /// A part of a [`Room`], given back when it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     room: Arc<Room>,
     held: Arc<Held>,
 }
 
 impl Place {
     /// Takes more.
-    pub fn grow(&self, amount: usize) -> Result<(), Status> {
+    pub(super) fn grow(&self, amount: usize) -> Result<(), Status> {
         let Self { room, held } = self;
         let mut state = room.state.lock();
         let has_room = |state: &State| {
@@ -179,7 +179,7 @@ impl Place {
     }
 
     /// From now on the place is that of an answer being sent, which may be taken back.
-    pub fn begin_sending(&self) {
+    pub(super) fn begin_sending(&self) {
         let mut state = self.room.state.lock();
         state.expire_senders();
         state.sending.push_back((Instant::now(), self.held.clone()));

@@ -1,96 +1,35 @@
 //! Deadlines of calls: the caller's (`grpc-timeout`), and the server's for calls that are neither streams nor claims. Work
-//! that is dropped with the call stops. A write under way is not undone: its caller does not know whether it was done, and
-//! repeats it with its request id.
+//! stops with its call. A write under way is not undone: its caller cannot know the outcome, and repeats it with its
+//! request id.
 //!
-//! tonic itself would answer `CANCELLED`, and only when the caller's time is over: the answer would come too late.
+//! tonic itself would answer `CANCELLED`, and only when the caller's own timer has ended the call.
 
-use std::convert::Infallible;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use http::HeaderMap;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
-use tonic::body::Body;
-use tower::{Layer, Service};
 
-use super::interrupt::{Interruptible, interruptible};
-use super::{Answer, Inner};
 use crate::api::status::{self, Whose};
-use crate::server::methods::{self, Kind};
 
 /// How long before the caller's own timer the answer is sent, at most; a tenth of a short time.
 const EARLY: Duration = Duration::from_millis(5);
 
-/// See the module's page.
-#[derive(Debug, Clone, Copy)]
-pub struct DeadlineLayer {
-    /// How long a call may take that is neither a stream nor a claim.
-    pub longest: Duration,
-}
-
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
-
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline {
-            inner,
-            longest: self.longest,
-        }
-    }
-}
-
-/// See the module's page.
-#[derive(Debug, Clone)]
-pub struct Deadline<S> {
-    inner: S,
-    longest: Duration,
-}
-
-impl<S: Inner> Service<Request<Body>> for Deadline<S> {
-    type Response = Response<Interruptible<S::Answered>>;
-    type Error = Infallible;
-    type Future = Answer<Interruptible<S::Answered>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let kind = methods::at(request.uri().path()).kind;
-        let longest = (kind == Kind::Short).then_some(self.longest);
-        let limit = Limit::of(Instant::now(), grpc_timeout(request.headers()), longest);
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let Some(limit) = limit else {
-                return Ok(answer.await?.map(Interruptible::whole));
-            };
-            if kind == Kind::Short {
-                return match timeout_at(limit.end, answer).await {
-                    Ok(answer) => Ok(answer?.map(Interruptible::whole)),
-                    Err(_) => Ok(limit.status().into_http()),
-                };
-            }
-            let end = Box::pin(async move {
-                sleep_until(limit.end).await;
-                limit.status()
-            });
-            interruptible(answer, end).await
-        })
-    }
-}
-
 /// When a call ends, and why.
 #[derive(Debug, Clone, Copy)]
-struct Limit {
-    end: Instant,
+pub(super) struct Limit {
+    pub(super) end: Instant,
     whole: Duration,
     whose: Whose,
 }
 
 impl Limit {
-    /// The shorter time, from now on.
-    fn of(now: Instant, callers: Option<Duration>, servers: Option<Duration>) -> Option<Self> {
+    /// The shorter time: the one that the headers of a call give, or the server's.
+    pub(super) fn of(now: Instant, headers: &HeaderMap, servers: Option<Duration>) -> Option<Self> {
+        Self::shorter(now, grpc_timeout(headers), servers)
+    }
+
+    fn shorter(now: Instant, callers: Option<Duration>, servers: Option<Duration>) -> Option<Self> {
         let (whole, whose) = match (callers, servers) {
             (Some(callers), Some(servers)) if servers < callers => (servers, Whose::Server),
             (Some(callers), _) => (callers, Whose::Caller),
@@ -106,7 +45,13 @@ impl Limit {
         Some(Self { end, whole, whose })
     }
 
-    fn status(&self) -> Status {
+    /// Returns when the time is over.
+    pub(super) async fn over(self) -> Status {
+        sleep_until(self.end).await;
+        self.status()
+    }
+
+    pub(super) fn status(&self) -> Status {
         status::deadline_exceeded(self.whole, self.whose)
     }
 }
@@ -173,7 +118,7 @@ mod tests {
         let now = Instant::now();
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         let limit = |callers, servers| {
-            Limit::of(now, callers, servers).map(|limit| (limit.end - now, limit.whole, limit.whose))
+            Limit::shorter(now, callers, servers).map(|limit| (limit.end - now, limit.whole, limit.whose))
         };
         assert_eq!(limit(None, None), None);
         let caller = Some((second - EARLY, second, Whose::Caller));

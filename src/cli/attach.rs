@@ -13,7 +13,6 @@ use super::{Failure, format, json};
 use crate::pb;
 use crate::pb::attach_translation_request::Content;
 
-/// The arguments of `attach`.
 #[derive(Debug, Args)]
 #[command(mut_arg("agent", |arg| arg.required(true)), after_help = "\
 The file holds the translation a paragraph a line, in the order of `get`: the headline and the lead, where the source \
@@ -154,20 +153,25 @@ fn segment(text: &str) -> Result<(String, String), String> {
 fn by_id(segments: Vec<(String, String)>) -> pb::TargetText {
     let mut target = pb::TargetText::default();
     for (id, text) in segments {
-        let segment = pb::TargetSegment {
-            text,
-            ..pb::TargetSegment::default()
-        };
-        match id.as_str() {
-            "title" => target.title = Some(segment),
-            "lead" => target.lead = Some(segment),
-            _ => target.body.push(pb::TargetSegment {
-                segment_id: id,
-                ..segment
-            }),
-        }
+        put(&mut target, id, text);
     }
     target
+}
+
+/// Puts the text of a segment into its place.
+pub(crate) fn put(target: &mut pb::TargetText, id: String, text: String) {
+    let segment = pb::TargetSegment {
+        text,
+        ..pb::TargetSegment::default()
+    };
+    match id.as_str() {
+        "title" => target.title = Some(segment),
+        "lead" => target.lead = Some(segment),
+        _ => target.body.push(pb::TargetSegment {
+            segment_id: id,
+            ..segment
+        }),
+    }
 }
 
 /// The lines of a text as the translation of a source, a line for each paragraph that is to be translated.

@@ -15,7 +15,6 @@ use super::{Failure, json, warn};
 use crate::pb;
 use crate::store::transfer::BackupFile;
 
-/// The arguments of `backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The backup is everything as it was when it began; the server goes on meanwhile. It is written to FILE.part, compared \
@@ -106,7 +105,7 @@ fn summary(manifest: &pb::BackupManifest) -> String {
     )
 }
 
-/// Where the backup goes.
+/// The destination of a backup.
 enum Out {
     Stdout,
     File(PartFile),

@@ -11,7 +11,6 @@ use super::store_target::{SpaceArgs, Target, TargetArgs, count, progress};
 use super::terminal::line;
 use crate::pb;
 
-/// The arguments of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Prints what is wrong, one finding a line, and a summary. Exits with 0 if nothing is wrong and with 1 if something is. \

@@ -39,7 +39,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The heading of the help for the options of all client commands.
 pub(crate) const HEADING: &str = "Common options";
 
-/// Which server to talk to.
+/// The server, and how to connect to it.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// The server's address. `https://` is TLS; without a scheme it is `http://`.
@@ -142,7 +142,7 @@ fn is_open_to_others(address: &str) -> bool {
     uri.scheme_str() != Some("https") && !is_local
 }
 
-/// The error of an answer without what it is for.
+/// The error of an answer that lacks its message.
 pub(crate) fn without_content() -> Failure {
     Failure::failed("the server's answer is empty")
 }

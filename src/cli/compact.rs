@@ -10,7 +10,6 @@ use super::status::compacting;
 use super::store_target::{SpaceArgs, Target, TargetArgs, bytes, progress};
 use crate::pb;
 
-/// The arguments of `compact`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The records are copied into a new database, which is compared with the old one and takes its place. The volume must have \

@@ -13,7 +13,6 @@ use super::store_target::{SpaceArgs, count, directory, progress, refused, start_
 use crate::clock::TrustedClock;
 use crate::server::store_factory;
 
-/// The arguments of `copy`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The copy keeps the epoch, the change log and the recorded requests: a server on it continues where the first one stopped. \

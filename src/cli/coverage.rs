@@ -10,7 +10,6 @@ use super::output::{Limit, each_page};
 use super::{Failure, format};
 use crate::pb;
 
-/// The arguments of `coverage`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 COVERED is the share of articles whose translation is there and still matches.

@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 
 use super::Failure;
 
-/// Where a token is when there is no file of it.
+/// The variable with the token, if there is no file.
 pub(crate) const TOKEN_VARIABLE: &str = "ARTICLE_STORE_TOKEN";
 
 /// Adds a token to every call, if there is one.

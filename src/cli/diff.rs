@@ -1,4 +1,4 @@
-//! `diff`: what changed between two revisions of an article, paragraph by paragraph.
+//! `diff`: the changes between two revisions of an article, paragraph by paragraph.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -13,7 +13,6 @@ use super::page::{LABEL, page_width};
 use super::terminal::{self, Part, wrap_parts};
 use crate::pb;
 
-/// The arguments of `diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Only paragraphs that differ are shown. Words that are gone and words that are new are coloured on a terminal (unless \

@@ -7,13 +7,13 @@ use clap::Command;
 
 use super::Failure;
 
-/// What all variables of the program begin with.
+/// The prefix of all variables of the program.
 pub(super) const PREFIX: &str = "ARTICLE_STORE_";
 
 /// Variables without an option. A token is never an option: every user of the machine can read command lines.
 const WITHOUT_OPTION: [&str; 1] = ["ARTICLE_STORE_TOKEN"];
 
-/// What the project's own tests and benches read; the program never does.
+/// The prefix of variables that only the project's tests and benches read.
 const OF_TESTS: &str = "ARTICLE_STORE_TEST_";
 
 /// Refuses the names that set no option of any command, all at once.

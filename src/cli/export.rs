@@ -7,7 +7,6 @@ use super::output::Printer;
 use super::{Failure, warn};
 use crate::pb;
 
-/// The arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every line is an ExportArticlesResponse: `article` or `translation`, and `resumeToken`, with which an export that broke \

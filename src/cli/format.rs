@@ -76,13 +76,13 @@ pub(crate) fn date_as_written(date: &pb::ArticleDate) -> String {
     text
 }
 
-/// One of the store's own times in a zone.
+/// A timestamp of the store in a zone.
 pub(crate) fn timestamp_in(time: Option<&Timestamp>, zone: &TimeZone) -> String {
     time.and_then(jiff_instant)
         .map_or_else(String::new, |instant| time_in(instant, zone))
 }
 
-/// What is known of a translation, in one line:
+/// The summary of a translation, in one line:
 /// `fr/t1 stale: s3 since revision 2 (major); made from revision 1; active, translated, human`.
 pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
     let freshness = freshness(summary.freshness());
@@ -128,7 +128,7 @@ pub(crate) fn translation(summary: &pb::TranslationSummary) -> String {
     text
 }
 
-/// How a paragraph of a translation stands: `^ stale: made from revision 1`.
+/// The freshness of a paragraph: `^ stale: made from revision 1`.
 pub(crate) fn outdated(segment: &pb::TargetSegment) -> String {
     let freshness = freshness(segment.freshness());
     format!("^ {freshness}: made from revision {}", segment.source_revision)

@@ -14,7 +14,6 @@ use super::reading::ReadingArgs;
 use super::{Failure, warn};
 use crate::pb;
 
-/// The arguments of `get`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -10,7 +10,6 @@ use super::common_args::CommonArgs;
 use super::output::{Output, Printer};
 use crate::server::health::WRITES;
 
-/// The arguments of `health`.
 #[derive(Debug, Args)]
 #[command(mut_arg("timeout", |arg| arg.default_value("2s")), after_help = "\
 Exits with 0 if the server is serving and with 1 if it is not, or does not answer in time.

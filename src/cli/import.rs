@@ -42,7 +42,6 @@ const FRAME_OVERHEAD: usize = 64;
 /// How often results appear on a terminal beside the progress bar.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
-/// The arguments of `import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 An article that is there already is revised: it is found by its id, then by guid, then by URL. Lines of JSON name them \
@@ -87,7 +86,7 @@ pub(crate) struct Import {
     id_from_name: bool,
 }
 
-/// What is to be printed for an item.
+/// The report of an item that waits for its answer.
 struct Pending {
     place: String,
     notes: Vec<String>,
@@ -162,7 +161,7 @@ fn read_all(
 ) {
     let mut each = |item| {
         let (item, request) = encode(item);
-        // The item is announced first: what was sent and not announced could not be reported.
+        // The item is announced before it is sent, so that every answer finds its item.
         let told = pending.blocking_send(item).is_ok();
         if told && request.is_none_or(|request| items.blocking_send(request).is_ok()) {
             ControlFlow::Continue(())
@@ -286,7 +285,7 @@ impl Report {
             Output::Json => self.printer.json(&with_place(json::value(answer)?, item))?,
             Output::Table => self.printer.text(&lines(item, answer))?,
         }
-        // The bar and the results share the terminal, so the bar steps aside; not for every line, for that flickers.
+        // The bar is hidden while results are printed to the same terminal; not for every line, for that flickers.
         if !self.bar.is_hidden() && self.shown.elapsed() >= SHOW_EVERY {
             self.show()?;
         }
@@ -338,7 +337,7 @@ fn word(result: ImportResult) -> String {
     format::word(result.as_str_name(), "IMPORT_RESULT_")
 }
 
-/// The answer in JSON, with what only this side knows.
+/// The answer in JSON, with the place and the notes of its item.
 fn with_place(mut answer: Value, item: &Pending) -> Value {
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("place".to_owned(), json!(item.place));

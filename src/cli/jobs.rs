@@ -13,7 +13,6 @@ use crate::pb;
 
 mod request;
 
-/// The commands of `jobs`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Jobs {
     /// Request translations of articles.
@@ -28,7 +27,6 @@ pub(crate) enum Jobs {
     Retry(Step),
 }
 
-/// The arguments of `jobs list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The newest job of each article, language and kind; of one article, earlier ones too as long as they are kept.
@@ -59,7 +57,6 @@ pub(crate) struct List {
     zone: TimeZone,
 }
 
-/// The arguments of `jobs show`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -74,7 +71,6 @@ pub(crate) struct Show {
     zone: TimeZone,
 }
 
-/// The arguments of `jobs cancel` and `jobs retry`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A canceled job's lease ends at once, and policies do not ask for the same texts again until `retry` does.
@@ -142,7 +138,7 @@ impl Show {
     }
 }
 
-/// What is done with jobs one by one.
+/// A change of the state of single jobs.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Cancel,
@@ -209,7 +205,7 @@ fn row(job: &pb::TranslationJob, zone: &TimeZone) -> [String; 7] {
     ]
 }
 
-/// The note of a job: what it waits for, its worker, or its result.
+/// The note of a job: the time it waits for, its worker, or its result.
 fn note(job: &pb::TranslationJob, zone: &TimeZone) -> String {
     let at = |time| format::timestamp_in(time, zone);
     let mut notes = Vec::new();

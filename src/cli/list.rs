@@ -13,7 +13,6 @@ use super::reading::TranslationFilterArgs;
 use crate::pb;
 use crate::pb::list_articles_request::Range;
 
-/// The arguments of `list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Days are calendar days in --zone, and --to names the day after the last one. Bounds can be instants instead.
@@ -40,7 +39,7 @@ pub(crate) struct List {
     page_size: i32,
 }
 
-/// Which articles: what lists, and calls for all articles of a list, have in common.
+/// The query of articles, for lists and for calls on all articles of a list.
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     /// The first day, or instant.
@@ -111,7 +110,7 @@ impl List {
 }
 
 impl QueryArgs {
-    /// Whether it leaves articles out.
+    /// Whether any filter is given.
     pub(crate) fn narrows(&self) -> bool {
         let named = [
             &self.from,

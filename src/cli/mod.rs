@@ -1,5 +1,5 @@
-//! The command line: one file per subcommand, and what they share. It talks to a server over gRPC, or is one, or works on
-//! a store whose server is stopped.
+//! The command line: one file per subcommand, and shared modules. Commands call a server over gRPC, run one, or work on a
+//! store whose server is stopped.
 //!
 //! Exit codes: 0 done, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
 
@@ -139,14 +139,14 @@ enum Sub {
     Token(token::Token),
 }
 
-/// Why a command ends without success.
+/// The failure of a command.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line is wrong in a way that its grammar does not show.
     Usage(String),
     /// The reason. Any text: it is made safe for the terminal when it is printed.
     Failed(String),
-    /// The reason is printed already.
+    /// The reason is already printed.
     Reported,
     /// The reader of the output closed the pipe. This is no error.
     Unread,
@@ -236,7 +236,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the options of `serve` are, and where each came from.
+/// The options of `serve`, each with its source.
 fn configuration(command: &Command, matches: &ArgMatches) -> serve::Configuration {
     let serve = command
         .find_subcommand("serve")
@@ -253,7 +253,7 @@ fn client(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fail
         .build()
         .map_err(|error| Failure::failed(format!("the client cannot start: {error}")))?;
     let done = runtime.block_on(command);
-    // A reader of a terminal that waits for its next line would hold the process.
+    // A blocked read of the terminal would keep the process alive.
     runtime.shutdown_background();
     done
 }

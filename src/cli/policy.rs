@@ -10,7 +10,6 @@ use super::output::Limit;
 use super::{Failure, format, jobs};
 use crate::pb;
 
-/// The commands of `policy`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Create a policy, or replace it as a whole.
@@ -21,7 +20,6 @@ pub(crate) enum Policy {
     Delete(Delete),
 }
 
-/// The arguments of `policy put`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A policy opens jobs when an article that it selects arrives, becomes visible or changes, and when its translation goes \
@@ -71,7 +69,6 @@ pub(crate) struct Put {
     etag: String,
 }
 
-/// The arguments of `policy list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
@@ -81,7 +78,6 @@ pub(crate) struct List {
     zone: TimeZone,
 }
 
-/// The arguments of `policy delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The policy's id.

@@ -11,7 +11,6 @@ use crate::pb;
 /// Segments that a row names; the rest is counted. JSON has all.
 const NAMED_SEGMENTS: usize = 8;
 
-/// The arguments of `provenance`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Oldest first. With `--output json` every record comes with all that is known of it, one object a line.

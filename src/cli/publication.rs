@@ -10,7 +10,6 @@ use super::get::article_page;
 use super::{Failure, format};
 use crate::pb;
 
-/// The arguments of `publication`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A withheld article disappears with all its translations from reads, lists and exports, and comes back as it was.

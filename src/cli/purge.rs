@@ -7,7 +7,6 @@ use super::common_args::CommonArgs;
 use super::format::timestamp_in;
 use crate::pb;
 
-/// The arguments of `purge`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 There is no way back: the text, its history and all translations are erased. The id is never given again.

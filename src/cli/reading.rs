@@ -5,7 +5,7 @@ use clap::Args;
 use super::choices::{self, Freshness, OriginClass, Significance, TranslationState};
 use crate::pb;
 
-/// What a reader wants.
+/// The languages and the least quality that a reader accepts.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReadingArgs {
     /// Read it in one of these languages, best first: the best translation, or the article's own text.
@@ -38,7 +38,7 @@ impl ReadingArgs {
     }
 }
 
-/// How a translation has to stand.
+/// A filter of articles by their translation into a language.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TranslationFilterArgs {
     /// Only articles without a translation into this language.

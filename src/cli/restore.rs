@@ -14,7 +14,6 @@ use crate::domain::time::Timestamp;
 use crate::server::store_factory;
 use crate::store::StoreStatus;
 
-/// The arguments of `restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The whole backup is compared with its manifest before anything is touched. Then the store is built beside its place, \
@@ -80,7 +79,7 @@ impl Restore {
     }
 }
 
-/// When a commit was, if there is one.
+/// The time of a commit, if there is one.
 fn of_time(seq: u64, time: Timestamp) -> String {
     if seq == 0 {
         return String::new();
@@ -90,7 +89,7 @@ fn of_time(seq: u64, time: Timestamp) -> String {
     format!(" of {} UTC", format::timestamp_in(Some(&time), &TimeZone::UTC))
 }
 
-/// How much a store holds, in words.
+/// The contents of a store, in words.
 pub(crate) fn amounts(status: &StoreStatus) -> String {
     let [articles, deleted, revisions, translations] = sums(status);
     format!(
@@ -107,7 +106,7 @@ pub(crate) fn epoch(status: &StoreStatus) -> String {
     status.epoch.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A store that was made, for programs.
+/// A new store, for programs.
 pub(crate) fn summary(status: &StoreStatus) -> serde_json::Value {
     let [articles, deleted, revisions, translations] = sums(status);
     serde_json::json!({

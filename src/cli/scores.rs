@@ -14,7 +14,6 @@ use super::terminal::{Table, terminal_width};
 use super::{Failure, format, json};
 use crate::pb;
 
-/// The arguments of `scores`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without an option the scores and issues of the translation are listed. A file for --add is an AddQualityScoresRequest in \

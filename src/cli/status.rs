@@ -1,4 +1,4 @@
-//! `status`: amounts, sizes, and what should be done.
+//! `status`: amounts, sizes, and advice.
 
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -9,7 +9,6 @@ use super::terminal::{Table, line, terminal_width};
 use super::{Failure, format};
 use crate::pb;
 
-/// The arguments of `status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -82,7 +81,7 @@ fn facts(status: &pb::GetStatusResponse) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// How far a compaction is.
+/// The progress of a compaction.
 pub(crate) fn compacting(progress: &pb::CompactionProgress) -> String {
     format!(
         "{} of about {} copied and compared",
@@ -99,7 +98,7 @@ fn last_check(check: Option<&pb::CheckSummary>) -> String {
     format!("{time} UTC: {}", checked(check))
 }
 
-/// What a check came to, in a line.
+/// The result of a check, in a line.
 pub(crate) fn checked(check: &pb::CheckSummary) -> String {
     let duration = check.duration.unwrap_or_default();
     let seconds = duration.seconds as f64 + f64::from(duration.nanos) / 1e9;

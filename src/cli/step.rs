@@ -1,6 +1,6 @@
 //! `review`, `ack`, `select` and `reject`: steps of the workflow on a translation that somebody has read.
 //!
-//! The etag says which text was read. Without one the current text is shown and confirmed at a terminal, or taken as it
+//! The etag names the text that was read. Without one the current text is shown and confirmed at a terminal, or taken as it
 //! is with `--yes`; its etag goes into the call, so that a change meanwhile is a conflict and not an unseen step.
 
 use std::io::{self, IsTerminal, Write};
@@ -57,7 +57,6 @@ struct SegmentArgs {
     segment: Vec<String>,
 }
 
-/// The arguments of `review`.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("agent", |arg| arg.required(true)),
@@ -81,7 +80,6 @@ pub(crate) struct Review {
     state: TranslationState,
 }
 
-/// The arguments of `ack`.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("agent", |arg| arg.required(true)),
@@ -103,7 +101,6 @@ pub(crate) struct Ack {
     revision: u32,
 }
 
-/// The arguments of `select`.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("translation_id", |arg| arg.required(true).help("The translation to serve")),
@@ -122,7 +119,6 @@ pub(crate) struct Select {
     step: StepArgs,
 }
 
-/// The arguments of `reject`.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("translation_id", |arg| arg.required(true).help("The translation")),
@@ -143,9 +139,9 @@ pub(crate) struct Reject {
 /// The question that confirms a step on a translation: `bring en/t1 of harbour (s3) to reviewed?`.
 #[derive(Default)]
 struct Question<'a> {
-    /// What stands before the translation's name.
+    /// The words before the translation's name.
     verb: &'a str,
-    /// What stands after it.
+    /// The words after it.
     end: String,
     /// The paragraphs; empty for all.
     segments: &'a [String],
@@ -364,7 +360,7 @@ fn side_by_side(source: &pb::Article, translation: &pb::Translation, segments: &
 
 /// Shows a page and asks; an error unless the answer is yes.
 async fn confirm(page: String, question: String) -> Result<(), Failure> {
-    // Not on this thread: the connection must go on meanwhile.
+    // Not on this thread, which serves the connection.
     let asked = tokio::task::spawn_blocking(move || -> io::Result<String> {
         let mut stderr = io::stderr();
         write!(stderr, "{page}{} [y/N] ", terminal::line(&question))?;
@@ -383,7 +379,7 @@ async fn confirm(page: String, question: String) -> Result<(), Failure> {
     }
 }
 
-/// What a step left: `reviewed harbour: en/t1 current; …`.
+/// The result of a step: `reviewed harbour: en/t1 current; …`.
 fn done(done: &str, article: &str, translation: Option<&pb::TranslationSummary>) -> String {
     let translation = translation.map(format::translation).unwrap_or_default();
     format!("{done} {article}: {translation}")

@@ -1,5 +1,4 @@
-//! What the operator's commands share: the store that they are about, at a server or in a directory, how far they are,
-//! and numbers for people.
+//! Shared by the operator's commands: the store, at a server or in a directory, progress, and numbers for people.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
@@ -28,7 +27,7 @@ use crate::store::transfer::BackupError;
 /// Memory for decoded articles and texts; nothing is read twice.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// Which store a command is about.
+/// The store of a command.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     #[command(flatten)]
@@ -64,7 +63,7 @@ pub(crate) fn directory(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// How a store on disk is called on the command line.
+/// The name of a store on disk on the command line.
 pub(crate) fn store_at(directory: &Path) -> StoreLocation {
     StoreLocation::Sled(directory.to_owned())
 }
@@ -138,7 +137,7 @@ impl Target {
     }
 }
 
-/// The words for a restore or a copy that failed. `instead` is what to do about a directory that holds a store already.
+/// The error of a restore or a copy. `instead` is the hint for a directory that already holds a store.
 pub(crate) fn refused(error: &BackupError, instead: &str) -> Failure {
     let hint = match error {
         BackupError::Store(StoreError::Open(OpenError::NotEmpty { .. })) => instead,
@@ -147,17 +146,17 @@ pub(crate) fn refused(error: &BackupError, instead: &str) -> Failure {
     Failure::failed(format!("{error}{hint}"))
 }
 
-/// What goes wrong inside a store that this process opens, for the operator.
+/// Logs warnings of a store that this process opens to standard error.
 pub(crate) fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
-    // It can only be there already, which is as good.
+    // It fails only where a log is set already.
     drop(log.try_init());
 }
 
-/// Says how far something long is; hidden where standard error is no terminal.
+/// A progress bar; hidden where standard error is no terminal.
 pub(crate) fn progress() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -169,7 +168,7 @@ pub(crate) fn progress() -> ProgressBar {
     }
 }
 
-/// The same for a restore or a copy.
+/// The progress of a restore or a copy.
 pub(crate) fn steps(bar: &ProgressBar) -> crate::store::transfer::Progress {
     let bar = bar.clone();
     Box::new(move |what, done, total| {

@@ -1,4 +1,4 @@
-//! Text of articles on a terminal: nothing in it can command the terminal, and right-to-left text stays in its place.
+//! Escapes text for a terminal: no control sequences, and right-to-left text in isolates.
 //!
 //! - Control characters become U+FFFD. Bidirectional embeddings, overrides and isolates of the text are left out: an
 //!   unbalanced one would reorder what stands around it. The marks (LRM, RLM, ALM) stay.
@@ -48,7 +48,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// How a part of a text stands to another text.
+/// The part of a diff that a text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// In both.
@@ -60,7 +60,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// What stands around it: colours on a terminal, marks elsewhere.
+    /// The text around it: colours on a terminal, marks elsewhere.
     fn frame(self, coloured: bool) -> (&'static str, &'static str) {
         match (self, coloured) {
             (Self::Same, _) => ("", ""),
@@ -203,7 +203,7 @@ fn one_line(text: &str) -> String {
     safe.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The text with `\n` for every line break and without anything that commands the terminal or its neighbours.
+/// The text with `\n` for every line break, without control and bidirectional formatting characters.
 fn safe(text: &str) -> String {
     let mut chars = text.chars().peekable();
     let mut safe = String::with_capacity(text.len());

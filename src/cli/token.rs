@@ -19,7 +19,6 @@ use crate::domain::access::{Principal, Scope};
 use crate::domain::provenance::AgentKind;
 use crate::pb;
 
-/// The arguments of `token`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The server keeps the SHA-256 of a token and not the token: it is shown once. A plain hash is enough, for the token has 244 \

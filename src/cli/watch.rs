@@ -23,7 +23,6 @@ use crate::pb::watch_changes_response::Message;
 /// The first and the longest pause before a reconnect; each failure doubles it.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// The arguments of `watch`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without an option it begins with what happens next. When the connection breaks it goes on where it was, so that nothing is \
@@ -86,11 +85,11 @@ fn kind_name(kind: pb::ChangeKind) -> String {
     format::word(kind.as_str_name(), "CHANGE_KIND_")
 }
 
-/// Why a stream ended.
+/// The end of a stream.
 enum End {
-    /// The connection broke, or the server stopped: there is more.
+    /// The connection broke, or the server stopped: reconnect.
     Broken(String),
-    /// Something that trying again does not change.
+    /// A failure that a retry does not change.
     Final(Failure),
     /// The server refuses the resume token: there is no position to continue from.
     Lost(Failure),
@@ -105,7 +104,7 @@ impl From<Failure> for End {
 impl From<Status> for End {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
-        // What has no reason of the server's own is the connection's.
+        // A status without a reason comes from the connection.
         let is_broken = match details.error_info() {
             Some(info) => info.reason == "STORE_UNAVAILABLE",
             None => status.code() != Code::Unimplemented,
@@ -172,7 +171,7 @@ impl Watch {
     }
 }
 
-/// Follows over one connection after the other.
+/// Follows the feed, with reconnects.
 struct Follower {
     zone: TimeZone,
     /// With the token of the message that was printed last.
@@ -187,7 +186,7 @@ struct Follower {
 
 impl Follower {
     async fn follow(&mut self, server: &ServerArgs) -> Result<(), Failure> {
-        // A server that was never there is no broken connection.
+        // A failure of the first connection is final.
         let mut client = Some(server.changes().await?);
         loop {
             let ended = match client.take() {
@@ -217,7 +216,7 @@ impl Follower {
                     if !std::mem::replace(&mut self.is_broken, true) {
                         warn(&format!("the stream broke off: {why}; trying to go on"));
                     }
-                    // The time is all that is waited for.
+                    // A pause.
                     drop(timeout(self.pause, pending::<()>()).await);
                     self.pause = (self.pause * 2).min(PAUSES.1);
                 }
@@ -228,7 +227,7 @@ impl Follower {
     /// Prints messages until the stream ends.
     async fn print_all(&mut self, mut messages: Streaming<pb::WatchChangesResponse>) -> End {
         loop {
-            // What is printed is seen at once, and much of it together.
+            // Flushed when no further message is ready.
             let next = match messages.message().now_or_never() {
                 Some(next) => next,
                 None => match self.printer.flush() {

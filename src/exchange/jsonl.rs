@@ -38,7 +38,7 @@ pub struct LineError {
     pub line: u64,
     /// The byte in the line, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The error.
     pub reason: String,
 }
 
@@ -126,7 +126,7 @@ impl<R: BufRead> Documents<R> {
     }
 }
 
-/// What is wrong, and at which byte of the line.
+/// An error, and its byte in the line.
 #[derive(Debug)]
 struct Problem {
     column: usize,

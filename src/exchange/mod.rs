@@ -1,4 +1,4 @@
-//! Formats that articles come in. Each reader turns bytes into [`Document`]s and says in notes what it left out or
+//! Import formats of articles. Each reader turns bytes into [`Document`]s and notes what it left out or
 //! could not read.
 //!
 //! A format knows text, not storage and not the wire: limits of the store and the spelling of ids and URLs are checked
@@ -14,7 +14,7 @@ use crate::domain::language::Language;
 pub mod jsonl;
 pub mod plain_page;
 
-/// An article as a file gave it. Texts are trimmed and free of control characters; what is empty was absent.
+/// An article of a file. Texts are trimmed and free of control characters; an empty field was absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The article id that the file names.
@@ -49,7 +49,7 @@ pub struct Document {
     pub notes: Vec<String>,
 }
 
-/// What holds for every document of an import unless the document itself says otherwise.
+/// The defaults of an import for fields that a document lacks.
 #[derive(Debug, Clone)]
 pub struct Defaults {
     /// The publisher of all of them; may be empty.

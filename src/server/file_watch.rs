@@ -1,7 +1,7 @@
-//! Files that are read again when they change: tokens, keys and certificates are replaced without a restart.
+//! Reloads files when they change: tokens, keys and certificates are replaced without a restart.
 //!
-//! They are polled: modification time, size and inode tell whether a file is another one. Replace a file by renaming a new
-//! one over it, so that nobody reads half of it. Files that cannot be read or are wrong leave what was read before.
+//! They are polled by modification time, size and inode. Replace a file by renaming a new one over it, so that it is never
+//! read half-written. Files that cannot be read or parsed leave the previous value.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-/// Reads the files, or says what is wrong with them.
+/// Reads and parses the files.
 type Load<T, E> = Box<dyn Fn() -> Result<T, E> + Send + Sync>;
 
-/// Files and what was made of them.
+/// Files and the value parsed from them.
 pub(super) struct Watched<T, E> {
     files: Vec<PathBuf>,
     load: Load<T, E>,
@@ -21,7 +21,7 @@ pub(super) struct Watched<T, E> {
     value: RwLock<Arc<T>>,
 }
 
-/// What tells one state of a file from another.
+/// The identity of a state of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -46,7 +46,7 @@ impl<T, E> Watched<T, E> {
         files: Vec<PathBuf>,
         load: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
-        // Before they are read: what is written meanwhile makes another one.
+        // Before they are read: a write in between is seen as a change.
         let seen = stamps(&files);
         Ok(Self {
             value: RwLock::new(Arc::new(load()?)),
@@ -56,7 +56,7 @@ impl<T, E> Watched<T, E> {
         })
     }
 
-    /// What was made of them.
+    /// The current value.
     pub(super) fn get(&self) -> Arc<T> {
         self.value.read().clone()
     }

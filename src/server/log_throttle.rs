@@ -9,7 +9,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-/// The limit of lines of a kind.
+/// The throttle of one kind of line.
 #[derive(Debug)]
 pub(super) struct LogThrottle<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
@@ -67,7 +67,7 @@ mod tests {
             assert_eq!(after(0), Some(1));
         }
         assert_eq!((after(0), after(9)), (None, None));
-        // One every 10 ms, and the first says what is missing.
+        // One every 10 ms, and the first counts the suppressed ones.
         assert_eq!((after(1), after(0), after(10)), (Some(3), None, Some(2)));
         // After a time there is room for all again.
         for _ in 0..1_000 {

@@ -26,7 +26,7 @@ const RIGHTS: [(&str, &str, &[Right]); 44] = [
     (ARTICLES, "DeleteArticle", &[Ingest]),
     (ARTICLES, "UndeleteArticle", &[Ingest]),
     (ARTICLES, "ImportArticles", &[Ingest]),
-    // A feed that retracts, and an editor who decides.
+    // Feeds retract, and editors decide.
     (ARTICLES, "SetPublicationStatus", &[Ingest, Editorial]),
     (ARTICLES, "PurgeArticle", &[Admin]),
     (TRANSLATIONS, "GetTranslation", &[Read]),

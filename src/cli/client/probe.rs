@@ -1,5 +1,4 @@
-//! Connecting, and a probe of what is reached: a peer that is silent, or speaks something else than gRPC, is named before
-//! the first call.
+//! Connects, and probes the peer: one that is silent, or does not speak gRPC, is reported before the first call.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -13,12 +12,12 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::{Failure, innermost};
 
-/// What a client of HTTP/2 sends first: the preface, and settings that change nothing.
+/// The HTTP/2 connection preface, with empty SETTINGS.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// How long a peer that is no gRPC server may take to say what it is.
+/// The time limit of [`greeting`].
 const GREETING_LIMIT: Duration = Duration::from_secs(1);
 
-/// Connects within a limit. What is reached must answer a call of the health service, whatever the answer is.
+/// Connects within a limit. The peer must answer a call of the health service; the answer itself does not matter.
 pub(super) async fn connect(endpoint: &Endpoint, address: &str, limit: Duration) -> Result<Channel, Failure> {
     let connected = timeout(limit, async {
         let channel = endpoint.connect().await.map_err(|error| {
@@ -47,7 +46,7 @@ pub(super) async fn connect(endpoint: &Endpoint, address: &str, limit: Duration)
     })
 }
 
-/// What a peer is by its first bytes.
+/// Names the protocol of a peer by its first bytes.
 async fn greeting(endpoint: &Endpoint) -> &'static str {
     let uri = endpoint.uri();
     let read = async {

@@ -7,7 +7,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{Failure, HEADING};
 
-/// How to speak TLS with the server.
+/// The TLS options.
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
     /// The trusted CAs for the server's certificate, as PEM [default: those of the system].
@@ -25,7 +25,7 @@ pub(crate) struct TlsArgs {
 }
 
 impl TlsArgs {
-    /// Whether something of it was given: it would be of no use without TLS.
+    /// Whether any option is given, all of which need TLS.
     pub(super) fn is_wanted(&self) -> bool {
         self.tls_ca.is_some() || self.tls_client_cert.is_some() || self.tls_server_name.is_some()
     }

@@ -1,4 +1,4 @@
-//! Reads the inputs of an import into items: an article, or why there is none, each with its place.
+//! Reads the inputs of an import into items: an article or an error, each with its place.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use crate::exchange::jsonl::{self, FieldMap};
 use crate::exchange::plain_page::{self, MAX_PAGE};
 use crate::exchange::{Defaults, Document};
 
-/// What an input holds.
+/// The format of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// An article as saved from a news site, a paragraph a line.
@@ -40,7 +40,7 @@ pub(super) struct Item {
     pub(super) place: String,
     /// The line; 1 for a page.
     pub(super) number: u64,
-    /// The article, or why there is none.
+    /// The article, or the reason that there is none.
     pub(super) document: Result<Document, String>,
 }
 
@@ -100,7 +100,7 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(Box::new(File::open(path)?))
 }
 
-/// Tells what an input holds: JSON Lines have that extension, or start as an object does.
+/// Detects the format: JSON Lines have that extension, or begin with `{`.
 fn tell(path: &Path, input: &mut impl BufRead) -> io::Result<Format> {
     let named = path
         .extension()

@@ -14,11 +14,10 @@ use crate::cli::{Failure, format, warn};
 use crate::pb;
 use crate::pb::request_translations_request::Selection;
 
-/// How many ids a call takes, and how many jobs it is about.
+/// The limits of a call: ids, and jobs.
 const MAX_IDS: usize = 1_000;
 const MAX_JOBS: usize = 10_000;
 
-/// The arguments of `jobs request`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The articles are given by their ids, or by the options of `list`; --all alone means every article. What is wanted already \
@@ -126,7 +125,7 @@ impl Request {
     }
 }
 
-/// Prints what became of a request: each answer, or how many there were of each outcome.
+/// Prints the outcomes of a request: each answer, or the number of each outcome.
 struct Report {
     output: Output,
     printer: Printer,

@@ -1,4 +1,4 @@
-//! The calls of a worker. A server that is away for a while is waited for, and the same call is sent again.
+//! The calls of a worker, with retries: while the server is unavailable, the same call is sent again.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -12,14 +12,14 @@ use crate::cli::client::{Connection, explain};
 use crate::cli::warn;
 use crate::pb::translation_job_service_client::TranslationJobServiceClient;
 
-/// How long an answer may take, beyond what the call is meant to wait.
+/// The limit of an answer, beyond the time that the call itself waits.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 pub(super) type Client = TranslationJobServiceClient<Connection>;
 
-/// A server, and whether it was away when it was called last.
+/// A client, and whether its server was unavailable at the last call.
 pub(super) struct Calls {
     client: Client,
     away: Cell<bool>,
@@ -79,7 +79,7 @@ impl Calls {
     }
 }
 
-/// Waits that double.
+/// Exponential backoff.
 pub(super) struct Pauses {
     first: Duration,
     longest: Duration,
@@ -105,7 +105,7 @@ impl Pauses {
     }
 }
 
-/// Whether a failure is of the moment, so that the same call may succeed later.
+/// Whether a failure is transient, so that the same call may succeed later.
 fn passes(status: &Status) -> bool {
     let details = status.get_error_details();
     match status.code() {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 const MAX_OUTPUT: u64 = 4 << 20;
 /// The end of standard error that is kept, in bytes.
 const KEPT_ERROR: usize = 4 << 10;
-/// The longest message, in bytes. A failure of a job takes 1,024 with what stands before it.
+/// The longest message, in bytes. With its prefix it must fit into the 1,024 of a failed job.
 const MAX_MESSAGE: usize = 512;
 /// Exit codes of a shell that cannot run the program at all.
 const NOT_EXECUTABLE: i32 = 126;
@@ -29,10 +29,10 @@ pub(super) struct Program {
     pub(super) limit: Duration,
 }
 
-/// Why there is no translation. Messages are one line without control characters.
+/// The reason for a missing translation. Messages are one line without control characters.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The program cannot be run at all: no other text will fare better.
+    /// The program cannot be run at all: other texts would fail too.
     Program(String),
     /// The program failed with this text.
     Text(String),
@@ -98,7 +98,7 @@ impl Drop for Group {
     }
 }
 
-/// Writes a text as a line. A program that does not read to the end says by its output and exit code what that means.
+/// Writes a text as a line. A program may exit without reading all of it: its output and exit code are the result.
 async fn feed(mut stdin: ChildStdin, text: &str) {
     for part in [text, "\n"] {
         if stdin.write_all(part.as_bytes()).await.is_err() {

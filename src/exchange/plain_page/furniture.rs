@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::domain::date::parse::fold::fold;
 use crate::domain::date::parse::parse;
 
-/// What the value of a labelled line is.
+/// The meaning of the value of a labelled line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Label {
     Published,
@@ -91,7 +91,7 @@ pub(super) fn labels(line: &str) -> Vec<(Label, &str)> {
     pair.next().unwrap_or_else(|| label(line).into_iter().collect())
 }
 
-/// What a line is if it belongs to the page and not to the article, as the end of a sentence about it.
+/// The kind of a line that belongs to the page and not to the article, as the end of a sentence about it.
 pub(super) fn furniture(line: &str) -> Option<&'static str> {
     // Folding a table costs more than a line: pages of many lines would pay for it at each.
     static FOLDED_BUTTONS: LazyLock<HashSet<String>> =

@@ -1,5 +1,5 @@
-//! What the fuzzer feeds to the check of credentials: a JWT as a caller sends it, its claims as an issuer would sign them,
-//! and the files of tokens and keys.
+//! Fuzz targets of the check of credentials: a JWT as a caller sends it, its claims as an issuer would sign them, and the
+//! files of tokens and keys.
 
 use std::sync::LazyLock;
 
@@ -7,14 +7,14 @@ use super::jwt::{self, Claims};
 use super::tokens::Tokens;
 use crate::domain::time::Timestamp;
 
-/// The public key of RFC 8037. What is fed is not signed by it.
+/// The public key of RFC 8037. The fuzzer has no signature of it.
 const KEYS: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 static VERIFIER: LazyLock<Option<jwt::Keys>> =
     LazyLock::new(|| jwt::Keys::parse(KEYS, "issuer", "audience").ok());
 
-/// No token is taken, whatever it says; claims and files are read or refused.
+/// No token is accepted; claims and files are read or refused, without a panic.
 pub(crate) fn jwt(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(now) = Timestamp::from_micros(1_800_000_000_000_000) else {

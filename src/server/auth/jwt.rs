@@ -1,7 +1,7 @@
 //! JWTs of an issuer, verified by the keys of a local JWKS file.
 //!
-//! The algorithm is the key's, never the token's word: an RSA key verifies RS256, one on P-256 ES256, an Ed25519 key
-//! EdDSA. Symmetric keys are not taken, so that no public key can be used as a secret, and `none` is no algorithm.
+//! The algorithm is that of the key, never that of the token: an RSA key verifies RS256, one on P-256 ES256, an Ed25519
+//! key EdDSA. Symmetric keys are not accepted, so that no public key can be used as a secret, and `none` is no algorithm.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,19 +18,19 @@ use super::{Known, Parsed, Unknown};
 use crate::domain::access::{Principal, Scope};
 use crate::domain::time::Timestamp;
 
-/// How far the clocks of issuer and server may be apart.
+/// The tolerated difference between the clocks of issuer and server.
 const LEEWAY_MICROS: i64 = 30_000_000;
 /// Tokens whose verification is remembered.
 const REMEMBERED: usize = 10_000;
 
-/// Whose tokens are taken.
+/// The issuer whose tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtConfig {
     /// The file with the issuer's public keys (RFC 7517).
     pub jwks_file: PathBuf,
-    /// What `iss` must be.
+    /// The required `iss`.
     pub issuer: String,
-    /// What `aud` must be, or hold.
+    /// The required `aud`, or one of its values.
     pub audience: String,
 }
 
@@ -63,7 +63,7 @@ impl Verifier {
         self.0.look()
     }
 
-    /// Whose token it is.
+    /// The principal of a token.
     pub(super) fn verify(&self, token: &str, hash: &Hash, now: Timestamp) -> Result<Known, Unknown> {
         let keys = self.0.get();
         if let Some(known) = keys.verified.get(hash) {
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Claims {
     }
 }
 
-/// Whom the claims of a verified token are for.
+/// The principal of the claims of a verified token.
 pub(super) fn known(claims: &Map<String, Value>, now: Timestamp) -> Result<Known, Unknown> {
     let expires = instant(claims, "exp")?.ok_or(Unknown::Invalid("it has no exp"))?;
     let expires = expires.saturating_add_micros(LEEWAY_MICROS);
@@ -246,7 +246,7 @@ fn instant(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Ti
     time.map(Some).ok_or(Unknown::Invalid("exp or nbf is not a time"))
 }
 
-/// What is wrong, for the log.
+/// The problem, for the log.
 fn problem(error: &jsonwebtoken::errors::Error) -> &'static str {
     use jsonwebtoken::errors::ErrorKind;
     match error.kind() {

@@ -50,10 +50,10 @@ const MAX_TOKEN: usize = 16 << 10;
 pub struct Config {
     /// The file of tokens.
     pub tokens_file: Option<PathBuf>,
-    /// Whose JWTs are taken.
+    /// The issuer whose JWTs are accepted.
     pub jwt: Option<JwtConfig>,
-    /// What callers without credentials may do. If not given: everything but to see hidden articles where no credentials
-    /// are known at all, and nothing where some are.
+    /// The scopes of callers without credentials. Default: everything but hidden articles if the server knows no
+    /// credentials, else nothing.
     pub anonymous: Option<Scopes>,
     /// Whether there is reflection, which needs no credentials.
     pub reflection: bool,
@@ -83,7 +83,7 @@ impl Config {
 /// A text file and what was parsed from it, read again when it changes.
 struct Parsed<T> {
     path: PathBuf,
-    /// What the log calls it.
+    /// Its name in the log.
     what: &'static str,
     file: Watched<T, String>,
 }
@@ -127,13 +127,13 @@ impl<T> Parsed<T> {
 #[derive(Clone)]
 struct Known {
     principal: Arc<Principal>,
-    /// Until when the proof is good.
+    /// The end of the credentials.
     expires: Option<Timestamp>,
     /// Its own limit of calls.
     limit: Option<Arc<Single>>,
 }
 
-/// Why credentials prove nothing. What exactly is wrong is for the log.
+/// The refusal of credentials. The exact problem is for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unknown {
     Invalid(&'static str),
@@ -152,7 +152,7 @@ impl Unknown {
     }
 }
 
-/// What a call proves its principal by.
+/// The credentials of a call.
 #[derive(Clone, Default)]
 struct Credentials {
     authorization: Vec<HeaderValue>,
@@ -168,7 +168,7 @@ impl Credentials {
     }
 }
 
-/// A call that was let through.
+/// An admitted call.
 pub(super) struct Admitted {
     credentials: Credentials,
     known: Known,
@@ -181,7 +181,7 @@ impl Admitted {
     }
 }
 
-/// Decides on every call.
+/// Authenticates and authorizes every call.
 pub struct Gate {
     tokens: Option<Parsed<Tokens>>,
     jwt: Option<Verifier>,
@@ -194,7 +194,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Reads the files, which must be there and right. What is wrong is said for the operator.
+    /// Reads the files. The error is for the operator.
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let tokens = config.tokens_file.as_deref();
         let tokens = tokens.map(|path| Parsed::open(path, "the file of tokens", Tokens::parse));
@@ -230,7 +230,7 @@ impl Gate {
         self.rates.iter().for_each(Each::forget);
     }
 
-    /// Lets a call through with its caller, or says why not. `None` if it needs no caller.
+    /// Admits a call and puts its caller into the extensions. `None` if it needs no caller.
     pub(super) fn admit(
         &self,
         method: &Method,
@@ -264,7 +264,7 @@ impl Gate {
         Ok(Some(Admitted { credentials, known }))
     }
 
-    /// Returns when the credentials of a call no longer prove what they proved, with the status to end it with. They are
+    /// Returns when the credentials of a call are revoked, with the status to end it with. They are
     /// checked when they expire, when a file was read again, and once a minute.
     pub(super) async fn revoked(self: Arc<Self>, admitted: Admitted) -> Status {
         let Admitted {
@@ -321,7 +321,7 @@ impl Gate {
                 let known = verifier.verify(token, &hash, now)?;
                 let name = &known.principal.actor.principal;
                 match tokens.is_some_and(|tokens| tokens.names(name)) {
-                    // Or the issuer could make anybody a principal of the operator's.
+                    // Else the issuer could impersonate a principal of the file.
                     true => Err(Unknown::Invalid("its sub is a name of the file of tokens")),
                     false => Ok(known),
                 }

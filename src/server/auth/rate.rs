@@ -1,4 +1,4 @@
-//! Rate limits of principals: calls a second, and calls at once. Callers without credentials share one account. A stream is
+//! Rate limiters of principals: calls a second, and the burst. Callers without credentials share one limiter. A stream is
 //! one call.
 
 use std::num::NonZeroU32;
@@ -19,7 +19,7 @@ pub struct Rate {
     pub burst: Option<NonZeroU32>,
 }
 
-/// Why a call must wait.
+/// The refusal of a call that must wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TooMany {
     pub(super) rate: Rate,

@@ -1,7 +1,7 @@
 //! The file of tokens: one JSON object a line, each a way for a principal to prove its name.
 //!
-//! It holds SHA-256 of tokens and no token. A plain hash is enough, for tokens are long random strings that nobody guesses,
-//! unlike passwords: a slow hash would only slow down every call. Lines that begin with `#` are comments.
+//! It holds SHA-256 of tokens and no token. A plain hash is enough, for tokens are long random strings, unlike passwords: a
+//! slow hash would only slow down every call. Lines that begin with `#` are comments.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::server::transport::PeerCertificate;
 /// SHA-256 of a token.
 pub(super) type Hash = [u8; 32];
 
-/// What the hash of a token is looked up by: its first bytes, which say nothing of the token.
+/// The first bytes of the hash of a token, for the look-up. They reveal nothing of the token.
 type HashStart = [u8; 8];
 
 /// The tokens and certificates that are known.
@@ -28,7 +28,7 @@ type HashStart = [u8; 8];
 pub(super) struct Tokens {
     entries: Vec<Entry>,
     names: HashSet<String>,
-    /// Where in the entries the hashes are that begin so.
+    /// The positions of the entries by the beginning of their hashes.
     by_start: HashMap<HashStart, Vec<usize>>,
 }
 
@@ -79,7 +79,7 @@ impl Tokens {
         self.names.contains(name)
     }
 
-    /// Whose token this is. How long it takes tells nothing of a token: what is compared are hashes, and as a whole.
+    /// The principal of a token. Its timing reveals nothing: hashes are compared, in constant time.
     pub(super) fn by_hash(&self, hash: &Hash) -> Option<&Known> {
         let places = self.by_start.get(&start(hash))?;
         let mut entries = places.iter().filter_map(|place| self.entries.get(*place));
@@ -87,7 +87,7 @@ impl Tokens {
         found.map(|entry| &entry.known)
     }
 
-    /// Whose certificate it is that carries one of these names.
+    /// The principal of a certificate with one of these names.
     pub(super) fn by_certificate(&self, certificate: &PeerCertificate) -> Option<&Known> {
         let is_named = |entry: &&Entry| {
             let named = entry.certificate.as_deref();

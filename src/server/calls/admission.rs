@@ -1,12 +1,12 @@
-//! Admission control: refuses calls that there is no room for, at once, so that the calls that were admitted stay quick.
+//! Admission control (load shedding): refuses calls beyond the limits at once, so that admitted calls stay quick.
 //!
-//! A call of one message gets its place when the message is complete. Until then it counts as bytes of memory, and it has a
-//! limited time, so that callers that send nothing keep nobody out. Streams and claims, calls of operators, and all others
-//! have rooms of their own, of which one caller gets a share. Health and reflection are not refused.
+//! A call of one message gets its place when the message is complete. Until then it counts as bytes of memory, and its time
+//! is limited, so that callers that send nothing block no other caller. Streams and claims, calls of operators, and all
+//! others have rooms of their own, of which one caller gets a share. Health and reflection are not refused.
 //!
-//! A call keeps its place until its answer is sent: sending is work, too. Only the end of an answer is sent without a place,
-//! so that a caller who has the whole answer finds room for the next call. A slow reader must not keep others out: a short
-//! call loses its place a second after it was answered.
+//! A call keeps its place until its answer is sent, except for the trailers, so that a caller that has the whole answer
+//! finds room for its next call. A slow reader must not block others: a short call loses its place a second after it was
+//! answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +25,11 @@ use super::room::{CallerId, Place, Room};
 use crate::api::status::{self, Whose};
 use crate::server::methods::{Kind, Method};
 
-/// What a call takes of memory before anything of its message has come: mostly headers.
+/// The memory of a call before its message: mostly headers.
 const CALL_BYTES: usize = 16 << 10;
 /// Bytes of incomplete messages to health, reflection and operators' calls, and the share of one caller. They are small.
 const RESERVED_BYTES: (usize, usize) = (16 << 20, 4 << 20);
-/// What stands before a message: a flag, and its length.
+/// The bytes of the prefix of a message: a flag, and its length.
 const PREFIX: usize = 5;
 
 /// The rooms that all connections share.
@@ -84,7 +84,7 @@ impl Admission {
         Ok((Request::from_parts(parts, body), place.transpose()?))
     }
 
-    /// Where a method has its places, if it needs any.
+    /// The room of a method; `None` for exempt ones.
     fn room(&self, method: &Method) -> Option<&Arc<Room>> {
         match method.kind {
             Kind::Exempt => None,
@@ -114,7 +114,7 @@ impl Admission {
     }
 }
 
-/// A body with everything that came of another one. It is read no further than the decoder needs to refuse it.
+/// Collects a body. A message that is too long is read only as far as the decoder needs to refuse it.
 async fn collect(
     mut body: Body,
     message_bytes: usize,

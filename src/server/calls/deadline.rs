@@ -12,10 +12,10 @@ use tonic::Status;
 
 use crate::api::status::{self, Whose};
 
-/// How long before the caller's own timer the answer is sent, at most; a tenth of a short time.
+/// The answer is sent this long before the caller's own timer ends; a tenth of a short time.
 const EARLY: Duration = Duration::from_millis(5);
 
-/// When a call ends, and why.
+/// The deadline of a call, and its reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     pub(super) end: Instant,
@@ -56,7 +56,7 @@ impl Limit {
     }
 }
 
-/// The time that a caller gives; `None` if it says nothing that gRPC knows.
+/// The timeout of a caller; `None` if there is none that is valid.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     /// The protocol allows eight digits.
     const DIGITS: usize = 8;

@@ -40,7 +40,7 @@ pub(super) mod panics;
 mod record;
 mod room;
 
-/// How many calls the server takes on at once, and for how long.
+/// The limits of calls: number, time, and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
     /// CallService that are worked on or whose answers are being sent, over all connections, except those below. By default as
@@ -54,27 +54,27 @@ pub struct CallLimits {
     pub long_calls_per_caller: usize,
     /// CallService that only operators may make, streams among them. One caller may have half of them.
     pub admin_calls: usize,
-    /// How long a call may take that is neither a stream nor a claim.
+    /// The deadline of calls that are neither streams nor claims.
     pub deadline: Duration,
-    /// How long the one message of a call may take to come.
+    /// The time limit to receive the one message of a call.
     pub receive_timeout: Duration,
     /// Bytes of request messages that are not complete. One caller may have half of them. By default as much as the calls in
     /// flight by default take with the largest articles.
     pub receive_bytes: usize,
-    /// Bytes that all exports hold of what they have read and not sent. One caller may have half of them.
+    /// Bytes that all exports have read and not sent. One caller may have half of them.
     pub export_bytes: usize,
-    /// Bytes that all imports take for what is being written. One caller may have half of them.
+    /// Bytes of all imports for items that are being written. One caller may have half of them.
     pub import_bytes: usize,
 }
 
 impl CallLimits {
-    /// The share of one caller in `in_flight` unless told otherwise: all that one connection carries by default fits, and
+    /// The default share of one caller in `in_flight`: all that one connection carries by default fits, and
     /// the rest is enough for quick calls of others.
     pub fn short_share(in_flight: usize) -> usize {
         in_flight.saturating_mul(4).div_ceil(5)
     }
 
-    /// The share of one caller in `long_calls` unless told otherwise. It is smaller, for these calls last.
+    /// The default share of one caller in `long_calls`. It is smaller, for these calls last.
     pub fn long_share(long_calls: usize) -> usize {
         long_calls.div_ceil(4)
     }
@@ -98,7 +98,7 @@ impl Default for CallLimits {
     }
 }
 
-/// What a handler is behind this middleware.
+/// The service behind this middleware.
 pub(super) trait Handler:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Send + 'static
 {
@@ -262,8 +262,10 @@ mod tests {
     use std::future;
 
     use bytes::Bytes;
+    use futures::stream;
     use http::HeaderMap;
-    use http_body_util::{BodyExt, Full};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Full, StreamBody};
     use parking_lot::Mutex;
     use tower::{ServiceExt, service_fn};
 
@@ -312,5 +314,17 @@ mod tests {
         let failed = call(&layer, Body::empty()).await;
         assert!(!is_refused(&call(&layer, whole()).await));
         drop((first, failed));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_panics_ends_its_call_with_a_status() {
+        let gate = Gate::open(&auth::Config::default(), Arc::new(SystemClock)).unwrap();
+        let layer = CallLayer::new(&CallLimits::default(), 1 << 20, Arc::new(gate), Arc::default());
+        let frames =
+            stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Status>>> { panic!("on purpose") });
+        let mut answer = call(&layer, Body::new(StreamBody::new(frames))).await;
+        let trailers = answer.body_mut().frame().await.unwrap().unwrap().into_trailers();
+        assert_eq!(trailers.unwrap()[Status::GRPC_STATUS], "13");
+        assert!(answer.body_mut().frame().await.is_none());
     }
 }

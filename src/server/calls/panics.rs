@@ -16,19 +16,18 @@ use std::task::Poll;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Whether this thread works for a call, which will say what happened.
+    /// Whether this thread works for a call, which logs the panic itself.
     static WATCHED: Cell<bool> = const { Cell::new(false) };
-    /// Where the last panic was.
+    /// The location of the last panic.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// How often something in this process panicked.
+/// The number of panics of this process.
 pub(in crate::server) fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 
-/// Has panics counted, and those outside of calls written to the log, if there is one: by default they are text on standard
-/// error, in no form that a collector of logs reads.
+/// Installs the panic hook: it counts panics, and logs those outside of calls, if there is a log.
 pub(in crate::server) fn hook() {
     static HOOKED: Once = Once::new();
     HOOKED.call_once(|| {
@@ -49,7 +48,7 @@ pub(in crate::server) fn hook() {
     });
 }
 
-/// Where a panic is, with a backtrace where `RUST_BACKTRACE` asks for one.
+/// The location of a panic, with a backtrace if `RUST_BACKTRACE` is set.
 fn place(info: &PanicHookInfo<'_>) -> String {
     let mut place = info.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();

@@ -1,7 +1,7 @@
-//! Fair admission: a bounded resource of which one caller gets a share at most.
+//! Fair semaphore: a bounded resource of which one caller gets a share at most.
 //!
 //! A caller is a principal or, without credentials, a network address, so that neither many connections nor many calls of
-//! one of them keep the others out.
+//! one caller starve the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,22 +17,22 @@ use crate::server::context::CallContext;
 use crate::server::log_throttle::LogThrottle;
 use crate::server::transport::PeerAddress;
 
-/// How long a place is kept after its call was answered. A busy server whose callers read sends everything in less.
+/// The time until the place of an answered call is taken back. A busy server sends an answer that is read in less.
 const SENDING: Duration = Duration::from_secs(1);
 /// Time between two lines of the log about refusals.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
-/// Whose share a call counts against.
+/// The caller whose share a call counts against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum CallerId {
     /// A principal that was authenticated, by its name.
     Principal(Arc<str>),
-    /// The address of a caller without credentials; of IPv6 the network of 64 bits, which one machine may have whole.
+    /// The address of a caller without credentials; of IPv6 the /64 network, which is usually one machine's.
     Address(IpAddr),
 }
 
 impl CallerId {
-    /// That of a request, once its principal is known.
+    /// The caller of an authenticated request.
     pub(super) fn of(extensions: &Extensions) -> Self {
         let context = extensions.get::<Arc<CallContext>>();
         if let Some(name) = context.and_then(|context| context.shared_principal()) {
@@ -70,7 +70,7 @@ struct State {
     sending: VecDeque<(Instant, Arc<Held>)>,
 }
 
-/// What a place has of its room; the amount is 0 once it was taken back.
+/// The amount of a place; 0 once it is given back.
 #[derive(Debug)]
 struct Held {
     caller: CallerId,
@@ -78,7 +78,7 @@ struct Held {
 }
 
 impl Room {
-    /// Room for so much, of which one caller gets `share` at most. `what` names the unit for callers.
+    /// A room of `limit` units, of which one caller gets `share` at most. `what` names the unit for callers.
     pub(super) fn new(what: &str, limit: usize, share: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -92,7 +92,7 @@ impl Room {
         })
     }
 
-    /// Takes some of the room for a caller, or says why not.
+    /// Takes some of the room for a caller, or refuses it.
     pub(super) fn take(self: &Arc<Self>, caller: &CallerId, amount: usize) -> Result<Place, Status> {
         let place = Place {
             room: self.clone(),
@@ -119,7 +119,7 @@ impl State {
         self.callers.get(caller).copied().unwrap_or_default()
     }
 
-    /// Gives back what a place has.
+    /// Gives back the amount of a place.
     fn free(&mut self, held: &Held) {
         let amount = std::mem::take(&mut *held.amount.lock());
         self.taken -= amount;

@@ -9,12 +9,12 @@ use crate::server::methods::Kind;
 
 type Label = [(&'static str, &'static str); 1];
 
-/// Why a call was refused for its credentials.
+/// The reason of a refusal for credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthFailure {
     /// It had no credentials, or bad ones.
     Unauthenticated,
-    /// Its scopes do not reach that far.
+    /// Its scopes do not grant the right.
     Forbidden,
 }
 
@@ -76,7 +76,7 @@ impl Counters {
         };
     }
 
-    /// A call was one too many of its caller.
+    /// A call exceeded the rate limit of its caller.
     pub fn rate_limited(&self) {
         self.rate_limited.inc();
     }

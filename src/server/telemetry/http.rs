@@ -2,11 +2,7 @@
 //!
 //! Its connections are limited in number, each to one request and a short time.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,11 +10,12 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::Telemetry;
@@ -28,6 +25,8 @@ use super::probe::Probe;
 const CONNECTIONS: usize = 32;
 /// How long a connection lasts at most.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The paths of `grpc.health.v1`.
 const HEALTH: &str = "/grpc.health.v1.Health/{method}";
@@ -44,12 +43,27 @@ pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>) {
         .fallback(|| async { closing(StatusCode::NOT_FOUND) })
         .method_not_allowed_fallback(|| async { closing(StatusCode::METHOD_NOT_ALLOWED) })
         .with_state(telemetry);
-    let listener = Bounded {
-        listener,
-        places: Arc::new(Semaphore::new(CONNECTIONS)),
-    };
-    // It ends with the listener, which never does.
-    drop(axum::serve(listener, router).await);
+    let service = TowerToHyperService::new(router);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    let service = service.clone();
+                    connections.spawn(async move {
+                        let http = auto::Builder::new(TokioExecutor::new());
+                        let served = http.serve_connection(TokioIo::new(stream), service);
+                        // A peer that breaks off, or is too slow, is no error of the server.
+                        let _ = timeout(CONNECTION_TIME, served).await;
+                    });
+                }
+                // File descriptors that are used up become free when connections end.
+                Err(_) => sleep_until(Instant::now() + ACCEPT_PAUSE).await,
+            }
+        }
+    }
 }
 
 /// An answer after which the connection is closed.
@@ -85,78 +99,4 @@ async fn readyz(State(telemetry): State<Arc<Telemetry>>) -> Response {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     closing((status, format!("{}\n", readiness.text())))
-}
-
-/// A listener whose connections are few and short.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // The semaphore is never closed.
-            if let Ok(place) = self.places.clone().acquire_owned().await {
-                let (stream, address) = Listener::accept(&mut self.listener).await;
-                let connection = Connection {
-                    stream,
-                    end: Box::pin(sleep_until(Instant::now() + CONNECTION_TIME)),
-                    _place: place,
-                };
-                return (connection, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that breaks off when its time is over.
-struct Connection {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn within_time<T>(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.end.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        act(Pin::new(&mut self.stream), context)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.within_time(context, |stream, context| stream.poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.within_time(context, |stream, context| stream.poll_write(context, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.within_time(context, |stream, context| stream.poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.within_time(context, |stream, context| stream.poll_shutdown(context))
-    }
 }

@@ -1,5 +1,5 @@
-//! What an operator sees of the server: metrics, probes, traces. It is made before the store is open, so that the probes
-//! answer from the start, and everything in the server writes to it.
+//! Telemetry of the server: metrics, probes, traces. It is made before the store is open, so that the probes answer from the
+//! start.
 //!
 //! Names are `article_store_<what>_<unit>`, but for those that every process has (`process_…`). Labels come from closed sets:
 //! the methods of the API, the codes of gRPC, the languages that the operator named. `deploy/` has a dashboard and alerts
@@ -87,11 +87,11 @@ pub struct Telemetry {
     ready: Gauge,
     /// The calls.
     pub rpc: Rpcs,
-    /// What happens now and then.
+    /// Refusals.
     pub counters: Counters,
     /// Connections and TLS.
     pub transport: transport::Metrics,
-    /// What is known of the store.
+    /// The store.
     pub store: Arc<StoreFigures>,
 }
 

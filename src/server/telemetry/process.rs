@@ -1,5 +1,5 @@
-//! What the system says of this process, under the names that every Prometheus client uses. Read from `/proc` at each
-//! scrape; where there is none, nothing is said.
+//! Process metrics under the standard names of Prometheus clients. Read from `/proc` at each scrape; left out where there
+//! is none.
 
 use std::fmt;
 use std::fs;

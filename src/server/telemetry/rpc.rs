@@ -30,7 +30,7 @@ fn histogram() -> Histogram {
     Histogram::new(SECONDS)
 }
 
-/// What metrics call a kind of calls.
+/// The label of a kind of calls.
 pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Short => "short",
@@ -80,7 +80,7 @@ impl Rpcs {
         self.in_flight(method).inc();
     }
 
-    /// A call ended, after so long.
+    /// A call ended.
     pub fn ended(&self, method: &'static Method, code: Code, took: Duration) {
         self.in_flight(method).dec();
         let labels = [("method", method.label.as_str()), ("code", code_name(code))];

@@ -1,5 +1,5 @@
-//! Metrics of the store. A scrape reads what is known already and costs the store nothing: the status is that of the last
-//! probe, distributions and caches are counted as they happen.
+//! Metrics of the store. A scrape does not read the store: the status is that of the last probe, and the store counts its
+//! distributions and caches itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::domain::language::Language;
 use crate::service::Service;
 use crate::store::{Counts, StoreStatus};
 
-/// What stands for all languages that were not named.
+/// The label of all languages that were not named.
 const OTHER: &str = "other";
 
 /// Languages with metrics of their own. All others share the label `other`, since each label is a series that is kept.
@@ -62,7 +62,7 @@ impl StoreFigures {
         }
     }
 
-    /// Takes up what the store says of itself; `None` while it says nothing.
+    /// Sets the status of the store; `None` while it does not answer.
     pub fn status(&self, status: Option<StoreStatus>) {
         *self.status.lock() = status;
     }

@@ -1,6 +1,6 @@
-//! Traces: a span for each call, as a child of its caller's where the caller sends W3C `traceparent`, and in it what
-//! takes time, such as a commit. They go to a collector over OTLP where the program was built with the feature `otlp`
-//! and told of one; otherwise no span is made, which costs next to nothing.
+//! Traces: a span for each call, as a child of its caller's where the caller sends W3C `traceparent`, with spans of slow
+//! steps such as a commit. They are exported over OTLP if the program is built with the feature `otlp` and given a
+//! collector; otherwise no span is made.
 
 use http::HeaderMap;
 use tonic::Code;
@@ -30,7 +30,7 @@ pub fn span(method: &Method, headers: &HeaderMap, request_id: &str) -> Span {
     span
 }
 
-/// Notes how a call ended. What its caller did wrong is no error of the server.
+/// Records the status of a call. Errors of the caller are no errors of the span.
 pub fn end(span: &Span, code: Code) {
     if span.is_disabled() {
         return;
@@ -87,7 +87,7 @@ mod otlp {
 
     use super::TARGET;
 
-    /// How long an export may take, and how long the last one holds up the end of the process.
+    /// The time limit of an export, the last one at the end of the process included.
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// Where to send traces, and how many.
@@ -123,7 +123,7 @@ mod otlp {
                     endpoint: collector.endpoint.clone(),
                     source,
                 })?;
-            // Like the collector's address, what the environment says of the resource (`OTEL_…`) holds as well.
+            // The variables `OTEL_…` of the resource hold as well.
             let resource = Resource::builder()
                 .with_service_name("article-store")
                 .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -137,7 +137,7 @@ mod otlp {
             Ok(Self(provider))
         }
 
-        /// What takes spans out of the log's stream.
+        /// The layer that exports spans.
         pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
             tracing_opentelemetry::layer()
                 .with_tracer(self.0.tracer("article-store"))
@@ -148,7 +148,7 @@ mod otlp {
                 .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO))
         }
 
-        /// Sends what is left, in bounded time.
+        /// Sends the remaining spans, in bounded time.
         pub fn stop(self) {
             if let Err(error) = self.0.shutdown_with_timeout(PATIENCE) {
                 tracing::warn!(%error, "the last traces were not sent");

@@ -28,7 +28,7 @@ impl PeerCertificate {
     }
 }
 
-/// What is read of a certificate in DER.
+/// The parsed parts of a certificate in DER.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) names: PeerCertificate,

@@ -1,7 +1,6 @@
 //! One connection from its first byte to its last: TLS, the preface of HTTP/2, its streams, and every reason to end it.
 //!
-//! A peer gets here: a limited time to begin, and then as long as it likes while it answers pings, takes what is
-//! written to it, and has calls now and then.
+//! A peer has a limited time for its handshake, and none after that as long as it answers pings, reads, and is not idle.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -35,7 +34,7 @@ use super::stall_guard::{Flow, Given, Sent, Streams};
 use super::write_timeout::Wire;
 use super::{Answers, Config, PeerAddress};
 
-/// How a client of HTTP/2 begins.
+/// The preface of an HTTP/2 client.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// For browsers and probes: why this port is not for them.
@@ -43,7 +42,7 @@ const NOT_HTTP1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\ncontent-length: 39\r\nconnection: close\r\n\r\n\
     this port speaks gRPC over HTTP/2 only\n";
 
-/// The bytes of a response that may wait to be sent: more would only hide from the limits of calls what is still to do.
+/// The bytes of a response that may wait to be sent: more would hide unsent work from the limits of calls.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// The bytes that a client may send unasked on a stream, and on a connection. A stream whose reader waits must not hold up the
 /// others of its connection, so that this has room for several.
@@ -62,7 +61,7 @@ pub(super) struct Shared {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Why a connection ended, with the words for the log.
+/// The end of a connection, with the error for the log.
 pub(super) struct Ending {
     pub(super) end: End,
     pub(super) error: Option<String>,
@@ -103,7 +102,7 @@ impl Shared {
         self.speak(service, stream, deadline, address, certificate).await
     }
 
-    /// Waits for the preface, and speaks HTTP/2 then.
+    /// Reads the preface, and serves HTTP/2.
     async fn speak<T>(
         &self,
         service: impl Answers,
@@ -121,7 +120,7 @@ impl Shared {
             () = sleep_until(deadline) => return End::HandshakeTimeout.into(),
         };
         match read {
-            // A probe that only connects, or a peer that thought better of it.
+            // A probe that only connects.
             Err(error) if matches!(error.kind(), UnexpectedEof | ConnectionReset) => {
                 return End::Closed.into();
             }
@@ -130,7 +129,7 @@ impl Shared {
         }
         if preface != *PREFACE {
             if preface.is_ascii() {
-                // The peer may be gone, or not listen: it is a courtesy.
+                // Best effort: the peer may be gone.
                 let _ = timeout(self.config.write_timeout, refuse_http1(&mut stream)).await;
             }
             return Ending {
@@ -143,7 +142,7 @@ impl Shared {
         self.exchange(service, io, address, certificate).await
     }
 
-    /// Speaks HTTP/2 until one side has enough.
+    /// Serves HTTP/2 until one side ends the connection.
     async fn exchange<T>(
         &self,
         service: impl Answers,
@@ -194,8 +193,7 @@ impl Shared {
                     } else {
                         end = End::Idle;
                         closing = true;
-                        // Calls that are on their way are answered still: the peer is told first, and asked whether it
-                        // heard.
+                        // Graceful: calls that are on their way are still answered.
                         connection.as_mut().graceful_shutdown();
                         look.as_mut().reset(now + self.config.handshake_timeout);
                     }
@@ -203,7 +201,7 @@ impl Shared {
                 Ok(_) = stopping.wait_for(|stopping| *stopping), if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
-                    // Calls that run may go on for as long as the server lets them.
+                    // Running calls have the grace of the server.
                     look.as_mut().reset(Instant::now() + self.config.handshake_timeout);
                 }
             }

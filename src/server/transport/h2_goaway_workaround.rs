@@ -2,11 +2,10 @@
 //! the heads of the frames that a peer sends, and masks such frames.
 //!
 //! A server that ends a connection in order tells its peer the last stream that it answers, as soon as the peer has
-//! acknowledged a ping. What the peer began after that it began in vain, and may try elsewhere: RFC 9113, section 6.8,
-//! has the server ignore it. Of such a stream h2 (0.4.20) ignores HEADERS, DATA and RST_STREAM, but a WINDOW_UPDATE is
-//! to it one of a stream that was never begun: an error of the connection, with which all calls that are still to be
-//! answered are lost. gRPC's C core sends one with every call, and writes an acknowledgement before the calls that it
-//! began in the meantime.
+//! acknowledged a ping. Streams that the peer opened after that are to be ignored (RFC 9113, section 6.8). h2 (0.4.20)
+//! ignores their HEADERS, DATA and RST_STREAM, but takes a WINDOW_UPDATE for one of an idle stream: a connection error,
+//! with which all unanswered calls are lost. gRPC's C core sends a WINDOW_UPDATE with every call, and writes the
+//! acknowledgement before the calls that it began in the meantime.
 
 use std::io;
 use std::pin::Pin;
@@ -27,11 +26,11 @@ const WINDOW_UPDATE: u8 = 8;
 const NO_KIND: u8 = 0xFF;
 
 const ACK: u8 = 1;
-/// Of the ping whose acknowledgement h2 waits for before it names the last stream. A peer that forges it harms its own
-/// calls only.
+/// The payload of the ping whose acknowledgement h2 awaits before it names the last stream. Forged, it harms only the
+/// peer's own calls.
 const SHUTDOWN: [u8; 8] = [0x0b, 0x7b, 0xa2, 0xf0, 0x8b, 0x9b, 0xfe, 0x54];
 
-/// Where in its frames a peer is, from behind its preface on.
+/// The position in the frames of a peer, after its preface.
 #[derive(Default)]
 pub(super) struct Frames {
     /// How much of the last frame is still to come.
@@ -42,7 +41,7 @@ pub(super) struct Frames {
     last: Option<u32>,
     /// The beginning of a head: none of it is given before the rest has come.
     begun: BytesMut,
-    /// What has come of it in pieces, and is to be given next.
+    /// A head that came in pieces and is complete, to be given next.
     whole: Bytes,
 }
 
@@ -90,8 +89,7 @@ impl Frames {
         Poll::Ready(Ok(()))
     }
 
-    /// Goes through what was read next, and hides what is to be hidden. How much of it may be given: all but the
-    /// beginning of a head.
+    /// Follows the bytes that were read, and masks frames. Returns how many may be given: all but an incomplete head.
     fn follow(&mut self, read: &mut [u8]) -> usize {
         let mut at = 0;
         loop {
@@ -149,7 +147,7 @@ mod tests {
         frame(kind, 0, stream, &7_u32.to_be_bytes())
     }
 
-    /// What a peer sends, and what is read of it.
+    /// The bytes that a peer sends, and those that are read.
     fn conversation() -> (Vec<u8>, Vec<u8>) {
         let other = [0x3b; 8];
         let like_a_head = update(WINDOW_UPDATE, 9);

@@ -9,31 +9,31 @@ use prometheus_client::registry::Registry;
 /// The counters of a server's connections. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    /// Those that are open, handshakes included.
+    /// Open connections, handshakes included.
     pub open: Gauge,
-    /// Those that ended, by why.
+    /// Ended connections, by reason.
     pub ended: Family<Ended, Counter>,
-    /// Calls that were reset because the peer let them wait for too long.
+    /// Calls that were reset because they waited for the peer for too long.
     pub idle_calls: Counter,
-    /// How often no connection could be accepted, mostly for want of file descriptors.
+    /// Failed accepts, mostly for want of file descriptors.
     pub accept_errors: Counter,
-    /// How often changed certificate files were taken, and how often they could not be.
+    /// Reloads of changed certificate files, by outcome.
     pub reloads: Family<Reload, Counter>,
     /// When the server's certificate expires, in seconds since 1970; 0 without TLS.
     pub certificate_expires: Gauge,
 }
 
-/// Why a connection ended.
+/// The label of ended connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Ended {
     /// See [`End`].
     pub reason: End,
 }
 
-/// Why a connection ended: a closed set.
+/// The reason that a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum End {
-    /// As connections do: the peer closed it, or the server stopped.
+    /// The peer closed it, or the server stopped.
     Closed,
     /// There were too many.
     Refused,
@@ -45,25 +45,25 @@ pub enum End {
     Idle,
     /// The peer did not answer a ping.
     Keepalive,
-    /// The peer did not take what was written.
+    /// A write to the peer timed out.
     Stalled,
     /// The peer broke the rules of HTTP/2 or a limit, or the network failed.
     Error,
 }
 
-/// Whether changed certificate files could be taken.
+/// The label of reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reload {
     /// See [`Outcome`].
     pub outcome: Outcome,
 }
 
-/// Whether changed certificate files could be taken: a closed set.
+/// The outcome of a reload of certificate files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Outcome {
     /// New connections use them.
     Taken,
-    /// New connections use what was there before.
+    /// New connections use the previous files.
     Refused,
 }
 

@@ -38,29 +38,29 @@ mod tests;
 mod tls;
 mod write_timeout;
 
-/// How long nothing is accepted after it failed: descriptors that are gone come back when connections end.
+/// The pause after a failed accept: file descriptors that are used up become free when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between two log lines that peers can trigger.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// When the kernel asks a silent peer whether it is there, how often, and how many questions it leaves unanswered. Pings of
-/// HTTP/2 are earlier; this is for connections that have not come so far.
+/// TCP keepalive: idle time, interval and number of probes. HTTP/2 pings come earlier; this is for connections before
+/// their handshake.
 const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
-/// What connections may take.
+/// The limits of connections.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many may be open. One more is closed at once: a caller knows then that it must go elsewhere or come back, and
-    /// would only wait in the kernel's queue otherwise.
+    /// Open connections. One more is closed at once, so that its caller can try elsewhere instead of waiting in the
+    /// kernel's queue.
     pub max_connections: usize,
-    /// How many calls one may carry at a time. The peer is told, and lets further ones wait.
+    /// Concurrent calls of one connection. The peer knows the limit, and queues further ones.
     pub max_streams: u32,
-    /// How many calls a peer may give up before the server has got to them; with one more the connection is ended.
+    /// Calls that a peer may reset before the server has accepted them; with one more the connection is closed.
     pub max_resets: u32,
     /// The bytes of a request's headers, names, values and 32 for each; HTTP 431 answers more.
     pub max_header_bytes: u32,
-    /// How long a peer may take for TLS and the first bytes of HTTP/2, and to go when it was told to.
+    /// The time limit of TLS and the HTTP/2 preface, and of closing after GOAWAY.
     pub handshake_timeout: Duration,
     /// How long a peer may be silent before it is pinged.
     pub keepalive_interval: Duration,
@@ -69,8 +69,8 @@ pub struct Config {
     /// How long a connection may carry no call, and a call may wait for its peer to send more of the request or to take
     /// more of the response.
     pub idle_timeout: Duration,
-    /// How long what is written may wait to be taken by the peer's network. A reader whose flow-control window is full
-    /// does not count: nothing is written to it.
+    /// The time limit of a write to the network. A reader whose flow-control window is full does not count: nothing is
+    /// written to it.
     pub write_timeout: Duration,
     /// TLS; `None`: none.
     pub tls: Option<Tls>,
@@ -97,11 +97,11 @@ impl Default for Config {
     }
 }
 
-/// Where a call comes from, in the extensions of its request.
+/// The address of the peer, in the extensions of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// What answers the calls.
+/// The service behind the connections.
 pub(super) trait Answers:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -115,8 +115,8 @@ impl<S> Answers for S where
 {
 }
 
-/// Serves until `stop` is ready. Accepts nothing more then, tells the peers, and is done when the last connection has
-/// ended; dropping it ends all at once.
+/// Serves until `stop` is ready. Then it accepts no more connections, sends GOAWAY, and returns when the last connection
+/// has ended; dropping it ends all at once.
 pub(super) async fn serve(
     listener: TcpListener,
     service: impl Answers,
@@ -143,7 +143,7 @@ pub(super) async fn serve(
     loop {
         let open = connections.len();
         tokio::select! {
-            // What has ended is forgotten before something new is counted.
+            // Ended connections are removed before a new one is counted.
             biased;
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}

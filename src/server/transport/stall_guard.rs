@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Runs the streams of one connection, and knows how many there are and since when there are none.
+/// The executor of the streams of one connection. It counts them, for the idle timeout.
 #[derive(Clone)]
 pub(super) struct Streams {
     open: Arc<Mutex<Open>>,
@@ -43,7 +43,7 @@ impl Streams {
         }
     }
 
-    /// Since when there have been none; `None` while there are some.
+    /// The time since when there are no streams; `None` while there are some.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let open = self.open.lock();
         (open.number == 0).then_some(open.idle_since)
@@ -90,7 +90,7 @@ tokio::task_local! {
     static FLOW: Flow;
 }
 
-/// Whether a stream waits for its peer, and when something moved last.
+/// Whether a stream waits for its peer, and the time of the last progress.
 #[derive(Clone)]
 pub(super) struct Flow(Arc<Mutex<Waits>>);
 
@@ -116,7 +116,7 @@ impl Flow {
         FLOW.try_with(Self::clone).unwrap_or_default()
     }
 
-    /// Since when nothing moved, if the peer is waited for.
+    /// The time of the last progress, if the stream waits for its peer.
     fn waits_since(&self) -> Option<Instant> {
         let waits = self.0.lock();
         (waits.to_read || waits.to_write).then_some(waits.moved)
@@ -124,7 +124,7 @@ impl Flow {
 
     fn reads(&self, waits: bool) {
         let mut state = self.0.lock();
-        // Asking again for what has not come yet moves nothing.
+        // A repeated poll is no progress.
         if waits && state.to_read {
             return;
         }
@@ -139,7 +139,7 @@ impl Flow {
     }
 }
 
-/// Runs a stream to its end, or until its peer let it wait for too long; whether it came to its end.
+/// Runs a stream until its end (`true`), or until it waits for its peer for too long (`false`).
 async fn moving(stream: impl Future, flow: &Flow, limit: Duration) -> bool {
     let mut stream = pin!(stream);
     // Most streams never wait.
@@ -162,7 +162,7 @@ async fn moving(stream: impl Future, flow: &Flow, limit: Duration) -> bool {
     .await
 }
 
-/// The body of a request: the stream waits for its peer from when it finds nothing of it.
+/// The body of a request: the stream waits for its peer while a read is pending.
 pub(super) struct Sent<B> {
     body: B,
     flow: Flow,
@@ -198,7 +198,7 @@ impl<B: Body + Unpin> Body for Sent<B> {
 
 impl<B> Drop for Sent<B> {
     fn drop(&mut self) {
-        // The rest is not wanted.
+        // The rest is not read.
         self.flow.reads(false);
     }
 }
@@ -206,12 +206,12 @@ impl<B> Drop for Sent<B> {
 /// The most that is given of a response at once.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// The body of a response: the stream waits for its peer from when something was given until more is asked for. It is
-/// given in pieces, as there is room for them, so that it ends when nearly all of it is sent: what was given is
-/// HTTP/2's, which takes pieces of any size and says nothing when they are gone.
+/// The body of a response: the stream waits for its peer from when a frame was given until the next is polled. Frames are
+/// given in small pieces, so that the body ends when nearly all of it is sent: h2 buffers frames of any size, and does not
+/// report when they are sent.
 pub(super) struct Given<B> {
     body: B,
-    /// What is still to be given of the last frame.
+    /// The rest of the last frame.
     rest: Bytes,
     flow: Flow,
 }

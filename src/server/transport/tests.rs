@@ -1,4 +1,4 @@
-//! What the service behind the connections is told of each.
+//! The extensions of requests: address and certificate of the peer.
 
 use std::net::SocketAddr;
 

@@ -22,9 +22,9 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use crate::server::file_watch::Watched;
 
-/// How often the files are looked at.
+/// The polling interval of the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// From how long before its end a certificate is warned about, every day.
+/// A certificate that expires sooner is warned about, every day.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * DAY.as_secs());
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -48,7 +48,7 @@ pub struct ClientCertificates {
     pub are_required: bool,
 }
 
-/// Why the files cannot be used. For the operator: it names them.
+/// The error of unusable files. For the operator: it names them.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum TlsError {
     /// A file could not be read.
@@ -56,7 +56,7 @@ pub enum TlsError {
     Unreadable {
         /// Which one.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: String,
     },
     /// A file has not what it should have.
@@ -64,7 +64,7 @@ pub enum TlsError {
     Unusable {
         /// Which one.
         path: PathBuf,
-        /// What was looked for in it.
+        /// The missing content.
         what: &'static str,
         /// Why there is none.
         error: String,
@@ -76,7 +76,7 @@ pub enum TlsError {
         certificate: PathBuf,
         /// Where the key is.
         key: PathBuf,
-        /// What is wrong.
+        /// The error.
         error: String,
     },
 }
@@ -90,7 +90,7 @@ pub struct Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without what was read: one of the files is the key.
+        // Not the contents: one of the files is the key.
         f.debug_tuple("Tls").field(&self.files).finish()
     }
 }
@@ -151,7 +151,7 @@ impl Tls {
     }
 }
 
-/// What was made from the files.
+/// The parsed files.
 struct Ready {
     config: Arc<ServerConfig>,
     names: certificate::PeerCertificate,
@@ -160,7 +160,7 @@ struct Ready {
 }
 
 impl Ready {
-    /// Tells the operator what is served, and whether it should be replaced.
+    /// Logs the certificate, and warns if it expires soon.
     fn announce(&self, now: Timestamp, metrics: &Metrics) {
         let (seconds, _) = now.to_seconds();
         let left = i64::try_from(self.expires.as_secs()).unwrap_or(i64::MAX) - seconds;
@@ -226,7 +226,7 @@ impl TlsFiles {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(unpaired)?;
-        // A client of HTTP/1.1 is told so in the handshake.
+        // A client of HTTP/1.1 fails in the handshake.
         config.alpn_protocols = vec![b"h2".to_vec()];
         let (names, expires) = read.map(|read| (read.names, read.expires)).unwrap_or_default();
         Ok(Ready {
@@ -260,7 +260,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-/// The library's words, without the lines that it cites: one could be of a key.
+/// The error without cited lines, one of which could be of a key.
 fn pem_error(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "no such section in PEM (encrypted keys are not supported)".into(),

@@ -1,7 +1,7 @@
-//! Write timeout of a connection: a write that the peer's network does not take in time is an error.
+//! Write timeout of a connection: a write that is pending for too long is an error.
 //!
-//! A peer whose flow-control windows are full is not slow here, for nothing is written to it. The preface, which was read
-//! already to tell HTTP/2 from other protocols, is read again first.
+//! A peer whose flow-control windows are full does not time out, for nothing is written to it. The preface, which was
+//! consumed to tell HTTP/2 from other protocols, is replayed to the reader.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::h2_goaway_workaround::Frames;
 
-/// A stream whose preface is read again, and whose writes have a limit.
+/// A stream with a replayed preface and a write timeout.
 pub(super) struct Wire<S> {
     stream: S,
-    /// The preface, which was read already: to be read first.
+    /// The preface, to be replayed.
     again: Bytes,
     frames: Frames,
     write_limit: Duration,
-    /// Runs while a write waits. Made at the first write that waits: most connections need none.
+    /// The timer of a pending write, made at the first one: most connections need none.
     waiting: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
@@ -38,7 +38,7 @@ impl<S> Wire<S> {
         }
     }
 
-    /// Passes on how a write went, and begins or ends the wait by it.
+    /// Starts or stops the timer by the result of a write.
     fn within_limit<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.is_waiting = false;

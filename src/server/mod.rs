@@ -21,11 +21,11 @@ use tonic::service::{LayerExt, Routes};
 use tower::Layer;
 use tower::util::MapResponseLayer;
 
-pub use self::calls::CallLimits;
+pub use self::calls::{CallLayer, CallLimits, CallService};
 pub use self::chores::KeepChanges;
 
 use self::auth::Gate;
-use self::calls::{CallLayer, panics};
+use self::calls::panics;
 use self::chores::Keep;
 use self::health::Health;
 use self::telemetry::{Readiness, Telemetry};

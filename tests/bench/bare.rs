@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use article_store::api::MESSAGE_BYTES;
 use article_store::clock::SystemClock;
-use article_store::server::auth::{self, Gate, GateLayer};
-use article_store::server::{CallLimits, stack};
+use article_store::server::auth::{self, Gate};
+use article_store::server::{CallLayer, CallLimits};
 use bytes::{Buf, BufMut, Bytes};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -42,12 +42,8 @@ pub(crate) fn serve(directory: &Path, with_layers: bool) {
         let bare = Bare(Arc::new(answers));
         let served = if with_layers {
             let gate = Gate::open(&auth::Config::default(), Arc::new(SystemClock)).unwrap();
-            let layers = stack::of_calls(
-                &CallLimits::default(),
-                MESSAGE_BYTES,
-                GateLayer(Arc::new(gate)),
-                &Arc::default(),
-            );
+            let limits = CallLimits::default();
+            let layers = CallLayer::new(&limits, MESSAGE_BYTES, Arc::new(gate), Arc::default());
             let mut server = Server::builder().layer(layers);
             server.add_service(bare).serve_with_incoming(incoming).await
         } else {

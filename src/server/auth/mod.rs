@@ -169,7 +169,7 @@ impl Credentials {
 }
 
 /// An admitted call.
-pub(super) struct Admitted {
+pub struct Admitted {
     credentials: Credentials,
     known: Known,
 }
@@ -231,7 +231,7 @@ impl Gate {
     }
 
     /// Admits a call and puts its caller into the extensions. `None` if it needs no caller.
-    pub(super) fn admit(
+    pub fn admit(
         &self,
         method: &Method,
         headers: &HeaderMap,

@@ -111,7 +111,7 @@ impl<S> Handler for S where
 
 /// Puts the middleware around a service.
 #[derive(Clone)]
-pub(super) struct CallLayer(Arc<Middleware>);
+pub struct CallLayer(Arc<Middleware>);
 
 struct Middleware {
     recorder: Arc<Recorder>,
@@ -123,7 +123,7 @@ struct Middleware {
 
 impl CallLayer {
     /// A message has `message_bytes` at most.
-    pub(super) fn new(
+    pub fn new(
         limits: &CallLimits,
         message_bytes: usize,
         gate: Arc<Gate>,
@@ -152,7 +152,7 @@ impl<S> Layer<S> for CallLayer {
 
 /// A service with the middleware around it.
 #[derive(Clone)]
-pub(super) struct CallService<S> {
+pub struct CallService<S> {
     inner: S,
     middleware: Arc<Middleware>,
 }

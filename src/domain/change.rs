@@ -4,9 +4,9 @@ use super::article::{ArticleId, Head, Metadata};
 use super::etag::Etag;
 use super::freshness::Overall;
 use super::ids::TranslationId;
-use super::job::{Job, JobKind, JobState};
+use super::job::{Article, Grant, Job, JobKind, JobState};
 use super::language::Language;
-use super::time::Stamp;
+use super::time::{Stamp, Timestamp};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +171,18 @@ impl JobStep {
             (_, JobState::Superseded) => Some(Self::Superseded),
         }
     }
+}
+
+/// The rule of a claim: [`Article::claim`] with the event about it.
+pub fn claim(article: &Article<'_>, job: &Job, grant: &Grant, now: Timestamp) -> Option<(Job, Event)> {
+    let after = article.claim(job, grant, now)?;
+    let step = match after.state {
+        JobState::Leased => JobStep::Claimed,
+        JobState::Dead => JobStep::Dead,
+        _ => JobStep::Superseded,
+    };
+    let event = Event::about_job(article.head, &after, step);
+    Some((after, event))
 }
 
 /// What one commit changed.

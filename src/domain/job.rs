@@ -27,7 +27,7 @@ mod life;
 mod tests;
 mod wanted;
 
-pub use claim::{ClaimQuery, Found, Pair};
+pub use claim::{ClaimQuery, Pair};
 pub use follow::{Article, Jobs};
 pub use id::{JobId, JobKey, JobKind, LeaseToken};
 pub use wanted::wanted;

@@ -13,6 +13,7 @@ use super::transact::ATTEMPTS;
 use super::view::View;
 use super::view::{Moment, PAGE_BYTES};
 use super::{Call, Error, Result, Service};
+use crate::domain::change;
 use crate::domain::job::{ClaimQuery, Failure, Grant, Job, JobId, JobState, Lease, LeaseToken, Settled};
 use crate::domain::request::RequestRecord;
 use crate::domain::time::Timestamp;
@@ -152,6 +153,7 @@ impl Service {
         Claim {
             query: claim.query.clone(),
             grants: std::iter::repeat_with(grant).take(claim.max).collect(),
+            rule: change::claim,
             principal: call.actor().principal.clone(),
             request: call.key(CLAIM).zip(call.request.map(|request| request.digest)),
         }

@@ -31,7 +31,7 @@ use crate::domain::capacity;
 use crate::domain::change::{Commit, Event};
 use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
-use crate::domain::job::{ClaimQuery, Grant, Job, JobKey, JobKind, Jobs};
+use crate::domain::job::{self, ClaimQuery, Grant, Job, JobKey, JobKind, Jobs};
 use crate::domain::language::Language;
 use crate::domain::policy::{PolicyId, TranslationPolicy};
 use crate::domain::query::{IndexRow, Position, Query, Standing};
@@ -324,6 +324,9 @@ pub struct Changes {
     pub head: Seq,
 }
 
+/// What a claim makes of a job that is offered a lease, with the event about that; `None`: the job stays as it is.
+pub type ClaimRule = fn(&job::Article<'_>, &Job, &Grant, Timestamp) -> Option<(Job, Event)>;
+
 /// Jobs to lease to a worker.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -331,6 +334,8 @@ pub struct Claim {
     pub query: ClaimQuery,
     /// A lease for each job that may be given, at most.
     pub grants: Vec<Grant>,
+    /// What becomes of each job, such as [`crate::domain::change::claim`].
+    pub rule: ClaimRule,
     /// The authenticated principal that claims, for the change log; empty if there is none.
     pub principal: String,
     /// The request to record with the jobs that are given, and its digest. Nothing is recorded where none is given.
@@ -519,11 +524,9 @@ pub trait Store: Send + Sync + 'static {
     /// the last one stopped. A translation that is attached at that moment to a revision that is dropped stays bound to it.
     async fn drop_revisions(&self, retention: Retention) -> Result<Sweep>;
 
-    /// Leases jobs: those that may be claimed now by the store's clock, each as [`Article::claim`] decides, in the order
-    /// of their places. Jobs without work or attempts that are met on the way are ended. All of it is one commit, and two
-    /// claims never get the same job. A claim looks at a bounded number of jobs.
-    ///
-    /// [`Article::claim`]: crate::domain::job::Article::claim
+    /// Leases jobs: offers those that may be claimed by the store's clock to the rule of the claim, in the order of their
+    /// queues, and writes what it makes of them. All of it is one commit, and two claims never get the same job. A claim looks
+    /// at a bounded number of jobs.
     async fn claim(&self, claim: Claim) -> Result<Claimed>;
 
     /// When the next job that a query asks for may be claimed: a time that has come if there is one now, `None` if there is

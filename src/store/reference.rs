@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::vec;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::error::{Conflict, OpenError, Result, StoreError};
+use super::model::claims::{self, Change};
 use super::model::codec::{self, Group};
 use super::model::commits;
 use super::{
@@ -22,10 +24,10 @@ use super::{
 use crate::clock::{Clock, StoreClock};
 use crate::domain::access::{Visibility, embargo_end};
 use crate::domain::article::{Alias, ArticleId, DroppedRevision, Tombstone};
-use crate::domain::change::{Commit, Event, JobStep};
+use crate::domain::change::Commit;
 use crate::domain::departures::{Departures, Lookup, RevisionDelta};
 use crate::domain::freshness::Overall;
-use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, Jobs};
+use crate::domain::job::{self, ClaimQuery, Job, JobId, JobKey, JobState, Jobs};
 use crate::domain::language::Language;
 use crate::domain::policy::PolicyId;
 use crate::domain::query::{IndexRow, Order, Position, Query, Standing};
@@ -38,9 +40,6 @@ use crate::domain::version::VersionKey;
 mod transfer;
 
 pub use transfer::{Published, ReferenceImport};
-
-/// Jobs that a claim looks at, at most.
-const LOOKED_AT: usize = 2_000;
 
 /// A store in ordered maps. See the module's page.
 pub struct ReferenceStore {
@@ -88,9 +87,6 @@ enum Place {
     Log(Seq),
     Policy(PolicyId),
 }
-
-/// What a claim changes: the job after it, what happened to it, and the event about that.
-type Leased = (Job, JobStep, Event);
 
 impl ReferenceStore {
     /// An empty store.
@@ -374,35 +370,24 @@ impl State {
         found
     }
 
-    fn find_claimable(&self, claim: &Claim, now: Timestamp) -> (Vec<Leased>, bool) {
-        let mut queued = self.queued(&claim.query);
+    /// The jobs that a claim looks at, in the order of their queues.
+    fn candidates(
+        &self,
+        query: &ClaimQuery,
+        now: Timestamp,
+    ) -> vec::IntoIter<(Timestamp, ArticleId, JobKey)> {
+        let mut queued = self.queued(query);
         queued.retain(|(place, ..)| match place {
             job::Place::Ready(_) => true,
             // A job that is named says itself whether it may be claimed.
-            job::Place::Waiting(from) => *from <= now || !claim.query.ids.is_empty(),
+            job::Place::Waiting(from) => *from <= now || !query.ids.is_empty(),
         });
-        queued.sort_by(|(_, rank, article, key), (_, rank_b, article_b, key_b)| {
-            (rank, article, key).cmp(&(rank_b, article_b, key_b))
-        });
-        let (mut changes, mut grants) = (Vec::new(), claim.grants.iter());
-        let mut grant = grants.next();
-        for (looked_at, (_, _, article, key)) in queued.into_iter().enumerate() {
-            let Some(offered) = grant else { break };
-            if looked_at >= LOOKED_AT {
-                return (changes, true);
-            }
-            let Some(state) = self.articles.get(&article) else {
-                continue;
-            };
-            if let Some((job, step)) = commits::claim(state, &key, offered, now) {
-                if step == JobStep::Claimed {
-                    grant = grants.next();
-                }
-                let event = Event::about_job(&state.head, &job, step);
-                changes.push((job, step, event));
-            }
-        }
-        (changes, false)
+        let mut candidates: Vec<_> = queued
+            .into_iter()
+            .map(|(_, rank, article, key)| (rank, article, key))
+            .collect();
+        candidates.sort();
+        candidates.into_iter()
     }
 }
 
@@ -440,20 +425,6 @@ fn check_sizes(batch: &Batch) -> Result<()> {
         })?;
     let events = codec::encode_events(&batch.events, &batch.principal);
     commits::check_changes(Some(&batch.article), events).map(drop)
-}
-
-/// Checks that every record of a claim can be read back.
-fn check_claim(changes: &[Leased], events: &[u8], request: Option<&RequestRecord>) -> Result<()> {
-    for (job, ..) in changes {
-        commits::check_size(Some(&job.id.article), "translation job", codec::encode_job(job))?;
-    }
-    if let Some((job, ..)) = changes.first() {
-        commits::check_changes(Some(&job.id.article), events.to_vec())?;
-    }
-    if let Some(record) = request {
-        commits::check_size(Some(&record.article), "request", codec::encode_request(record))?;
-    }
-    Ok(())
 }
 
 /// The order of a list: by instant and id, the undated last.
@@ -693,39 +664,36 @@ impl Store for ReferenceStore {
     async fn claim(&self, claim: Claim) -> Result<Claimed> {
         let (mut state, now) = self.open_to_write()?;
         state.check_request(claim.request.as_ref().map(|(key, _)| key))?;
-        let (changes, is_partial) = state.find_claimable(&claim, now);
-        if changes.is_empty() {
-            let jobs = Vec::new();
-            return Ok(Claimed { jobs, is_partial });
+        let mut candidates = state.candidates(&claim.query, now);
+        let decided = claims::decide(claim, now, || {
+            let next = candidates.next();
+            Ok(next.map(|(_, article, key)| (state.articles.get(&article).cloned(), key)))
+        })?;
+        let mut claimed = Claimed {
+            jobs: Vec::new(),
+            is_partial: decided.is_partial,
+        };
+        if decided.changes.is_empty() {
+            return Ok(claimed);
         }
-        let leased = changes.iter().filter(|(_, step, _)| *step == JobStep::Claimed);
-        let leased = leased.map(|(job, ..)| job.id.clone()).collect();
-        let request = claim
-            .request
-            .and_then(|request| commits::claim_request(request, leased));
-        let events: Vec<_> = changes.iter().map(|(_, _, event)| event.clone()).collect();
-        let events = codec::encode_events(&events, &claim.principal);
-        check_claim(&changes, &events, request.as_ref())?;
         let stamp = state.next_stamp(now);
-        let mut leased = Vec::new();
-        for (job, step, _) in changes {
-            let Some(article) = state.articles.get(&job.id.article).cloned() else {
-                continue;
-            };
+        for Change { article, job, .. } in decided.changes {
+            // Another job of the article may have come before this one.
+            let article = state.articles.get(&article.head.id).cloned().unwrap_or(article);
             let (key, mut jobs) = (job.id.key.clone(), article.jobs.clone());
             state.put_job(&mut jobs, job, stamp);
-            leased.extend(jobs.get(&key).filter(|_| step == JobStep::Claimed).cloned());
+            let job = jobs.get(&key).filter(|job| job.state == JobState::Leased);
+            claimed.jobs.extend(job.cloned());
             let after = ArticleState {
                 jobs,
                 ..(*article).clone()
             };
             state.articles.insert(article.head.id.clone(), Arc::new(after));
         }
-        state.append(stamp, events);
-        state.record_request(request, stamp);
+        state.append(stamp, decided.events);
+        state.record_request(decided.request.map(|(request, _)| request), stamp);
         self.announce(&state);
-        let jobs = leased;
-        Ok(Claimed { jobs, is_partial })
+        Ok(claimed)
     }
 
     async fn next_claimable(&self, query: &ClaimQuery) -> Result<Option<Timestamp>> {

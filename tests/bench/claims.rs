@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use article_store::domain::change::{Event, JobStep};
+use article_store::domain::change::{self, Event, JobStep};
 use article_store::domain::job::{
     ClaimQuery, Grant, Job, JobKey, JobKind, LeaseToken, Order, Pair, Priority, Settled,
 };
@@ -67,6 +67,7 @@ fn claim(query: &ClaimQuery, number: usize, jobs: usize, lease_micros: i64) -> C
         principal: String::new(),
         query: query.clone(),
         grants: (0..jobs).map(grant).collect(),
+        rule: change::claim,
         request: None,
     }
 }

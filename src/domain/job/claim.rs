@@ -1,6 +1,6 @@
 //! What a worker asks for when it claims jobs.
 
-use super::{Job, JobId, JobKey, JobKind};
+use super::{JobId, JobKey, JobKind};
 use crate::domain::language::Language;
 
 /// Which jobs a worker takes.
@@ -38,15 +38,4 @@ impl ClaimQuery {
         (self.kinds.is_empty() || self.kinds.contains(&key.kind))
             && (self.pairs.is_empty() || self.pairs.iter().any(pair))
     }
-}
-
-/// What a claim finds when it looks at a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// The job, leased.
-    Leased(Job),
-    /// The job, which has no work left or no attempt.
-    Ended(Job),
-    /// It cannot be claimed now.
-    NotNow,
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Found, Grant, Job, JobKey, JobKind, JobState, Order, Wanted, wanted};
+use super::{Grant, Job, JobKey, JobKind, JobState, Order, Wanted, wanted};
 use crate::domain::access::Visibility;
 use crate::domain::article::Head;
 use crate::domain::language::Language;
@@ -133,23 +133,23 @@ impl Article<'_> {
         Some(Job::open(&self.head.id, key.clone(), last, revision, order))
     }
 
-    /// What a claim makes of one of its jobs: it is done from the newest revision, and only if there is work left.
-    pub fn claim(&self, job: &Job, grant: &Grant, now: Timestamp) -> Found {
+    /// What a claim makes of one of its jobs: leased, to be done from the newest revision, or ended for having no work or
+    /// attempts left; `None`: it cannot be claimed now.
+    pub fn claim(&self, job: &Job, grant: &Grant, now: Timestamp) -> Option<Job> {
         if job.state_at(now) == JobState::Dead && job.state == JobState::Leased {
-            return Found::Ended(job.expired());
+            return Some(job.expired());
         }
         if !job.is_claimable(now) {
-            return Found::NotNow;
+            return None;
         }
         let wanted = self.wanted(&job.id.key);
         if wanted.is_empty() {
-            return Found::Ended(job.superseded());
+            return Some(job.superseded());
         }
-        let leased = job.leased(grant.clone(), now);
-        Found::Leased(Job {
+        Some(Job {
             source_revision: self.head.revision(),
             wanted,
-            ..leased
+            ..job.leased(grant.clone(), now)
         })
     }
 }

@@ -1,15 +1,13 @@
-//! What a commit needs and what it makes of an article: preconditions, the state afterwards, and the step of a claim. Pure,
-//! and the same for every engine.
+//! What a commit needs and what it makes of an article: preconditions, limits and the state afterwards. Pure, and the same
+//! for every engine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::codec;
 use crate::domain::article::ArticleId;
-use crate::domain::change::JobStep;
-use crate::domain::job::{self, Found, Grant, Job, JobId, JobKey, JobState, Jobs};
+use crate::domain::job::{Job, Jobs};
 use crate::domain::policy::TranslationPolicy;
-use crate::domain::request::{Outcome, RequestKey, RequestRecord};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::store::error::{Conflict, Result, StoreError};
 use crate::store::{ArticleState, Batch, Expect, Policies};
@@ -130,41 +128,4 @@ pub(in crate::store) fn put_job(jobs: &mut Jobs, job: Job) -> Option<Arc<Job>> {
     let number = job.id.number;
     let last = jobs.insert(job.id.key.clone(), Arc::new(job));
     last.filter(|last| last.id.number != number)
-}
-
-/// What a claim makes of a job: leased, or ended for having no work or attempts left; `None`: it cannot be claimed now.
-pub(in crate::store) fn claim(
-    state: &ArticleState,
-    key: &JobKey,
-    grant: &Grant,
-    now: Timestamp,
-) -> Option<(Job, JobStep)> {
-    let job = state.jobs.get(key)?;
-    let article = job::Article {
-        head: &state.head,
-        slots: &state.slots,
-        jobs: &state.jobs,
-    };
-    match article.claim(job, grant, now) {
-        Found::Leased(job) => Some((job, JobStep::Claimed)),
-        Found::Ended(job) if job.state == JobState::Dead => Some((job, JobStep::Dead)),
-        Found::Ended(job) => Some((job, JobStep::Superseded)),
-        Found::NotNow => None,
-    }
-}
-
-/// The record of the request of a claim; `None` where nothing was leased.
-pub(in crate::store) fn claim_request(
-    (key, digest): (RequestKey, [u8; 32]),
-    leased: Vec<JobId>,
-) -> Option<RequestRecord> {
-    Some(RequestRecord {
-        key,
-        digest,
-        stamp: Stamp::PENDING,
-        article: leased.first()?.article.clone(),
-        translation: None,
-        jobs: leased,
-        outcome: Outcome::Changed,
-    })
 }

@@ -15,6 +15,7 @@ use article_store::api::translations::Translations;
 use article_store::api::{Caller, Limits};
 use article_store::clock::ManualClock;
 use article_store::domain::access::{Principal, Scope};
+use article_store::domain::change;
 use article_store::domain::job::ClaimQuery;
 use article_store::pb;
 use article_store::service::Service;
@@ -182,6 +183,7 @@ impl World {
         let nothing = Claim {
             query: ClaimQuery::default(),
             grants: Vec::new(),
+            rule: change::claim,
             principal: String::new(),
             request: None,
         };

@@ -1,7 +1,7 @@
 //! Claims: the most urgent job first, each to one worker only, and nothing that is not durable.
 
 use article_store::domain::access::Visibility;
-use article_store::domain::change::{JobStep, Kind};
+use article_store::domain::change::{self, JobStep, Kind};
 use article_store::domain::job::{ClaimQuery, Job, JobId, JobKind, JobState, Order, Pair, Priority};
 use article_store::domain::time::Timestamp;
 use article_store::store::{Claim, Claimed, Conflict, Store, StoreError};
@@ -46,6 +46,7 @@ pub(crate) fn claim(query: &ClaimQuery, leases: u128, seconds: i64) -> Claim {
         principal: String::new(),
         query: query.clone(),
         grants: (1..=leases).map(|number| grant(number, seconds)).collect(),
+        rule: change::claim,
         request: None,
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use article_store::domain::access::Visibility;
-use article_store::domain::change::{JobStep, Kind as Change};
+use article_store::domain::change::{self, JobStep, Kind as Change};
 use article_store::domain::job::{
-    ClaimQuery, Failure, Found, Grant, Job, JobId, JobKey, JobKind, JobState, Lease, LeaseToken, Order, Pair,
-    Place, Priority, Settled,
+    ClaimQuery, Failure, Grant, Job, JobId, JobKey, JobKind, JobState, Lease, LeaseToken, Order, Pair, Place,
+    Priority, Settled,
 };
 use article_store::domain::time::Timestamp;
 use article_store::store::{ArticleState, Claim};
@@ -333,6 +333,7 @@ impl World<'_> {
             principal: String::new(),
             query: query.clone(),
             grants: grants.clone(),
+            rule: change::claim,
             request: None,
         };
         let claimed = self.bench.store.claim(claim).await.unwrap();
@@ -345,18 +346,15 @@ impl World<'_> {
             if from.is_some_and(|from| from > self.now) {
                 continue;
             }
-            let expected = match work(state).claim(job, offered, self.now) {
-                Found::Leased(job) => {
-                    grant = grants.next();
-                    self.check_lease(&job, offered.token);
-                    job
-                }
-                Found::Ended(job) => {
-                    self.leases.remove(&job.id);
-                    job
-                }
-                Found::NotNow => panic!("{job:?} is in a queue and cannot be claimed"),
+            let Some(expected) = work(state).claim(job, offered, self.now) else {
+                panic!("{job:?} is in a queue and cannot be claimed")
             };
+            if expected.state == JobState::Leased {
+                grant = grants.next();
+                self.check_lease(&expected, offered.token);
+            } else {
+                self.leases.remove(&expected.id);
+            }
             let stored = self.bench.article(&job.id.article).await.unwrap().jobs[&job.id.key].clone();
             let mut resolved = expected;
             resolved.resolve(stored.changed);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use article_store::domain::article::Tombstone;
-use article_store::domain::change::{Event, JobStep, Kind};
+use article_store::domain::change::{self, Event, JobStep, Kind};
 use article_store::domain::departures::RevisionDelta;
 use article_store::domain::ids::SegmentId;
 use article_store::domain::job::{ClaimQuery, Failure, Grant, Job, JobKind};
@@ -192,6 +192,7 @@ async fn a_claim_whose_records_could_not_be_read_back_is_refused(bench: &mut Ben
     let claim = || Claim {
         query: ClaimQuery::default(),
         grants: vec![grant(1, 60)],
+        rule: change::claim,
         principal: "worker".into(),
         request: None,
     };
@@ -252,6 +253,7 @@ async fn changes_of_a_group_that_fill_more_than_a_record_are_read_back(bench: &m
         bench.store.claim(Claim {
             query: ClaimQuery::default(),
             grants: vec![grant(number, 60)],
+            rule: change::claim,
             principal: "x".repeat(LIMIT_OF_CHANGES * 3 / 4),
             request: None,
         })

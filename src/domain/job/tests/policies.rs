@@ -87,10 +87,8 @@ impl World {
 
     /// Leases the job.
     fn claim(&mut self) {
-        let Found::Leased(leased) = self.article().claim(self.mt(), &grant(1), at(0)) else {
-            panic!("the job is claimable")
-        };
-        self.take(vec![leased]);
+        let leased = self.article().claim(self.mt(), &grant(1), at(0));
+        self.take(vec![leased.expect("the job is claimable")]);
     }
 }
 
@@ -219,11 +217,11 @@ fn a_leased_job_stays_as_it_was_claimed_and_a_claim_asks_for_what_is_wanted_now(
     world.revise(&["one", "TWO"]);
     assert_eq!(world.follow(), []);
     assert_eq!(world.assigned().source_revision, 1);
-    assert_eq!(world.article().claim(world.mt(), &grant(2), at(5)), Found::NotNow);
-    let Found::Leased(again) = world.article().claim(world.mt(), &grant(2), at(10)) else {
-        panic!("the lease has ended")
-    };
-    assert_eq!((again.source_revision, again.attempts), (2, 2));
+    assert_eq!(world.article().claim(world.mt(), &grant(2), at(5)), None);
+    let again = world.article().claim(world.mt(), &grant(2), at(10));
+    let again = again.expect("the lease has ended");
+    let facts = (again.state, again.source_revision, again.attempts);
+    assert_eq!(facts, (JobState::Leased, 2, 2));
     assert_eq!(again.wanted[1].hash, hash("TWO"));
     // What was attached by others meanwhile needs no worker.
     let t = State::Translated;
@@ -233,10 +231,8 @@ fn a_leased_job_stays_as_it_was_claimed_and_a_claim_asks_for_what_is_wanted_now(
         &[(1, "one", AgentKind::Mt, t), (2, "TWO", AgentKind::Mt, t)],
     );
     world.slots.insert(language("fr"), Arc::new(slot(vec![all])));
-    let Found::Ended(ended) = world.article().claim(world.mt(), &grant(3), at(10)) else {
-        panic!("nothing is wanted")
-    };
-    assert_eq!(ended.state, JobState::Superseded);
+    let ended = world.article().claim(world.mt(), &grant(3), at(10));
+    assert_eq!(ended.expect("nothing is wanted").state, JobState::Superseded);
 }
 
 /// What happens to an article with a policy.
@@ -294,10 +290,7 @@ proptest! {
                 Step::Claim => {
                     if let Some(job) = job {
                         let found = world.article().claim(&job, &grant(1), at(clock));
-                        match found {
-                            Found::Leased(job) | Found::Ended(job) => world.take(vec![job]),
-                            Found::NotNow => {}
-                        }
+                        world.take(found.into_iter().collect());
                     }
                 }
                 Step::Fail(permanent) => if let Some(job) = leased {

@@ -202,7 +202,7 @@ mod tests {
     fn a_read_only_volume_is_told_from_other_failures() {
         let refused = |code| {
             let error = StoreError::Open(OpenError::Io {
-                directory: "d".into(),
+                location: "d".into(),
                 detail: io::Error::from_raw_os_error(code).to_string(),
             });
             hint(&error)

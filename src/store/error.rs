@@ -1,7 +1,5 @@
-//! What can go wrong in a store, in the store's own words.
-//!
-//! No gRPC code and no driver text appears here: the API maps these to statuses in one place, and what an
-//! engine's library said is logged once where it happened.
+//! Errors of a store. They hold no gRPC code, which the API maps in one place, and no text of an engine's library, which is
+//! logged where the error happened.
 
 use std::fmt;
 
@@ -19,8 +17,8 @@ pub enum StoreError {
     /// A precondition of the batch does not hold; nothing was written. Re-read and decide again.
     #[error("a precondition failed: {0}")]
     Conflict(Conflict),
-    /// The free space of the volume is below the floor, so writes are refused before the engine can break.
-    /// Reads go on, and writes are accepted again as soon as space returns.
+    /// The free space of the volume is below the floor, so writes are refused before the engine fails.
+    /// Reads work, and writes are accepted again as soon as space returns.
     #[error("the store's volume has {available_bytes} bytes free, and writes need {floor_bytes}")]
     Full {
         /// Bytes that the volume has free now.
@@ -28,21 +26,21 @@ pub enum StoreError {
         /// The floor below which writes are refused.
         floor_bytes: u64,
     },
-    /// A record of the batch is larger than any that can be read back; nothing was written.
+    /// A record is larger than the limit for records that can be read back; nothing was written.
     #[error(
         "the {record}{} would take {size_bytes} bytes, and a record has at most {limit_bytes}", of_article(article.as_ref())
     )]
     TooLarge {
         /// The article; a policy has none.
         article: Option<ArticleId>,
-        /// What the record is.
+        /// The kind of the record.
         record: &'static str,
-        /// Bytes that it would take.
+        /// The size of the record.
         size_bytes: u64,
-        /// The most that a record may take.
+        /// The largest size of a record.
         limit_bytes: u64,
     },
-    /// The article of the read was purged.
+    /// The article was purged after the caller read it.
     #[error("article \"{}\" was purged at {}", .0.article, .0.stamp.time)]
     Purged(Box<Tombstone>),
     /// A stored record is missing, does not match its checksum, or cannot be decoded.
@@ -53,7 +51,7 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
-    /// The engine failed while this write was under way: it may or may not survive.
+    /// The engine failed during this write, which may or may not survive.
     /// Retrying with the same `request_id` is safe.
     #[error("the store failed while the write was under way; whether it survives is not known")]
     OutcomeUnknown,
@@ -89,7 +87,7 @@ impl StoreError {
     }
 }
 
-/// Which precondition failed, and what was found.
+/// The precondition that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
     /// The article's head, or its set of slots, is not the one that the decision was made on.
@@ -100,16 +98,16 @@ pub enum Conflict {
     Job(ArticleId, JobKey),
     /// The policies are not those that the decision was made on.
     Policies,
-    /// An alias that was to be claimed already has a holder.
+    /// A new alias already has a holder.
     Alias {
-        /// The alias as a person would write it (a URL, or `publisher` and guid).
+        /// The alias in readable form (a URL, or publisher and guid).
         alias: String,
         /// The article that holds it.
         holder: ArticleId,
     },
     /// The id of the article to create is that of a purged one.
     Purged(ArticleId),
-    /// The request was already recorded (by a concurrent call with the same id).
+    /// The request is recorded already, by a concurrent call with the same id.
     Request,
 }
 
@@ -134,38 +132,38 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// Why a store could not be opened. The text is for the operator: it names the directory or file and what to do.
+/// Why a store could not be opened. The text is for the operator: it names the place and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has the directory open.
+    /// Another process has the store open.
     #[error(
-        "the store directory {directory} is in use by another process; stop that process or choose another directory"
+        "the store directory {location} is in use by another process; stop that process or choose another directory"
     )]
     InUse {
-        /// The store directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
     },
     /// There is no store where one was to be opened.
     #[error(
-        "there is no store in {directory}; name the directory that `article-store serve` has as its --store"
+        "there is no store in {location}; name the directory that `article-store serve` has as its --store"
     )]
     Missing {
-        /// The directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
     },
     /// There is a store where a new one was to be made.
-    #[error("{directory} holds a store already")]
+    #[error("{location} holds a store already")]
     NotEmpty {
-        /// The store directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
     },
     /// The records were written by a newer version.
     #[error(
-        "the store in {directory} has format {found}, and this version reads formats up to {supported}; run the version that wrote it"
+        "the store in {location} has format {found}, and this version reads formats up to {supported}; run the version that wrote it"
     )]
     UnsupportedFormat {
-        /// The store directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
         /// The format number found.
         found: u32,
         /// The newest format number that this version reads.
@@ -173,11 +171,11 @@ pub enum OpenError {
     },
     /// A file is damaged.
     #[error(
-        "the store in {directory} is damaged: {detail}; restore a backup, or move the directory away to start empty"
+        "the store in {location} is damaged: {detail}; restore a backup, or move the directory away to start empty"
     )]
     Damaged {
-        /// The store directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
         /// What is wrong, naming the file or record.
         detail: String,
     },
@@ -185,10 +183,10 @@ pub enum OpenError {
     #[error("{0}")]
     ClockJump(ClockJump),
     /// The operating system refused.
-    #[error("cannot open the store in {directory}: {detail}")]
+    #[error("cannot open the store in {location}: {detail}")]
     Io {
-        /// The store directory.
-        directory: String,
+        /// Where the store is, such as its directory.
+        location: String,
         /// What the operating system said.
         detail: String,
     },

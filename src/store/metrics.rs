@@ -1,13 +1,13 @@
-//! Metrics that a store with group commit and caches counts while it works. The server registers and exposes them.
+//! Metrics of group commit and caches. The server registers and exposes them.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Seconds of work on a disk.
+/// Histogram buckets of disk operations, in seconds.
 const SECONDS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
-/// Batches of a group.
+/// Histogram buckets of batches in a group.
 const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Lookups in a cache.
@@ -19,12 +19,12 @@ pub struct CacheMetrics {
     pub misses: Counter,
 }
 
-/// See the module's page.
+/// Metrics of group commit and caches.
 #[derive(Debug)]
 pub struct Metrics {
     /// Batches of each group.
     pub group_batches: Histogram,
-    /// Seconds from the begin of a group until it was durable.
+    /// Seconds from the start of a group until it was durable.
     pub group_seconds: Histogram,
     /// Seconds that the disk took to make a group durable.
     pub sync_seconds: Histogram,

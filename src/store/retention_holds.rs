@@ -13,7 +13,7 @@ const HOLD_MICROS: i64 = 3_600 * 1_000_000;
 #[derive(Debug, Default)]
 struct Held {
     last: u64,
-    /// The commit behind which the log is kept, and until when.
+    /// The commit of each hold, and the time until which it is valid.
     holds: BTreeMap<u64, (Seq, Timestamp)>,
 }
 
@@ -21,7 +21,7 @@ struct Held {
 #[derive(Debug, Clone, Default)]
 pub struct LogHolds(Arc<Mutex<Held>>);
 
-/// Keeps the log behind a commit until it is dropped.
+/// A hold on the log after a commit, until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct LogHold {
@@ -30,7 +30,7 @@ pub struct LogHold {
 }
 
 impl LogHolds {
-    /// Keeps the log after a commit from now on.
+    /// Adds a hold on the log after a commit.
     pub fn hold(&self, after: Seq, now: Timestamp) -> LogHold {
         let mut held = self.0.lock();
         held.last += 1;
@@ -43,7 +43,7 @@ impl LogHolds {
         }
     }
 
-    /// The commit up to which the log may be trimmed for all holds; `None` if there are none.
+    /// The newest commit that all holds let be trimmed; `None` if there are no holds.
     pub fn oldest(&self, now: Timestamp) -> Option<Seq> {
         let held = self.0.lock();
         let counting = held.holds.values().filter(|(_, until)| *until > now);

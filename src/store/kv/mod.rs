@@ -93,7 +93,7 @@ impl KvStore {
     ///
     /// `cache_bytes` bounds the decoded articles and texts that are kept in memory.
     pub fn open(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
-        let directory = engine.location();
+        let location = engine.location();
         let open = || {
             let identity = recovery::identify(&engine, clock.now())?;
             let core = Shared::new(Box::new(engine), clock, cache_bytes, 0);
@@ -102,7 +102,7 @@ impl KvStore {
         };
         open().map_err(|error| match error {
             StoreError::Corrupt { record, detail } => StoreError::Open(OpenError::Damaged {
-                directory,
+                location,
                 detail: format!("{record}: {detail}"),
             }),
             other => other,

@@ -101,7 +101,7 @@ pub(super) fn identify(engine: &dyn Engine, now: Timestamp) -> Result<Identity> 
     let meta: records::Meta = codec::message(&payload).map_err(corrupt(keys::META))?;
     if !(1..=FORMAT).contains(&meta.format) {
         let error = OpenError::UnsupportedFormat {
-            directory: engine.location(),
+            location: engine.location(),
             found: meta.format,
             supported: FORMAT,
         };

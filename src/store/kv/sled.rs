@@ -141,7 +141,7 @@ impl SledEngine {
             .map_err(|error| StoreError::Open(open::refused(directory, &error)))?;
         if !found {
             return Err(StoreError::Open(OpenError::Missing {
-                directory: directory.display().to_string(),
+                location: directory.display().to_string(),
             }));
         }
         Self::open(config)

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Place, ReferenceStore, State};
+use super::ReferenceStore;
+use super::state::{Place, State};
 use crate::clock::Clock;
 use crate::domain::article::{ArticleId, Head};
 use crate::domain::job::{Job, JobId, Jobs};
@@ -46,10 +47,10 @@ pub(super) fn entities(state: &State) -> Result<Vec<Entity>> {
     state.records.iter().map(entity).collect()
 }
 
-/// Where a reference store is found when its import is published.
+/// The slot that receives the store when its import is published.
 pub type Published = Arc<OnceLock<ReferenceStore>>;
 
-/// A reference store that is being filled.
+/// A reference store under construction.
 pub struct ReferenceImport {
     state: State,
     heads: BTreeMap<ArticleId, Head>,
@@ -62,7 +63,7 @@ pub struct ReferenceImport {
 }
 
 impl ReferenceImport {
-    /// Begins an empty one, and says where the store will be.
+    /// Begins an empty import; the second value receives the published store.
     pub fn new(clock: Arc<dyn Clock>) -> (Self, Published) {
         let published = Published::default();
         let import = Self {

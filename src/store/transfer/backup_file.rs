@@ -15,7 +15,7 @@ use crate::store::model::codec::Malformed;
 use crate::store::model::entity::{Decoded, Entity};
 use crate::store::model::records::{self, backup_line::Line};
 
-/// What the header calls the file.
+/// The kind of file in the header.
 const KIND: &str = "article-store backup";
 /// The format of the lines; grows when older versions could not read them.
 ///
@@ -24,9 +24,9 @@ const KIND: &str = "article-store backup";
 const FORMAT: u32 = 2;
 /// Bytes of lines in a frame.
 const FRAME_BYTES: usize = 4 << 20;
-/// What zstd does well at several times the speed of a disk.
+/// The compression level: several times faster than a disk.
 const LEVEL: i32 = 3;
-/// What a frame of zstd begins with.
+/// The magic number of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Bytes of lines that are parsed at once.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -35,9 +35,9 @@ const MAX_LINE_BYTES: usize = 1 << 30;
 
 /// Writes a backup: entities in, bytes of the file out.
 pub struct BackupWriter {
-    /// Lines that are in no frame yet.
+    /// Lines of the next frame.
     lines: Vec<u8>,
-    /// Frames that were not taken yet.
+    /// Complete frames.
     frames: Vec<u8>,
     hasher: Sha256,
     counts: BTreeMap<String, u64>,
@@ -68,12 +68,12 @@ impl BackupWriter {
         self.line(Line::Entity(entity.0))
     }
 
-    /// The bytes of the file that are complete since the last call.
+    /// Takes the frames that were completed since the last call.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.frames)
     }
 
-    /// Ends the backup: its entities show the store after this commit. Answers the last bytes and what the backup holds.
+    /// Ends the backup: its entities show the store after this commit. Returns the last bytes and the manifest.
     pub fn end(mut self, last: Stamp) -> io::Result<(Vec<u8>, Manifest)> {
         self.hasher.update(&self.lines);
         let sha256 = hex(&std::mem::take(&mut self.hasher).finalize());
@@ -118,13 +118,13 @@ impl BackupWriter {
     }
 }
 
-/// A backup whose header, checksum and manifest were found to agree.
+/// A verified backup: header, checksum and manifest agree.
 #[derive(Debug)]
 pub struct BackupFile {
     path: PathBuf,
-    /// The epoch of the store that it was made of.
+    /// The epoch of the source.
     pub epoch: [u8; 16],
-    /// What it holds.
+    /// The manifest.
     pub manifest: Manifest,
     /// Lines of entities.
     pub entities: u64,
@@ -235,14 +235,14 @@ impl BackupFile {
     }
 }
 
-/// Some lines of a backup, each with its number.
+/// A chunk of lines of a backup, with their numbers.
 pub(super) struct Chunk {
     file: String,
     lines: Vec<(u64, Vec<u8>)>,
 }
 
 impl Chunk {
-    /// Parses its entities. Takes CPU time.
+    /// Parses the entities. CPU-bound.
     pub(super) fn entities(self) -> Result<Vec<Decoded>, BackupError> {
         let mut entities = Vec::with_capacity(self.lines.len());
         for (number, line) in &self.lines {
@@ -256,7 +256,7 @@ impl Chunk {
     }
 }
 
-/// The entities in a line; one of an older format may be several now.
+/// The entities of a line; a line of an older format may be several entities.
 fn decode(line: &[u8]) -> Result<Vec<Decoded>, String> {
     let Line::Entity(entity) = parse(line)? else {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! Backup, restore and copy: a store as a stream of entities, for any engine.
 //!
 //! [`Store::export`] is the source. [`Import`] is the sink: a store that is filled beside its place, checked, and only
-//! then published, so that a process that ends in the middle leaves what there was.
+//! then published, so that an interrupted import leaves the old store in place.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,21 +30,21 @@ const CHUNKS_AHEAD: usize = 4;
 /// Bytes of a chunk of a backup.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Told how far it is: what is being done, how much of it is done, and how much there is, 0 where that is not known.
+/// A progress callback: the name of the step, the units done, and the total, 0 if it is not known.
 pub type Progress = Box<dyn FnMut(&'static str, u64, u64) + Send>;
 
-/// What a backup, or a copy, holds.
+/// The content of a backup or copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The last commit that is in it.
+    /// The last commit.
     pub seq: Seq,
     /// That commit's time.
     pub time: Timestamp,
-    /// How many lines there are of each kind of entity.
+    /// Lines by kind of entity.
     pub counts: BTreeMap<String, u64>,
 }
 
-/// What a restore did.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// The backup.
@@ -53,22 +53,22 @@ pub struct Restored {
     pub status: StoreStatus,
 }
 
-/// An empty store that is filled with entities. Nothing of it is seen before [`Import::publish`]; dropping it leaves what
-/// there was in its place.
+/// An empty store that is filled with entities. It is visible after [`Import::publish`]; dropping it before leaves the old
+/// store in place.
 #[async_trait]
 pub trait Import: Send {
-    /// Adds entities. A later one of the same thing replaces an earlier one.
+    /// Adds entities. A later one of the same key replaces an earlier one.
     async fn put(&mut self, entities: Vec<Decoded>) -> Result<()>;
 
-    /// Makes a store of what was added, with this epoch, or a new one. What was purged from the store whose place it takes
-    /// stays purged: those tombstones are added, and what they bury is removed.
+    /// Builds the store from the added entities, with this epoch or a new one. Articles that were purged from the store that it
+    /// replaces stay purged: their tombstones are added, and their entities removed.
     async fn finish(&mut self, epoch: Option<[u8; 16]>) -> Result<Box<dyn Store>>;
 
     /// Puts the finished store, which must be closed, in its place.
     async fn publish(self: Box<Self>) -> Result<()>;
 }
 
-/// Writes a backup of a store, while writes go on, as the chunks of a file.
+/// Writes a backup of a store, beside writes, as the chunks of a file.
 pub async fn back_up(source: &dyn Store, now: Timestamp, to: mpsc::Sender<Vec<u8>>) -> Result<Manifest> {
     let mut writer = BackupWriter::new(source.epoch(), now).map_err(unwritable)?;
     let (chunks, mut entities) = mpsc::channel::<Vec<Entity>>(CHUNKS_AHEAD);
@@ -87,7 +87,7 @@ pub async fn back_up(source: &dyn Store, now: Timestamp, to: mpsc::Sender<Vec<u8
         }
         Ok(writer)
     };
-    // Whichever fails first ends the other.
+    // The first failure ends the other.
     let (last, writer) = futures::try_join!(source.export(chunks), write)?;
     let (rest, manifest) = spawn_blocking(move || writer.end(last))
         .await
@@ -106,7 +106,7 @@ async fn send(to: &mpsc::Sender<Vec<u8>>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the last that is heard of it")]
+#[expect(clippy::needless_pass_by_value, reason = "the last use")]
 fn unwritable(error: io::Error) -> StoreError {
     tracing::error!(%error, "a backup cannot be written");
     unavailable("the backup cannot be written")
@@ -118,7 +118,7 @@ fn unavailable(reason: &str) -> StoreError {
     }
 }
 
-/// Builds the store of a backup and publishes it. It has a new epoch: its past is another one.
+/// Builds the store of a backup and publishes it. It gets a new epoch, because its history may differ from the old store's.
 pub async fn restore(
     file: &Path,
     begin: impl FnOnce() -> Result<Box<dyn Import>>,
@@ -151,8 +151,8 @@ pub async fn restore(
     })
 }
 
-/// Builds a copy of a store, which keeps its epoch, log and requests, and publishes it. `name` is what the source is
-/// called. Answers the copy's status.
+/// Builds a copy of a store, with its epoch, log and requests, and publishes it. `name` is that of the source. Returns the
+/// copy's status.
 pub async fn copy(
     source: &dyn Store,
     name: String,
@@ -177,7 +177,7 @@ pub async fn copy(
         Ok::<_, BackupError>(())
     };
     let (last, taken) = futures::join!(source.export(chunks), take);
-    // What the copy failed of says more than that its reader went away.
+    // The error of the copy says more than that its reader was dropped.
     taken?;
     let last = last?;
     let status = source.status().await?;
@@ -203,9 +203,9 @@ fn lost(name: &str) -> BackupError {
     }
 }
 
-/// A store that is being built.
+/// A store under construction.
 struct Building {
-    /// What it is made from.
+    /// The name of the source.
     source: String,
     import: Box<dyn Import>,
     added: u64,
@@ -236,7 +236,7 @@ impl Building {
         Ok(self.import.put(entities).await?)
     }
 
-    /// Makes a store of what was added, checks it and publishes it, unless `objection` finds something.
+    /// Builds the store, checks it and publishes it, unless `objection` returns an error.
     async fn finish(
         mut self,
         epoch: Option<[u8; 16]>,
@@ -275,12 +275,12 @@ pub enum BackupError {
         /// What the operating system said.
         detail: String,
     },
-    /// The file is something else.
+    /// The file is no backup.
     #[error("{file} is not a backup of an article store: {detail}")]
     Foreign {
         /// The file.
         file: String,
-        /// What it begins with, or lacks.
+        /// Its first bytes, or the missing part.
         detail: String,
     },
     /// A newer version wrote it.
@@ -301,12 +301,12 @@ pub enum BackupError {
         /// Lines that could be read.
         lines: u64,
     },
-    /// What it holds is not what was written.
+    /// The content differs from the written one.
     #[error("{file} was altered: {detail}")]
     Altered {
         /// The file.
         file: String,
-        /// What does not agree, naming the line.
+        /// The difference, with the line.
         detail: String,
     },
     /// The store that it holds does not pass the check.
@@ -318,18 +318,18 @@ pub enum BackupError {
         record: String,
         /// What is wrong with it.
         problem: String,
-        /// How many there are.
+        /// The number of findings.
         findings: usize,
     },
-    /// A copy is not what it was made from.
+    /// The copy differs from its source.
     #[error("the copy of {name} is not the same: {detail}")]
     Differs {
         /// The store that was copied.
         name: String,
-        /// What does not agree.
+        /// The difference.
         detail: String,
     },
-    /// The store that it is to go into fails.
+    /// The target store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

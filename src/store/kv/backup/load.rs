@@ -31,7 +31,7 @@ impl Loader {
     pub(super) fn new(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
         if engine.get(keys::META)?.is_some() {
             return Err(StoreError::Open(OpenError::NotEmpty {
-                directory: engine.location(),
+                location: engine.location(),
             }));
         }
         Ok(Self {

@@ -117,7 +117,7 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            directory: directory.display().to_string(),
+            location: directory.display().to_string(),
         }),
         Err(TryLockError::Error(error)) => Err(refused(directory, &error)),
     }
@@ -342,7 +342,7 @@ fn open_error(directory: &Path, fault: Fault) -> OpenError {
     match fault {
         Fault::Io(error) => refused(directory, &error),
         Fault::Damaged(detail) => OpenError::Damaged {
-            directory: directory.display().to_string(),
+            location: directory.display().to_string(),
             detail,
         },
     }
@@ -350,7 +350,7 @@ fn open_error(directory: &Path, fault: Fault) -> OpenError {
 
 pub(super) fn refused(directory: &Path, error: &io::Error) -> OpenError {
     OpenError::Io {
-        directory: directory.display().to_string(),
+        location: directory.display().to_string(),
         detail: error.to_string(),
     }
 }

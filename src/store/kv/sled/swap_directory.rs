@@ -91,7 +91,7 @@ impl Replacement {
         settle(directory).map_err(refused)?;
         if !replace && holds_database(directory).map_err(refused)? {
             return Err(StoreError::Open(OpenError::NotEmpty {
-                directory: directory.display().to_string(),
+                location: directory.display().to_string(),
             }));
         }
         Ok(Self {

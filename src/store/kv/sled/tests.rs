@@ -165,7 +165,7 @@ fn a_second_opener_is_told_who_is_in_the_way() {
     let name = directory.path().display().to_string();
     assert_eq!(
         refused,
-        Err(StoreError::Open(OpenError::InUse { directory: name }))
+        Err(StoreError::Open(OpenError::InUse { location: name }))
     );
     engine.close().unwrap();
     open_sled(directory.path());

@@ -258,11 +258,14 @@ fn acknowledged_commits_survive_kills() {
     for round in 0..kills {
         let (mut child, lines) = start(directory.path(), round);
         while lines.recv().expect("the writer starts") != "opening" {}
-        // Some of the kills come while the store is being opened.
-        let limit = if round % 3 == 0 { 100_000 } else { 600_000 };
+        let mut said: Vec<String> = Vec::new();
+        // A third of the kills may come while the store is being opened, and the others after a commit.
+        let limit = if round % 3 == 0 { 100_000 } else { 500_000 };
+        while round % 3 != 0 && !said.last().is_some_and(|line| line.starts_with("ack ")) {
+            said.push(lines.recv().expect("the writer commits"));
+        }
         let life = Duration::from_micros(RandomState::new().hash_one(round) % limit);
         let deadline = Instant::now() + life;
-        let mut said: Vec<String> = Vec::new();
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             said.push(line);
         }

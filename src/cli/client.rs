@@ -58,30 +58,26 @@ pub(crate) struct ServerArgs {
 /// A connection that calls with a token.
 pub(crate) type Connection = InterceptedService<Channel, Credentials>;
 
+macro_rules! clients {
+    ($($name:ident $client:ident,)*) => {
+        impl ServerArgs {
+            $(pub(crate) async fn $name(&self) -> Result<$client<Connection>, Failure> {
+                let client = $client::new(self.connect().await?);
+                Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
+            })*
+        }
+    };
+}
+
+clients! {
+    articles ArticleServiceClient,
+    translations TranslationServiceClient,
+    jobs TranslationJobServiceClient,
+    changes ChangeServiceClient,
+    admin AdminServiceClient,
+}
+
 impl ServerArgs {
-    pub(crate) async fn articles(&self) -> Result<ArticleServiceClient<Connection>, Failure> {
-        let client = ArticleServiceClient::new(self.connect().await?);
-        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
-    }
-
-    pub(crate) async fn translations(&self) -> Result<TranslationServiceClient<Connection>, Failure> {
-        let client = TranslationServiceClient::new(self.connect().await?);
-        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
-    }
-
-    pub(crate) async fn jobs(&self) -> Result<TranslationJobServiceClient<Connection>, Failure> {
-        let client = TranslationJobServiceClient::new(self.connect().await?);
-        Ok(client.max_decoding_message_size(MAX_ANSWER_BYTES))
-    }
-
-    pub(crate) async fn changes(&self) -> Result<ChangeServiceClient<Connection>, Failure> {
-        Ok(ChangeServiceClient::new(self.connect().await?))
-    }
-
-    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Connection>, Failure> {
-        Ok(AdminServiceClient::new(self.connect().await?))
-    }
-
     async fn connect(&self) -> Result<Connection, Failure> {
         let credentials = Credentials::new(self.token_file.clone())?;
         let address = self.address()?;

@@ -1,4 +1,4 @@
-//! The cost of authentication: the gate in front of a service that does nothing. Run by `cargo bench --bench auth`.
+//! The cost of authentication: the check of the credentials of a call. Run by `cargo bench --bench auth`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -40,10 +40,10 @@ pub enum Direction {
     Backward,
 }
 
-/// What a scan calls for each entry, with key and value. It may call the engine.
+/// Callback of a scan, called with key and value of each entry. It may call the engine.
 pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
-/// What a step of a compaction came to.
+/// Result of a compaction step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compacting {
     /// There is more to do.
@@ -58,7 +58,7 @@ pub enum Compacting {
 ///
 /// Keys are 1 to 512 bytes and never start with `0xFF` (reserved for the engine). Values are at most 64 MiB.
 pub trait Engine: Send + Sync + 'static {
-    /// What the engine is called, such as `sled`.
+    /// The engine's name, such as `sled`.
     fn name(&self) -> &'static str;
 
     /// Where the engine keeps its data, for the operator.
@@ -81,7 +81,7 @@ pub trait Engine: Send + Sync + 'static {
     /// the next `flush` and `sync`. On `OutcomeUnknown` they may survive or not; on any other error nothing was
     /// applied. `Corrupt` names a key of the batch whose old value cannot be read; other keys can be written.
     ///
-    /// What is not flushed takes memory: flush at least every 8 MB of a bulk load.
+    /// Unflushed writes take memory: flush at least every 8 MB of a bulk load.
     fn apply(&self, batch: Vec<Write>) -> Result<()>;
 
     /// Hands everything applied so far to the operating system. Called by the writer only.

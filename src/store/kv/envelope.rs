@@ -53,7 +53,7 @@ impl Sealed {
         }
     }
 
-    /// Sums the payload as it is: for what is mostly hashes, which do not compress.
+    /// Frames the payload uncompressed: for records that are mostly hashes.
     pub(super) fn plain(payload: &[u8]) -> Self {
         Self::framed(PLAIN, &[], payload)
     }

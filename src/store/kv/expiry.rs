@@ -1,5 +1,5 @@
 //! Records that are forgotten in time: requests, and ended jobs that were replaced. Each has an entry by the time from which
-//! on it ages, so that what is too old is the beginning of a range.
+//! on it ages, so that expired records are the beginning of a range.
 
 use std::ops::ControlFlow;
 
@@ -57,7 +57,7 @@ pub(super) fn replaced_by(core: &Shared, job: &Job) -> Result<Stamp> {
     Ok(job.changed)
 }
 
-/// Hands over the entries of all records that age.
+/// Derives the entries of all records that expire.
 pub(super) fn derive(core: &Shared, mut entry_of: impl FnMut(Write)) -> Result<()> {
     core.scan(b"r", &keys::above(b"r"), Direction::Forward, |key, stamp, _| {
         entry_of(entry(stamp, key));

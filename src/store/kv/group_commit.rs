@@ -32,7 +32,7 @@ pub(super) struct Group<'a> {
     log: LogGroup,
     /// Bytes of the changes in the log's record.
     pub(super) log_bytes: usize,
-    /// What to write, but for the log.
+    /// The writes, without those of the log.
     pub(super) writes: Vec<Write>,
     /// The articles as the group leaves them; `None` for a purged one.
     pub(super) articles: HashMap<ArticleId, Option<Arc<ArticleState>>>,
@@ -147,7 +147,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// What the commit of a purge removes, of the group's writes too.
+    /// The removals of a purge's commit, those of earlier writes of the group included.
     fn removal(&self, state: &ArticleState) -> Result<Removal> {
         let mut removal = Removal::of(self.core, state)?;
         removal
@@ -362,7 +362,7 @@ impl<'a> Group<'a> {
         stored
     }
 
-    /// Brings what is derived from an article from one state to the next.
+    /// Updates the derived records of an article from one state to the next.
     fn derive(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>, stamp: Stamp) {
         let mut writes = indexes::writes(old, new, stamp);
         let queued = indexes::queue_changes(old, new);
@@ -421,7 +421,7 @@ fn timer_writes(old: Option<&Head>, new: &Head, stamp: Stamp) -> impl Iterator<I
     removed.into_iter().chain(put).filter(move |_| is_moved)
 }
 
-/// Who holds an alias, with the alias as stored and the commit that claimed it.
+/// The holder of an alias, with the alias as stored and the commit that claimed it.
 pub(super) fn holder_of(core: &Shared, key: &[u8]) -> Result<Option<(Stamp, Alias, ArticleId)>> {
     let Some((stamp, payload)) = core.get(key)? else {
         return Ok(None);

@@ -176,7 +176,7 @@ pub(super) fn writes(old: Option<&ArticleState>, new: Option<&ArticleState>, sta
     writes
 }
 
-/// What is counted of a language.
+/// Counters of a language.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Count {
     Articles,
@@ -192,7 +192,7 @@ enum Count {
 pub(super) struct Tally(HashMap<Language, BTreeMap<Count, i64>>);
 
 impl Tally {
-    /// Counts what changes between two states of an article, but for what index entries say.
+    /// Counts the changes between two states of an article, except those that index entries count.
     pub(super) fn change(&mut self, old: Option<&ArticleState>, new: Option<&ArticleState>) {
         let same_head = old
             .zip(new)
@@ -224,7 +224,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another tally counted.
+    /// Adds another tally.
     pub(super) fn merge(&mut self, other: Self) {
         for (language, counted) in other.0 {
             for (what, times) in counted {

@@ -137,7 +137,7 @@ fn walk(
 enum Driver {
     /// The index of the axis, with the row in it.
     Index,
-    /// The active translations that do not hold in a way: however rare they are, only they are looked at.
+    /// The active translations that are not current in a given way. The cost is theirs alone, however rare they are.
     Work(Language, Overall),
 }
 

@@ -1,8 +1,9 @@
 //! The store over any ordered key-value engine.
 //!
 //! [`engine`] is the small trait, `sled` and [`memory`] implement it. `keys` is the layout, `records.proto` and `codec`
-//! the records, `envelope` the frame around them. A commit goes `prepared` → `writer` → `group` → engine; a claim
-//! begins at the writer and reads the queues through `queue`; reads go through `core`. `recovery` opens, `verify` checks.
+//! the records, `envelope` the frame around them. A commit goes `encoded_batch` → `writer` → `group_commit` → engine; a
+//! claim begins at the writer and reads the queues through `queue`; reads go through `shared`. `open` and `recovery` open,
+//! `verify` checks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,11 +11,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
-use tokio::task;
-use tokio::time::timeout;
+use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::clock::{Clock, StoreClock};
+use crate::clock::StoreClock;
 use crate::domain::article::{Alias, ArticleId, Tombstone};
 use crate::domain::departures::{Departures, Lookup};
 use crate::domain::job::{self, ClaimQuery, JobKey};
@@ -24,7 +23,7 @@ use crate::domain::request::{RequestKey, RequestRecord};
 use crate::domain::retention::{LogRetention, Retention};
 use crate::domain::time::{Seq, Stamp, Timestamp};
 use crate::domain::version::VersionKey;
-use crate::store::error::{OpenError, Result, StoreError};
+use crate::store::error::{Result, StoreError};
 use crate::store::model::{codec, records};
 use crate::store::{
     self, ArticleState, Batch, Body, Budget, Changes, Checked, Claim, Claimed, Committed, Counts, Durable,
@@ -32,10 +31,8 @@ use crate::store::{
 };
 
 use self::encoded_batch::EncodedBatch;
-use self::engine::Engine;
-use self::recovery::Identity;
 use self::shared::{Shared, corrupt};
-use self::writer::WriteRequest;
+use self::write_request::WriteRequest;
 
 pub mod backup;
 mod departures;
@@ -49,12 +46,14 @@ mod expiry;
 pub(crate) mod fuzz;
 mod group_commit;
 mod hand_over;
+mod housekeeping;
 mod indexes;
 mod jobs;
 mod keys;
 mod lists;
 mod log_reader;
 pub mod memory;
+mod open;
 mod purge;
 mod queue;
 mod recovery;
@@ -66,14 +65,9 @@ mod trim;
 mod upgrade;
 mod verify;
 mod versions;
+mod waits;
+mod write_request;
 mod writer;
-
-/// How long an answer waits for what it holds to become durable. A sync takes milliseconds; this long means that the
-/// volume is stuck.
-const DURABLE_WAIT: Duration = Duration::from_secs(30);
-/// How long a call waits until the writer takes its job, and again until it answers. Both take milliseconds, and about a
-/// second while the engine is reopened; together they end before a call of the longest default deadline does.
-const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// A store over an engine.
 pub struct KvStore {
@@ -82,186 +76,18 @@ pub struct KvStore {
     expiring: Mutex<()>,
     /// Held by each step of a sweep, and while a dump begins.
     sweeping: Arc<Mutex<()>>,
-    /// What the log takes, as far as it was measured; held by each step of trimming it.
+    /// Measured size of the log; locked by each step that trims it.
     log: Mutex<trim::LogSize>,
     epoch: [u8; 16],
     answer_wait: Duration,
 }
 
 impl KvStore {
-    /// Opens the store that the engine holds, or makes a new one in an empty engine. May read the disk for a while.
-    ///
-    /// `cache_bytes` bounds the decoded articles and texts that are kept in memory.
-    pub fn open(engine: impl Engine, clock: Arc<dyn Clock>, cache_bytes: u64) -> Result<Self> {
-        let location = engine.location();
-        let open = || {
-            let identity = recovery::identify(&engine, clock.now())?;
-            let core = Shared::new(Box::new(engine), clock, cache_bytes, 0);
-            recovery::upgrade(&core, &identity)?;
-            Self::start(core, &identity)
-        };
-        open().map_err(|error| match error {
-            StoreError::Corrupt { record, detail } => StoreError::Open(OpenError::Damaged {
-                location,
-                detail: format!("{record}: {detail}"),
-            }),
-            other => other,
-        })
-    }
-
-    /// Takes up the work on an engine that holds a store of the present format.
-    fn start(core: Shared, identity: &Identity) -> Result<Self> {
-        let last = recovery::last_commit(&core)?;
-        if last.seq > 0 {
-            core.clock
-                .continue_from(last.time)
-                .map_err(OpenError::ClockJump)
-                .map_err(StoreError::Open)?;
-        }
-        recovery::check_tail(&core)?;
-        // What was applied before a crash and is visible now must be durable before anybody reads it.
-        core.engine.sync()?;
-        recovery::load_counts(&core)?;
-        *core.policies.lock() = jobs::policies(&core, last.seq);
-        core.applied.store(last.seq, Ordering::Release);
-        core.durable.send_modify(|durable| durable.seq = last.seq);
-        let core = Arc::new(core);
-        let (writer, queue) = mpsc::channel(writer::QUEUE);
-        writer::start(core.clone(), last, queue, writer.downgrade())?;
-        Ok(Self {
-            core,
-            writer,
-            expiring: Mutex::new(()),
-            sweeping: Arc::default(),
-            log: Mutex::default(),
-            epoch: identity.epoch,
-            answer_wait: ANSWER_WAIT,
-        })
-    }
-
     /// The same store with another limit for each wait for the writer, instead of 20 s.
     pub fn answering_within(self, limit: Duration) -> Self {
         Self {
             answer_wait: limit,
             ..self
-        }
-    }
-
-    /// Runs work that may read the disk where it holds up nobody.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.core.check_open()?;
-        let core = self.core.clone();
-        let result = task::spawn_blocking(move || work(&core))
-            .await
-            .unwrap_or_else(|panic| {
-                tracing::error!(%panic, "a read of the store panicked");
-                Err(unavailable("a read of the store failed unexpectedly"))
-            });
-        if let Err(StoreError::Unavailable { .. }) = result {
-            // There may be nobody who writes.
-            writer::ask_to_recover(&self.writer);
-        }
-        result
-    }
-
-    /// Whether everything up to `seq`, read under this generation, is durable; waits until that is known. `false` means
-    /// that the engine was reopened since, and that what was read may be gone.
-    async fn is_durable(&self, seq: Seq, generation: u64) -> Result<bool> {
-        let settled = |durable: &Durable| durable.generation != generation || durable.seq >= seq;
-        let mut durable = self.core.durable.subscribe();
-        if !settled(&durable.borrow()) {
-            let waited = tokio::time::timeout(DURABLE_WAIT, durable.wait_for(settled)).await;
-            if waited.is_err() {
-                return Err(unavailable("the volume does not finish its writes"));
-            }
-        }
-        Ok(durable.borrow().generation == generation)
-    }
-
-    /// Reads until what was read is durable. `read` answers the value and the newest commit that it shows.
-    async fn durably<T, F: Future<Output = Result<(T, Seq)>>>(&self, read: impl Fn() -> F) -> Result<T> {
-        loop {
-            let Durable {
-                seq: durable,
-                generation,
-            } = *self.core.durable.borrow();
-            let (value, seq) = read().await?;
-            if seq <= durable && self.core.durable.borrow().generation == generation {
-                return Ok(value);
-            }
-            if self.is_durable(seq, generation).await? {
-                return Ok(value);
-            }
-        }
-    }
-
-    /// Reads what is durable, because the caller knows of it, unless it went with its article: an answer of
-    /// [`StoreError::Purged`] waits until the purge is durable.
-    async fn read_history<T: Send + 'static>(
-        &self,
-        read: impl Fn(&Shared) -> Result<T> + Clone + Send + 'static,
-    ) -> Result<T> {
-        self.durably(|| async {
-            match self.blocking(read.clone()).await {
-                Err(StoreError::Purged(tombstone)) => {
-                    let seq = tombstone.stamp.seq;
-                    Ok((Err(StoreError::Purged(tombstone)), seq))
-                }
-                read => Ok((Ok(read?), 0)),
-            }
-        })
-        .await?
-    }
-
-    /// Removes some of what purges and dumps have left; answers whether there was anything.
-    async fn remove_leftover(&self) -> Result<bool> {
-        // Preimages of a dump that begins meanwhile must stay.
-        let _no_dump_begins = self.sweeping.lock().await;
-        let is_dumping = self.core.dump.lock().is_some();
-        let writes = self.durably(|| async {
-            self.blocking(move |core| {
-                let (mut writes, seq) = purge::step(core)?;
-                if writes.is_empty() && !is_dumping {
-                    writes = backup::preimages::leftover(core)?;
-                }
-                Ok((writes, seq))
-            })
-            .await
-        });
-        let writes = writes.await?;
-        let found = !writes.is_empty();
-        if found {
-            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
-                .await?;
-        }
-        Ok(found)
-    }
-
-    /// Asks the writer, and waits for its answer up to a limit.
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T>>) -> WriteRequest) -> Result<T> {
-        let answer = self.send(job).await?;
-        match timeout(self.answer_wait, answer).await {
-            // Without an answer the writer is gone or stuck, and with it what it knows of this write.
-            Err(_) | Ok(Err(_)) => Err(StoreError::OutcomeUnknown),
-            Ok(Ok(result)) => result,
-        }
-    }
-
-    /// Gives the writer a job. Nothing of it was done if that fails.
-    async fn send<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<T>) -> WriteRequest,
-    ) -> Result<oneshot::Receiver<T>> {
-        let (reply, answer) = oneshot::channel();
-        match timeout(self.answer_wait, self.writer.send(job(reply))).await {
-            Err(_) => Err(unavailable(
-                "the thread that writes does not take any more writes",
-            )),
-            Ok(Err(_)) => Err(StoreError::Closed),
-            Ok(Ok(())) => Ok(answer),
         }
     }
 }
@@ -296,7 +122,7 @@ impl Store for KvStore {
     }
 
     async fn versions(&self, keys: &[VersionKey]) -> Result<Vec<Arc<Body>>> {
-        // Whoever names a version knows it from durable state.
+        // A caller that names a version knows it from durable state.
         if let Some(cached) = keys.iter().map(|key| self.core.bodies.get(key)).collect() {
             self.core.check_open()?;
             self.core.metrics.bodies.hits.inc_by(keys.len() as u64);
@@ -460,35 +286,11 @@ impl Store for KvStore {
     }
 
     async fn expire_requests(&self, before: Timestamp) -> Result<bool> {
-        // Two at once could forget a request that is recorded again between them.
-        let _one_at_a_time = self.expiring.lock().await;
-        if self.remove_leftover().await? {
-            return Ok(true);
-        }
-        let (writes, more) = self.blocking(move |core| expiry::expired(core, before)).await?;
-        if !writes.is_empty() {
-            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
-                .await?;
-        }
-        Ok(more)
+        self.expire(before).await
     }
 
     async fn drop_revisions(&self, retention: Retention) -> Result<Sweep> {
-        // A dump that began within a step could hand out bodies of before and after it.
-        let _no_dump_begins = self.sweeping.lock().await;
-        if self.core.dump.lock().is_some() {
-            return Ok(Sweep::Postponed);
-        }
-        let step = self
-            .blocking(move |core| retention::step(core, &retention))
-            .await?;
-        if !step.writes.is_empty() {
-            let writes = step.writes;
-            self.ask(|reply| WriteRequest::Housekeeping(writes, reply))
-                .await?;
-            self.core.forget_versions(&step.dropped);
-        }
-        Ok(if step.done { Sweep::Done } else { Sweep::Going })
+        self.drop_contents(retention).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed> {
@@ -537,7 +339,7 @@ impl Store for KvStore {
             let article = article.clone();
             self.blocking(move |core| {
                 let jobs = jobs::replaced(core, &article)?;
-                // One may have been replaced just now, which it does not say.
+                // The stamp of a job does not tell when it was replaced.
                 Ok((jobs, core.applied.load(Ordering::Acquire)))
             })
             .await
@@ -563,24 +365,7 @@ impl Store for KvStore {
     }
 
     async fn trim(&self, retention: LogRetention) -> Result<Sweep> {
-        // A dump reads the log to its end, and one that begins within a step could miss what the step removes.
-        let _no_dump_begins = self.sweeping.lock().await;
-        if self.core.dump.lock().is_some() {
-            return Ok(Sweep::Postponed);
-        }
-        let mut measured = self.log.lock().await;
-        // Whatever fails on the way, what was measured may no longer be true.
-        let mut size = std::mem::take(&mut *measured);
-        let (step, mut size) = self
-            .blocking(move |core| Ok((trim::step(core, &retention, &mut size)?, size)))
-            .await?;
-        if !step.writes.is_empty() {
-            self.ask(|reply| WriteRequest::Housekeeping(step.writes, reply))
-                .await?;
-            size.bytes = size.bytes.saturating_sub(step.bytes);
-        }
-        *measured = size;
-        Ok(if step.done { Sweep::Done } else { Sweep::Going })
+        self.trim_log(retention).await
     }
 
     fn hold(&self, after: Seq) -> LogHold {
@@ -632,7 +417,7 @@ impl Store for KvStore {
         self.blocking(move |core| verify::check(core, &report, 1)).await
     }
 
-    /// On all cores: nobody else waits.
+    /// Uses all cores: no other call waits for them.
     async fn check(&self) -> Result<Vec<Finding>> {
         let (report, reports) = mpsc::channel(64);
         let cores = available_parallelism().map_or(1, usize::from);
@@ -651,7 +436,7 @@ impl Store for KvStore {
 
     async fn compact(&self) -> Result<()> {
         self.core.check_open()?;
-        // It takes as long as it takes; the status tells how far it is.
+        // Not bounded in time; the status has the progress.
         let answer = self.send(WriteRequest::Compact).await?;
         answer
             .await

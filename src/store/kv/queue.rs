@@ -38,7 +38,7 @@ impl<'a> Queues<'a> {
         Self { core, changed }
     }
 
-    /// The next entries in a range in order, about so many: fewer only at its end.
+    /// The next entries of a range in order, about `limit`; fewer only at its end.
     fn page(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         if from > to {
@@ -282,7 +282,7 @@ pub(super) fn named(
     Ok(found)
 }
 
-/// What was read of an article, unless it is damaged: that is the check's business, and does not hold up the others.
+/// The result of reading an article; `None` if it is damaged. The check reports damage; a claim passes over it.
 pub(super) fn sound<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Err(error @ StoreError::Corrupt { .. }) => {

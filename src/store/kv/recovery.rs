@@ -1,4 +1,4 @@
-//! Opening: what the store is, where its log ends, and whether that end agrees with the articles.
+//! Recovery: identifies the store, upgrades it, and checks the end of its log against the articles.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,10 +40,10 @@ const DERIVED_AT_ONCE: usize = 30_000;
 const DERIVED_ARTICLES: usize = 256;
 const DERIVED_AHEAD: usize = 16;
 
-/// How many groups at the end of the log an open checks. What is older was checked by the opens before.
+/// Groups at the end of the log that an open checks. Older ones were checked by earlier opens.
 const CHECKED_GROUPS: usize = 64;
 
-/// What a store says of itself.
+/// A store's own record.
 pub(super) struct Identity {
     /// The epoch.
     pub(super) epoch: [u8; 16],
@@ -61,7 +61,7 @@ impl Identity {
         }
     }
 
-    /// Says durably that the store is this one, in the present format. What makes it so is durable already.
+    /// Writes the record, in the present format, durably. Everything that it promises must be durable already.
     pub(super) fn adopt(&self, core: &Shared) -> Result<()> {
         write(&*core.engine, vec![self.record()])
     }
@@ -154,7 +154,7 @@ fn raise_format(core: &Shared, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Takes up the stored counts. Damaged ones are counted again: they are no reason to refuse a sound store.
+/// Loads the stored counts. Damaged ones are counted again: they are no reason to refuse a sound store.
 pub(super) fn load_counts(core: &Shared) -> Result<()> {
     let counts = match indexes::stored_counts(core) {
         Err(error @ StoreError::Corrupt { .. }) => {
@@ -206,7 +206,7 @@ fn derive_expiries(core: &Shared) -> Result<()> {
     write_sorted(core, entries)
 }
 
-/// Hands over what is derived from each article, and answers how much there is by language.
+/// Sends the derived records of each article, and returns the counts by language.
 fn derive_each(core: &Shared, derived: &mpsc::SyncSender<Vec<Write>>) -> Result<Vec<(Language, Counts)>> {
     let mut tally = Tally::default();
     let mut ids = core.ids_after(None, DERIVED_ARTICLES)?;
@@ -325,7 +325,7 @@ pub(super) fn check_end(last: Stamp, durable: Seq) -> Result<()> {
 /// Checks that the end of the log has no gap and that the articles it names are there in at least that version.
 ///
 /// The cost is bounded by the log: each article is looked up once, however many events name it, and only its head is read,
-/// whatever else the article carries.
+/// however large the article is.
 pub(super) fn check_tail(core: &Shared) -> Result<()> {
     let mut groups = Vec::new();
     core.scan(

@@ -1,8 +1,8 @@
 //! Dropping the content of old revisions, a bounded step at a time. The rule is the domain's; here is the walk: through
 //! the heads in the order of their ids, and from the oldest revision that must be kept down to the first.
 //!
-//! A dropped revision leaves a small body in its place, so that histories, the check and backups go on as before. Where
-//! the walk stands is a record of the store, written with what a step drops.
+//! A dropped revision leaves a small body in its place, so that histories, the check and backups need no exception. The
+//! cursor of the walk is a record of the store, written together with the drops of a step.
 
 use std::ops::ControlFlow;
 
@@ -19,11 +19,11 @@ use crate::domain::version::VersionKey;
 use crate::store::error::{Result, StoreError};
 use crate::store::{ArticleState, Body};
 
-/// Articles and revisions that a step looks at, at most.
+/// Articles and revisions that a step reads at most.
 const ARTICLES: usize = 1_000;
 const REVISIONS: usize = 300;
 
-/// What a step drops.
+/// The drops of a step.
 pub(super) struct Step {
     pub(super) writes: Vec<Write>,
     pub(super) dropped: Vec<VersionKey>,
@@ -34,13 +34,13 @@ pub(super) struct Step {
 /// The place of the walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cursor {
-    /// Go on with the articles after this one.
+    /// Continue with the articles after this one.
     After(ArticleId),
-    /// Go on in this article, with the revisions below this one.
+    /// Continue in this article, with the revisions below this one.
     Within(ArticleId, u32),
 }
 
-/// Looks at the next articles.
+/// Reads the next articles.
 pub(super) fn step(core: &Shared, retention: &Retention) -> Result<Step> {
     let mut walk = Walk {
         core,
@@ -73,7 +73,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Answers where the next step goes on; `None` at the end.
+    /// Returns the cursor of the next step; `None` at the end.
     fn on_from(&mut self, start: Option<Cursor>) -> Result<Option<Cursor>> {
         let mut after = None;
         match start {
@@ -96,8 +96,8 @@ impl Walk<'_> {
         Ok(last.cloned().map(Cursor::After))
     }
 
-    /// Looks at the revisions of an article, and answers below which one it stopped. A damaged article is the check's
-    /// business, and does not hold up the others.
+    /// Reads the revisions of an article, and returns the one below which it stopped. A damaged article is passed over: the
+    /// check reports it.
     fn article(&mut self, id: &ArticleId, below: Option<u32>) -> Result<Option<u32>> {
         match self.revisions(id, below) {
             Err(error @ StoreError::Corrupt { .. }) => {

@@ -31,10 +31,10 @@ use crate::store::{ArticleState, Body, Counts, Durable, LogHolds, Metrics, Polic
 /// Enough that two articles seldom share one, few enough that clearing all is quick.
 const STRIPES: usize = 1024;
 
-/// What is wrong with a record whose key is not the one of what it holds.
+/// The finding for a record whose key is not the one of its content.
 pub(super) const MISPLACED: &str = "it is stored in another place than it says";
 
-/// Estimates what an entry takes in memory, in bytes.
+/// Estimated memory of a cache entry, in bytes.
 #[derive(Clone)]
 pub(super) struct Weight;
 
@@ -80,20 +80,20 @@ pub(super) struct Shared {
     pub(super) dump: Mutex<Option<Dumping>>,
     /// How far a compaction is, if there is one.
     pub(super) compaction: Mutex<Option<Progress>>,
-    /// Who needs the log from where on.
+    /// The holds on the log.
     pub(super) holds: LogHolds,
-    /// How often the engine failed: what was read before and was not durable may be gone.
+    /// The number of engine failures: state that was read before one and was not durable may be lost.
     pub(super) failures: AtomicU64,
     /// The newest commit that was applied, durable or not.
     pub(super) applied: AtomicU64,
-    /// The newest purge that was applied, durable or not: what is absent may be so because of it.
+    /// The newest purge that was applied, durable or not: a record may be absent because of it.
     purged: AtomicU64,
     pub(super) durable: watch::Sender<Durable>,
     pub(super) metrics: Metrics,
     pub(super) closed: AtomicBool,
 }
 
-/// Adds the record's name to what is wrong with it.
+/// Adds the record's name to a decoding error.
 pub(super) fn corrupt(key: &[u8]) -> impl FnOnce(Malformed) -> StoreError + '_ {
     |malformed| StoreError::Corrupt {
         record: keys::readable(key),
@@ -144,7 +144,7 @@ impl Shared {
         self.stripes.get(self.stripe_number(article))
     }
 
-    /// Locks the articles of a group against readers, in one order, so that nobody waits in a circle.
+    /// Locks the articles of a group against readers, always in the same order, so that no deadlock is possible.
     pub(super) fn lock<'a>(&self, ids: impl Iterator<Item = &'a ArticleId>) -> Vec<RwLockWriteGuard<'_, ()>> {
         let mut numbers: Vec<usize> = ids.map(|id| self.stripe_number(id)).collect();
         numbers.sort_unstable();
@@ -179,14 +179,14 @@ impl Shared {
         }
     }
 
-    /// Empties the caches: what they hold may not have survived a reopening.
+    /// Empties the caches: their content may not have survived a reopening.
     pub(super) fn forget(&self) {
         let _all: Vec<_> = self.stripes.iter().map(RwLock::write).collect();
         self.articles.clear();
         self.bodies.clear();
     }
 
-    /// Keeps in the caches only what is durable, for as long as the engine cannot be read.
+    /// Drops from the caches all that is not durable, for the time in which the engine cannot be read.
     pub(super) fn forget_what_is_in_doubt(&self) {
         let _all: Vec<_> = self.stripes.iter().map(RwLock::write).collect();
         let durable = self.durable.borrow().seq;
@@ -212,7 +212,7 @@ impl Shared {
         self.load(id)
     }
 
-    /// The same for the writer, which needs no lock because nobody else writes.
+    /// The same for the writer, which needs no lock because no other thread writes.
     pub(super) fn load(&self, id: &ArticleId) -> Result<Option<Arc<ArticleState>>> {
         if let Some(state) = self.articles.get(id) {
             self.metrics.articles.hits.inc();
@@ -259,7 +259,7 @@ impl Shared {
         Ok(Some(ArticleState { head, slots, jobs }))
     }
 
-    /// What is left of an article that was purged.
+    /// The tombstone of an article that was purged.
     pub(super) fn tombstone(&self, id: &ArticleId) -> Result<Option<Tombstone>> {
         let key = keys::tombstone(id);
         let decode = |(stamp, payload): (_, Vec<u8>)| codec::decode_tombstone(&payload, stamp);

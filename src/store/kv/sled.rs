@@ -51,7 +51,7 @@ const FIRST_SCAN_PAGE: usize = 16;
 /// Entries of the longest page of a scan; pages double until here, so that short lists stay cheap.
 const LONGEST_SCAN_PAGE: usize = 512;
 
-/// What a fresh database takes on the volume, as a multiple of what is alive in it; 2 to 2.9 was seen.
+/// Size of a fresh database on the volume, as a multiple of its live bytes; 2 to 2.9 was measured.
 const COPY_FACTOR: u64 = 3;
 
 /// Where a database lies, and its limits.
@@ -59,7 +59,7 @@ const COPY_FACTOR: u64 = 3;
 pub struct SledConfig {
     /// The store directory; it is created if it is missing.
     pub directory: PathBuf,
-    /// What sled aims to cache, in bytes. It is no bound: 3 to 10 times as much memory was seen in use.
+    /// Cache capacity of sled, in bytes. It is no bound: 3 to 10 times as much memory was measured.
     pub cache_bytes: u64,
     /// Free bytes of the volume below which writes are refused; `None` is 1 GiB or a tenth of the database,
     /// whichever is more.
@@ -185,7 +185,7 @@ impl SledEngine {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Refuses writes from now on, and logs why, once: what follows from the first error says nothing new.
+    /// Refuses writes from now on, and logs the first error only: the later ones follow from it.
     fn fail(&self, step: &str, fault: &Fault) {
         if !self.failed.swap(true, Ordering::AcqRel) {
             tracing::error!(step, error = %fault, "sled failed; no write is accepted until it was reopened");
@@ -435,7 +435,7 @@ impl Phase {
     }
 }
 
-/// What was promised was synced before, so a failure to shut is only worth a line.
+/// Acknowledged writes were synced before, so a failure to shut is only logged.
 fn shut(opened: Opened) -> Outcome<()> {
     opened
         .shut()

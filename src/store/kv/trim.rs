@@ -1,7 +1,7 @@
-//! Trimming the log: whole groups go from its beginning, a bounded step at a time. What is kept is the domain's rule.
+//! Log trimming: removes whole groups from the beginning of the log, a bounded number at a time, by the domain's rule.
 //!
-//! Where the log begins is a record of the store, the floor, written with what a step removes: a log that begins behind it
-//! is complete, and one that begins elsewhere has lost something. What the log takes is counted on the way: each step
+//! The floor, a record of the store, is the last removed commit, written together with the removals: a log that begins behind
+//! it is complete, and one that begins elsewhere has lost commits. The size of the log is measured incrementally: each step
 //! reads on from where the last one stopped, so a store that has just been opened takes some steps to know.
 
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ use crate::store::error::Result;
 const MEASURED: usize = 2_000;
 const REMOVED: usize = 1_000;
 
-/// What the log takes, as far as it was measured.
+/// Measured size of the log.
 #[derive(Debug, Default)]
 pub(super) struct LogSize {
     /// Bytes of the groups up to there.
@@ -29,7 +29,7 @@ pub(super) struct LogSize {
     next: Vec<u8>,
 }
 
-/// What a step removes.
+/// The removals of a step.
 pub(super) struct Step {
     pub(super) writes: Vec<Write>,
     /// Bytes that these groups take.
@@ -103,7 +103,7 @@ struct Candidate {
     last: Stamp,
 }
 
-/// Measures the log further, and finds what to remove of it.
+/// Measures the log further, and finds the groups to remove.
 pub(super) fn step(core: &Shared, retention: &LogRetention, size: &mut LogSize) -> Result<Step> {
     let durable = core.durable.borrow().seq;
     let is_measured = size.measure(core, durable)?;

@@ -3,7 +3,7 @@
 //! had one record of all that its revisions replaced; here each gets its own.
 //!
 //! First all are copied, then the store is said to have the present format, and then the old ones are removed: interrupted
-//! at any point, either format is whole, and the next open goes on.
+//! at any point, either format is whole, and the next open continues.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ use crate::store::error::{Result, StoreError};
 /// Articles and bytes that are read and written at once.
 const ARTICLES: usize = 256;
 const BATCH_BYTES: usize = 8 << 20;
-/// Records that are looked at at once when old ones are removed.
+/// Records that are read at once when old ones are removed.
 const REMOVED: usize = 1_000;
 
 /// Where a version lay.
@@ -239,7 +239,7 @@ fn copy_series(
     Ok(())
 }
 
-/// Removes what was copied. Other old records stay for the check to find: versions of an unknown article, and damaged ones.
+/// Removes the records that were copied. Other old records stay for the check to find: versions of an unknown article, and damaged ones.
 pub(super) fn remove_copied(core: &Shared) -> Result<()> {
     remove_by(core, b"v", |key, record| {
         let (_, payload) = envelope::open(record, || keys::readable(key)).ok()?;
@@ -252,7 +252,7 @@ pub(super) fn remove_copied(core: &Shared) -> Result<()> {
     })
 }
 
-/// Removes what each record of a prefix says is old.
+/// Removes the old records that each record of a prefix names.
 fn remove_by(core: &Shared, prefix: &[u8], old_of: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) -> Result<()> {
     let (mut from, to) = (prefix.to_vec(), keys::above(prefix));
     loop {

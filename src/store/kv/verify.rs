@@ -1,10 +1,11 @@
-//! The check: walks every record and reports what does not agree. It changes nothing, holds no locks and goes past the
-//! caches, so in a store that is written meanwhile something may seem wrong that was only on its way; then everything
-//! is read again, and what was seen twice is reported. Memory is bounded: what belongs together is looked up, not kept.
+//! Consistency check: reads every record and reports those that do not agree. It writes nothing, holds no locks and bypasses
+//! the caches, so concurrent writes can look like damage; then everything is read again, and findings that were seen twice
+//! are reported. Memory is bounded: related records are looked up, not kept.
 //!
-//! What must be there is looked up from what it is derived from, and counted. Where nothing is wrong so far and there is as
-//! much as must be there, nothing can be there that must not, and only the counting is left to do.
+//! Each derived record is looked up from its article, and counted. Where nothing is wrong so far and a prefix has as many
+//! records as were looked up, it can hold no stray record, and only counting is left to do.
 
+mod change_log;
 mod deltas;
 mod walk;
 
@@ -15,17 +16,16 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use self::walk::AHEAD;
-use super::codec::{self, Group};
+use super::codec;
 use super::engine::Write;
 use super::indexes::{self, Tally};
 use super::shared::{MISPLACED, Shared, corrupt};
 use super::{envelope, expiry, keys, purge, trim};
 use crate::domain::article::ArticleId;
-use crate::domain::change::{Event, Kind};
 use crate::domain::freshness::Freshness;
 use crate::domain::job::{Job, JobKey};
 use crate::domain::language::Language;
-use crate::domain::time::{Seq, Stamp};
+use crate::domain::time::Stamp;
 use crate::domain::translation::{Disposition, Slot};
 use crate::domain::version::{Series, Version, VersionKey};
 use crate::store::error::{Result, StoreError};
@@ -33,12 +33,12 @@ use crate::store::{ArticleState, Body, Checked, Finding};
 
 /// Findings that are kept at most; a store with more is beyond repair, and they say why.
 const MAX_FINDINGS: usize = 10_000;
-/// How often a store that is written meanwhile is read again to tell what is wrong from what was only on its way.
+/// Passes over a store that is written meanwhile, to tell damage from concurrent writes.
 const PASSES: usize = 2;
 /// The same for one article.
 const TRIES: usize = 3;
 
-/// Reports everything that is wrong. The work that takes longest is shared by so many threads.
+/// Reports all findings. Articles are checked by `threads` threads.
 pub(super) fn check(core: &Shared, report: &mpsc::Sender<Checked>, threads: usize) -> Result<()> {
     let mut suspects: Option<Vec<Finding>> = None;
     for _ in 0..PASSES {
@@ -67,19 +67,19 @@ struct Check<'a> {
     core: &'a Shared,
     report: &'a mpsc::Sender<Checked>,
     findings: Vec<Finding>,
-    /// What articles come to.
+    /// Counts of the articles that were read.
     tally: Tally,
-    /// Whether every article so far could be read; what cannot be read cannot be counted.
+    /// Whether every article so far could be read, so that the counts can be compared.
     countable: bool,
     /// How many records of a prefix are as they must be.
     met: BTreeMap<u8, u64>,
     /// Records that were read and not yet reported.
     read: u64,
-    /// Articles whose purge is not finished: what is left of them is as it must be.
+    /// Articles whose purge is not finished: their remaining records are no findings.
     purging: HashSet<ArticleId>,
 }
 
-/// The prefixes of all that belongs to an article's state or is derived from it, and of what older formats had (b, p).
+/// The prefixes of records that belong to an article's state or are derived from it, and those of older formats (b, p).
 const OF_ARTICLES: [u8; 12] = *b"abeijopqstvw";
 
 impl<'a> Check<'a> {
@@ -134,7 +134,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// An article: what belongs to it must agree, and what is derived from it must be there.
+    /// An article: its records must agree, and its derived records must exist.
     fn article(&mut self, key: &[u8]) -> Result<()> {
         let id = keys::head_id(key).ok_or_else(|| unreadable(key))?;
         // It may have been purged since its key was read.
@@ -214,7 +214,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A derived record must be there and say what it is derived from.
+    /// A derived record must exist and agree with its article.
     fn derived(&mut self, key: &[u8], expected: &[u8]) -> Result<()> {
         let (_, expected) = envelope::open(expected, || keys::readable(key))?;
         match self.core.get(key) {
@@ -259,7 +259,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// The newest version of a series must hold what the article's state says.
+    /// The newest version of a series must agree with the article's state.
     fn newest(&mut self, state: &ArticleState, version: &VersionKey, stamp: Stamp) -> Result<()> {
         let head = &state.head;
         let agrees = |body: &Body| match (&version.series, body) {
@@ -290,7 +290,7 @@ impl<'a> Check<'a> {
         self.version(version, stamp, agrees)
     }
 
-    /// A version must be there, be that one, and hold what is said of it.
+    /// A version must exist, be stored under its own key, and agree.
     fn version(
         &mut self,
         version: &VersionKey,
@@ -328,8 +328,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A record that belongs to an article, or is derived from it: [`Self::article`] has looked at what it holds, if it
-    /// may be there at all.
+    /// A record that belongs to an article, or is derived from it, must have a reason to exist. [`Self::article`] has checked
+    /// its content.
     fn stray(&mut self, key: &[u8], payload: &[u8]) -> Result<()> {
         if key.starts_with(b"b") {
             self.report(keys::readable(key), "it is not known which article it belongs to");
@@ -377,7 +377,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Nothing may be left of a purged article; records that name their article are looked at where they are walked.
+    /// A purged article must have no head. Its other records are found as strays.
     fn tombstones(&mut self) -> Result<()> {
         self.walk(b"x", |check, key, stamp, payload| {
             let tombstone = codec::decode_tombstone(payload, stamp).map_err(corrupt(key))?;
@@ -470,95 +470,6 @@ impl<'a> Check<'a> {
             }
         }
         Ok(())
-    }
-
-    fn log(&mut self) -> Result<()> {
-        let durable = self.core.durable.borrow().seq;
-        let floor = match trim::floor(self.core) {
-            Err(StoreError::Corrupt { record, detail }) => {
-                self.report(record, detail);
-                None
-            }
-            floor => Some(floor?),
-        };
-        let mut last = Stamp {
-            seq: floor.unwrap_or_default(),
-            ..Stamp::PENDING
-        };
-        let mut is_first = true;
-        self.walk(b"l", |check, key, _, payload| {
-            let group = Group::decode(payload).map_err(corrupt(key))?;
-            let name = keys::readable(key);
-            if keys::log_seq(key) != Some(group.first) {
-                check.report(&name, MISPLACED);
-            }
-            // Without the floor it cannot be said where the log should begin.
-            if group.first != last.seq + 1 && !(is_first && floor.is_none()) {
-                let problem = format!(
-                    "commits {} to {} are missing",
-                    last.seq + 1,
-                    group.first.saturating_sub(1)
-                );
-                check.report(&name, problem);
-            }
-            for (seq, (time, events)) in (group.first..).zip(&group.commits) {
-                if !std::mem::take(&mut is_first) && last.time >= *time {
-                    let problem = format!("the time of commit {seq} is not after the one before");
-                    check.report(&name, problem);
-                }
-                last = Stamp { seq, time: *time };
-                let logged = codec::decode_events(events).map_err(corrupt(key))?;
-                for event in &logged.events {
-                    check.event(event, seq)?;
-                }
-            }
-            Ok(())
-        })?;
-        let end: Seq = last.seq;
-        if end < durable {
-            self.report(
-                "the change log",
-                format!("it ends at {end}, before the last durable commit"),
-            );
-        }
-        Ok(())
-    }
-
-    /// What a commit changed must still be there, unless the article was purged.
-    fn event(&mut self, event: &Event, seq: Seq) -> Result<()> {
-        let is_there = |key: &[u8]| Ok::<_, StoreError>(self.core.engine.get(key)?.is_some());
-        let head = keys::head(&event.article);
-        if !is_there(&head)? {
-            if !is_there(&keys::tombstone(&event.article))? {
-                self.lost(&head, "it", seq);
-            }
-            return Ok(());
-        }
-        match (event.language.clone(), &event.kind) {
-            (Some(language), Kind::Job { kind, number, .. }) => {
-                let key = JobKey {
-                    language,
-                    kind: *kind,
-                };
-                if self.newest_job(&event.article, &key)? < Some(*number) {
-                    let key = keys::job(&event.article, &key);
-                    self.lost(&key, &format!("its number {number}"), seq);
-                }
-            }
-            (Some(language), _) => {
-                let slot = keys::slot(&event.article, &language);
-                if !is_there(&slot)? {
-                    self.lost(&slot, "it", seq);
-                }
-            }
-            (None, _) => {}
-        }
-        Ok(())
-    }
-
-    fn lost(&mut self, key: &[u8], what: &str, seq: Seq) {
-        let problem = format!("{what} is missing, and commit {seq} changed it");
-        self.report(keys::readable(key), problem);
     }
 }
 

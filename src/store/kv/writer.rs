@@ -1,7 +1,7 @@
 //! Group commit: the one writer thread takes batches from all tasks, applies them in groups, and answers when they are durable.
 //!
-//! A group is whatever is waiting when the writer is free; a lone batch never waits for company and is synced at once by
-//! the writer. Under load a second thread syncs a group while the writer applies the next, and answers in order;
+//! A group is all that waits when the writer is free; a lone batch never waits for others and is synced at once by the
+//! writer. Under load a second thread syncs a group while the writer applies the next, and answers in order;
 //! `hand_over` is between the two. A panic of either thread is contained: its callers get an error, and the engine is
 //! reopened.
 
@@ -16,73 +16,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backup::preimages;
-use super::encoded_batch::EncodedBatch;
-use super::engine::{Compacting, Write};
+use super::engine::Compacting;
 use super::group_commit::Group;
 use super::hand_over::HandOver;
 use super::jobs;
 use super::recovery;
 use super::shared::Shared;
+use super::write_request::{ExclusiveWork, Waiting, WriteRequest};
 use crate::domain::time::Stamp;
 use crate::store::error::{Result, StoreError};
-use crate::store::{Claim, Claimed, Committed, Counts, PolicyChange, Progress};
+use crate::store::{Counts, Progress};
 
 /// Batches in a group at most. More buys nothing: the sync is amortised long before.
 const MAX_GROUP: usize = 512;
 /// Bytes in a group at most. Well below a segment of sled's log (8 MiB): a group that reaches into the next segment is synced
 /// before another is applied.
 const MAX_GROUP_BYTES: usize = 1 << 20;
-/// What a job that is claimed takes of a group, about. Each claim of a group passes over what those before it took.
-const CLAIMED_BYTES: usize = 4 << 10;
 /// How long to leave an engine alone that could not be reopened: recovery reads much, and every call asks for it.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 /// Batches that may wait for the writer before their tasks wait to hand them over.
 pub(super) const QUEUE: usize = 1024;
-
-/// See [`WriteRequest::Exclusive`].
-pub(super) type ExclusiveWork = Box<dyn FnOnce(&Shared, Stamp) + Send>;
-
-/// What the writer is asked to do.
-pub(super) enum WriteRequest {
-    /// Commit a batch.
-    Commit(Box<EncodedBatch>, oneshot::Sender<Result<Committed>>),
-    /// Lease jobs. There is a stamp if there was a commit.
-    Claim(Box<Claim>, oneshot::Sender<Result<(Claimed, Option<Stamp>)>>),
-    /// Change a policy.
-    Policy(PolicyChange, oneshot::Sender<Result<Stamp>>),
-    /// Write something that is no commit.
-    Housekeeping(Vec<Write>, oneshot::Sender<Result<()>>),
-    /// Do this while nothing is written and all that was is durable. The stamp is the last commit's.
-    Exclusive(ExclusiveWork),
-    /// Compact the engine beside the writing.
-    Compact(oneshot::Sender<Result<()>>),
-    /// Look after the engine, which somebody saw fail; there is nothing to answer.
-    Recover,
-    /// Stop: everything before this is finished first.
-    Close(oneshot::Sender<Result<()>>),
-}
-
-/// Who waits for a group.
-enum Waiting {
-    Commit(oneshot::Sender<Result<Committed>>, Committed),
-    Claim(oneshot::Sender<Result<(Claimed, Option<Stamp>)>>, Claimed, Stamp),
-    Policy(oneshot::Sender<Result<Stamp>>, Stamp),
-    Housekeeping(oneshot::Sender<Result<()>>),
-}
-
-impl Waiting {
-    /// A caller that is gone does not want its answer.
-    fn answer(self, result: Result<()>) {
-        match self {
-            Self::Commit(reply, committed) => drop(reply.send(result.map(|()| committed))),
-            Self::Claim(reply, claimed, stamp) => {
-                drop(reply.send(result.map(|()| (claimed, Some(stamp)))));
-            }
-            Self::Policy(reply, stamp) => drop(reply.send(result.map(|()| stamp))),
-            Self::Housekeeping(reply) => drop(reply.send(result)),
-        }
-    }
-}
 
 /// A group that is applied and flushed, and waits for its sync.
 struct Applied {
@@ -140,7 +93,7 @@ fn guarded<T>(step: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(step)).ok()
 }
 
-/// Wakes the writer to look after the engine. A full queue is as good: it does so before its next group.
+/// Wakes the writer to reopen a failed engine. A full queue needs no message: the writer does so before its next group.
 pub(super) fn ask_to_recover(writer: &mpsc::Sender<WriteRequest>) {
     drop(writer.try_send(WriteRequest::Recover));
 }
@@ -176,7 +129,7 @@ struct Writer {
     failed: bool,
     /// When it could not be reopened the last time, if it still cannot.
     reopening_failed: Option<Instant>,
-    /// Who waits for a compaction.
+    /// The caller of a compaction.
     compacting: Option<oneshot::Sender<Result<()>>>,
 }
 
@@ -193,7 +146,7 @@ impl Writer {
         self.refuse_the_rest();
     }
 
-    /// Takes the next jobs and does them. Breaks when the store is closed or nobody has it any more.
+    /// Handles the next requests. Breaks when the store is closed or dropped.
     fn turn(&mut self) -> ControlFlow<()> {
         let Some(job) = self.next_job() else {
             self.hand_over.settle();
@@ -234,8 +187,7 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
-    /// A panic may have left a group half applied, in the engine or in the caches. So what is there is read again, as after
-    /// a failure of the engine.
+    /// Reopens the engine after a panic, which may have left a group half applied in the engine or in the caches.
     fn recover_from_panic(&mut self) {
         tracing::error!("a write panicked; the storage engine is reopened");
         self.failed = true;
@@ -245,7 +197,7 @@ impl Writer {
         }
     }
 
-    /// The next job. While the engine is compacted nobody has to wait for one.
+    /// The next request. While the queue is empty, compaction advances, if there is one.
     fn next_job(&mut self) -> Option<WriteRequest> {
         while self.compacting.is_some() {
             match self.queue.try_recv() {
@@ -297,18 +249,18 @@ impl Writer {
         }
     }
 
-    /// Answers those who came too late: nothing of theirs was written.
+    /// Refuses the requests that came after the close.
     fn refuse_the_rest(mut self) {
         self.queue.close();
         while let Some(job) = self.queue.blocking_recv() {
             match job {
                 WriteRequest::Close(reply) => drop(reply.send(Ok(()))),
-                job => refuse(job, &StoreError::Closed),
+                job => job.refuse(&StoreError::Closed),
             }
         }
     }
 
-    /// The job and what waits behind it, up to the limits of a group.
+    /// The request and those that wait behind it, up to the limits of a group.
     fn gather(
         &mut self,
         first: WriteRequest,
@@ -331,11 +283,7 @@ impl Writer {
                 WriteRequest::Recover => {}
                 WriteRequest::Compact(reply) => self.begin_compaction(reply),
                 job => {
-                    bytes += match &job {
-                        WriteRequest::Commit(prepared, _) => prepared.bytes(),
-                        WriteRequest::Claim(claim, _) => claim.grants.len() * CLAIMED_BYTES,
-                        _ => 0,
-                    };
+                    bytes += job.bytes();
                     jobs.push(job);
                 }
             }
@@ -358,7 +306,7 @@ impl Writer {
         };
         let now = match admitted {
             Ok(now) => now,
-            Err(error) => return jobs.drain(..).for_each(|job| refuse(job, &error)),
+            Err(error) => return jobs.drain(..).for_each(|job| job.refuse(&error)),
         };
         let begun = Instant::now();
         let mut group = Group::after(&self.core, self.last);
@@ -429,7 +377,7 @@ impl Writer {
         }
     }
 
-    /// Applies a group and shows it to readers, who wait until it is durable.
+    /// Applies a group and shows it to readers, which wait until it is durable.
     fn apply(&self, mut group: Group<'_>) -> Result<()> {
         let last = group.last();
         let mut writes = group.finish();
@@ -478,7 +426,7 @@ impl Writer {
         }
     }
 
-    /// Reopens the engine and finds out what survived.
+    /// Reopens the engine and reads which commits survived.
     fn reopen(&mut self) {
         self.failed |= self.hand_over.settle();
         if self.failed {
@@ -528,19 +476,6 @@ impl Writer {
                 self.reopening_failed = Some(Instant::now());
             }
         }
-    }
-}
-
-fn refuse(job: WriteRequest, error: &StoreError) {
-    match job {
-        WriteRequest::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
-        WriteRequest::Claim(_, reply) => drop(reply.send(Err(error.clone()))),
-        WriteRequest::Policy(_, reply) => drop(reply.send(Err(error.clone()))),
-        WriteRequest::Housekeeping(_, reply) | WriteRequest::Compact(reply) | WriteRequest::Close(reply) => {
-            drop(reply.send(Err(error.clone())));
-        }
-        // The caller sees that the work was dropped.
-        WriteRequest::Exclusive(_) | WriteRequest::Recover => {}
     }
 }
 

@@ -19,7 +19,7 @@ use crate::store::Entity;
 use crate::store::error::{Result, StoreError};
 use crate::store::kv::engine::{Direction, Engine};
 use crate::store::kv::shared::{Shared, corrupt};
-use crate::store::kv::writer::WriteRequest;
+use crate::store::kv::write_request::WriteRequest;
 use crate::store::kv::{codec, envelope, expiry, keys, purge, unavailable};
 
 /// Records and bytes that are read ahead of the reader.

@@ -53,7 +53,7 @@ impl KvImport {
         })
     }
 
-    /// Writes what was encoded, until so many chunks are left.
+    /// Writes encoded chunks until `left` are left.
     async fn write(&mut self, left: usize) -> Result<()> {
         while self.encoding.len() > left {
             let Some(records) = self.encoding.next().await else {

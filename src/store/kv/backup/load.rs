@@ -1,7 +1,7 @@
 //! Filling an empty engine with entities.
 //!
-//! Everything goes into an empty engine. What is derived is made when all entities are there, and the record that makes
-//! the engine a store is written last, so that a load which was broken off is no store.
+//! Derived records are made when all entities are there, and the record that makes the engine a store is written last, so
+//! that an interrupted load is no store.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::kv::{KvStore, keys, purge, trim, upgrade};
 use crate::store::model::codec::Malformed;
 use crate::store::model::entity::{Content, Entity};
 
-/// Bytes that are applied at once; the engine keeps in memory what is not flushed.
+/// Bytes that are applied at once; the engine keeps unflushed writes in memory.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Fills an empty engine.
@@ -77,7 +77,7 @@ impl Loader {
         write_part(&*self.core.engine, std::mem::take(&mut self.writes))
     }
 
-    /// Applies what was put, and gives versions of an older format their keys.
+    /// Applies pending writes, and gives versions of an older format their keys.
     fn key_versions(&mut self) -> Result<()> {
         self.apply()?;
         if upgrade::is_needed(&self.core)? {
@@ -105,7 +105,7 @@ impl Loader {
         Ok(later)
     }
 
-    /// Derives what is derived, and makes a store of it. `epoch`: `None` for one whose past is its own.
+    /// Makes the derived records, and a store of them all. `epoch`: `None` for a new one.
     pub(super) fn finish(mut self, epoch: Option<[u8; 16]>) -> Result<KvStore> {
         self.key_versions()?;
         for tombstone in self.later_tombstones()? {

@@ -1,5 +1,5 @@
 //! The kv store as a source and a sink of entities: `dump` reads them from a live store, `load` fills an empty engine,
-//! `import` puts what was filled in its place. Here is where an entity lies in the engine.
+//! `import` publishes it. Here is the mapping of entities to keys.
 
 mod dump;
 mod import;

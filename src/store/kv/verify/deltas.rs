@@ -1,4 +1,4 @@
-//! The part of the check about revision deltas and the rows that find departures in them.
+//! The check of revision deltas and the rows that find departures in them.
 
 use super::{Check, MISPLACED, walk};
 use crate::domain::article::ArticleId;
@@ -9,7 +9,7 @@ use crate::store::kv::{codec, departures, keys};
 
 impl Check<'_> {
     /// An article has the delta of each revision from the second to the newest, and each delta has its rows. The newest one
-    /// was looked at with the head.
+    /// was checked with the head.
     pub(super) fn deltas(&mut self) -> Result<()> {
         let mut last: Option<(ArticleId, u32)> = None;
         let mut newest = 0;
@@ -47,7 +47,7 @@ impl Check<'_> {
         self.rows()
     }
 
-    /// No row may stand without its delta; what it holds was looked at with the delta.
+    /// No row may exist without its delta. The content of rows was checked with the delta.
     fn rows(&mut self) -> Result<()> {
         if self.is_all(b'f')? {
             return Ok(());

@@ -1,4 +1,4 @@
-//! How the check goes over the records: by prefix, alone or by some threads together.
+//! Walks of the check over the records of a prefix, by one thread or several.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -18,8 +18,7 @@ pub(super) const AHEAD: (usize, usize) = (256, 4 << 20);
 pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 impl Check<'_> {
-    /// Visits the records of a prefix; one that cannot be opened or read, or a damaged one that the visitor meets on its
-    /// way, is a finding, and the walk goes on.
+    /// Visits the records of a prefix. A damaged record, or one that the visitor cannot read, is a finding and ends nothing.
     pub(super) fn walk(
         &mut self,
         prefix: &[u8],
@@ -32,7 +31,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The same by some threads, where a visit needs to know nothing of the others.
+    /// The same by several threads, for visits that do not depend on each other.
     pub(super) fn walk_shared(
         &mut self,
         prefix: &[u8],
@@ -60,7 +59,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The next records of a prefix; `from` goes on behind them. `None`: there are none, or nobody wants to know any more.
+    /// The next records of a prefix; moves `from` behind them. `None`: there are none, or the receiver is gone.
     pub(super) fn read_on(
         &self,
         prefix: &[u8],
@@ -89,7 +88,7 @@ impl Check<'_> {
         Ok(self.seen(records.len() as u64).then_some(records))
     }
 
-    /// Tells how many records were read; answers whether anybody wants to know.
+    /// Reports the number of records read; returns whether the receiver is still there.
     pub(super) fn seen(&self, records: u64) -> bool {
         self.report.blocking_send(Checked::Records(records)).is_ok()
     }
@@ -121,7 +120,7 @@ impl Check<'_> {
         !self.purging.is_empty() && keys::article_of(key).is_some_and(|of| self.purging.contains(&of))
     }
 
-    /// Adds what another thread found.
+    /// Merges the result of another thread.
     pub(super) fn take_in(&mut self, part: Self) {
         for Finding { record, problem } in part.findings {
             self.report(record, problem);
@@ -134,7 +133,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whether a prefix holds what was met and nothing else. Its records were looked at when they were met.
+    /// Whether a prefix holds as many records as were checked, so that none is a stray.
     pub(super) fn is_all(&self, prefix: u8) -> Result<bool> {
         if !self.findings.is_empty() {
             return Ok(false);

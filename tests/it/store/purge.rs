@@ -317,6 +317,14 @@ async fn purge_damaged(bench: &mut Bench, trimmed: bool) {
 async fn a_long_history_is_purged_in_steps(bench: &mut Bench) {
     let article = secret_article(bench).await;
     bench.store.commit(simple(&id("other"))).await.unwrap();
+    // Versions for more than a step, then deltas with their rows.
+    for round in 0..520 {
+        let state = bench.article(&article).await.unwrap();
+        let edited = edit(&state, |metadata| {
+            metadata.keywords = vec![format!("{} {round}", SECRETS[8])];
+        });
+        bench.store.commit(edited).await.unwrap();
+    }
     for round in 0..80 {
         let state = bench.article(&article).await.unwrap();
         let texts: Vec<_> = (0..20)

@@ -32,7 +32,7 @@ use crate::service::translations::TranslationPlace;
 use crate::store::kv::KvStore;
 use crate::store::kv::memory::MemoryEngine;
 
-/// Calls after which the store of [`requests`] begins anew, so that it does not grow for ever.
+/// Calls after which the store of [`requests`] begins anew, so that it does not grow without bound.
 const CALLS: u32 = 2_000;
 /// A call that waits for work or for changes is left at that.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ pub(crate) fn page_token(data: &[u8]) {
     leads_back::<ExportPosition>(&text);
 }
 
-/// A place as somebody wrote it.
+/// A place as it is written.
 struct Forged<'a>(&'a str);
 
 impl Place for Forged<'_> {
@@ -190,7 +190,7 @@ fn serve() -> Routes {
     ))
 }
 
-/// Somebody who may do everything.
+/// A caller with every right.
 fn caller() -> Caller {
     let everything = Scope::parse("*").into_iter().collect();
     Caller(Arc::new(Principal::anonymous(everything)))

@@ -51,7 +51,7 @@ pub struct Limits {
     pub capacity: Capacity,
 }
 
-/// The largest message that a server decodes, in bytes, if it is not told otherwise.
+/// The largest message that a server decodes by default, in bytes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
 /// The most articles that one call names by their ids, by the contract.
 pub const MAX_BATCH: usize = 1_000;
@@ -69,7 +69,7 @@ impl Default for Limits {
     }
 }
 
-/// Who calls, in the extensions of a request. Whoever lets a call through puts it there; without it a call may do nothing.
+/// The caller, in the extensions of a request. Authentication puts it there; a call without it has no right.
 #[derive(Debug, Clone, Default)]
 pub struct Caller(pub Arc<Principal>);
 

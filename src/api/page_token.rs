@@ -1,4 +1,4 @@
-//! Page and resume tokens: opaque to callers, bound to the query that they came from.
+//! Page and resume tokens: opaque to callers, bound to their query.
 //!
 //! A token is the URL-safe base64 of a version byte, eight bytes of a digest of the query, the place, and a checksum: a
 //! token that was cut could lead to another place of the same list. Tokens outlive the process that made them, so the bytes
@@ -145,7 +145,7 @@ impl Page {
     }
 }
 
-/// A request whose answer goes on behind a token.
+/// A request whose answer is continued by a token.
 pub(super) trait Paged: Message + Clone {
     /// The name of the message.
     const NAME: &'static str;

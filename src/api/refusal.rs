@@ -60,7 +60,7 @@ pub(crate) fn unknown_method() -> Status {
     )
 }
 
-/// More calls than a principal may make; an empty name is that of all who call without credentials.
+/// More calls than a principal may make; an empty name is that of all callers without credentials.
 pub(crate) fn rate_limited(principal: &str, limit: NonZeroU32, burst: NonZeroU32, wait: Duration) -> Status {
     let who = match principal {
         "" => "callers without credentials make".to_owned(),

@@ -16,7 +16,7 @@ pub const DOMAIN: &str = "articlestore.v1";
 /// How long a caller should wait before it tries again, when nothing better is known.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What a caller is told of a bug.
+/// The text that a caller gets for a bug.
 pub(super) const INTERNAL: &str = "internal error; the server's log has the details";
 
 // gRPC libraries take 8 KiB of trailers unless told otherwise, and drop the call over it. An error is there as its
@@ -131,7 +131,7 @@ impl Mapped {
     }
 }
 
-/// Cuts a text that is longer than so many bytes, and shows it.
+/// Truncates a text to a number of bytes, visibly.
 fn shorten(text: &mut String, max: usize) {
     const ELLIPSIS: char = '…';
     if text.len() > max {

@@ -278,7 +278,7 @@ pub struct Revision {
 pub struct DroppedRevision {
     /// The commit that wrote the revision.
     pub stamp: Stamp,
-    /// How much it changed, where somebody said so.
+    /// The significance, where there is one.
     pub significance: Option<Significance>,
     /// Whether that was proposed.
     pub is_proposed: bool,

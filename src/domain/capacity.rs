@@ -70,7 +70,7 @@ pub struct Usage<'a> {
     segments: usize,
 }
 
-/// About what the slots and jobs of an article of so many segments take, in bytes.
+/// The estimated bytes of the slots and jobs of an article with this number of segments.
 pub fn state_bytes(segments: usize, slots: &BTreeMap<Language, Arc<Slot>>, jobs: &Jobs) -> usize {
     let slots: usize = slots.values().map(|slot| slot.state_bytes()).sum();
     let jobs: usize = jobs.values().map(|job| job.state_bytes(segments)).sum();
@@ -78,7 +78,7 @@ pub fn state_bytes(segments: usize, slots: &BTreeMap<Language, Arc<Slot>>, jobs:
 }
 
 impl<'a> Usage<'a> {
-    /// That of an article of so many segments with these slots and jobs.
+    /// That of an article with these slots and jobs.
     pub fn of(segments: usize, slots: &'a BTreeMap<Language, Arc<Slot>>, jobs: &'a Jobs) -> Self {
         let languages = slots.keys().chain(jobs.keys().map(|key| &key.language)).collect();
         Self {

@@ -48,7 +48,7 @@ pub enum Kind {
         /// The freshness now.
         to: Overall,
     },
-    /// A translation job came to be, or came further; the event's language is its target language.
+    /// A translation job was opened or changed its state; the event's language is its target language.
     Job {
         /// What happened to it.
         step: JobStep,

@@ -1,4 +1,4 @@
-//! Following the changes: where a follower is, whether it can go on there, and which changes it is told.
+//! Following the changes: the position of a follower, whether it can continue there, and which changes it gets.
 //!
 //! A hidden article is told of by its id and by what kind of change it was. Filters look at what is told and nothing
 //! else, so that what passes says no more than what is told: of a hidden article only the kind of the change counts.
@@ -75,7 +75,7 @@ fn any_or<T: Ord>(wanted: &BTreeSet<T>, value: &T) -> bool {
 }
 
 impl Filter {
-    /// Whether a change is told to a follower that may see its article.
+    /// Whether a follower that may see the article gets the change.
     pub fn matches(&self, event: &Event) -> bool {
         self.matches_hidden(event)
             && event.language.as_ref().is_none_or(|into| self.wants_into(into))
@@ -84,7 +84,7 @@ impl Filter {
                 .any(|scope| self.wants_article(scope))
     }
 
-    /// Whether a change is told to a follower that may not see its article.
+    /// Whether a follower that may not see the article gets the change.
     pub fn matches_hidden(&self, event: &Event) -> bool {
         any_or(&self.topics, &Topic::from(&event.kind))
     }
@@ -137,7 +137,7 @@ impl Next {
         }
     }
 
-    /// The newest commit of which nothing is to be told any more.
+    /// The newest commit that was sent in full.
     pub fn passed(self) -> Seq {
         self.seq.saturating_sub(1)
     }
@@ -157,7 +157,7 @@ impl Next {
     }
 }
 
-/// Why a follower cannot go on.
+/// The reason why a follower cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// There was no such commit, so the place is another store's.
@@ -185,7 +185,7 @@ impl Place {
         }
     }
 
-    /// Whether a follower can go on in a log of the commits behind `floor` up to `head`.
+    /// Whether a follower can continue in a log of the commits behind `floor` up to `head`.
     pub fn check(&self, floor: Seq, head: Seq) -> Result<(), Lost> {
         if self.seq() > head {
             Err(Lost::NeverThere)

@@ -105,7 +105,7 @@ pub enum JobState {
     Done,
     /// All its attempts failed, or a worker said that no other will succeed.
     Dead,
-    /// Somebody gave it up, or its article disappeared.
+    /// It was canceled, or its article disappeared.
     Canceled,
     /// What it wanted is there by other means.
     Superseded,
@@ -161,11 +161,11 @@ pub struct Settled {
     pub token: LeaseToken,
     /// SHA-256 over the decoded call.
     pub digest: [u8; 32],
-    /// What the call came to, where it brought a result that went anywhere.
+    /// The result of the call, where it wrote a translation.
     pub result: Option<JobResult>,
 }
 
-/// What the result of a job came to.
+/// What was written of the result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobResult {
     /// The translation that it went to.

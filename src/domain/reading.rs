@@ -16,7 +16,7 @@ use super::translation::{Disposition, SegmentOrigin, Slot, State, TranslationHea
 /// The languages that one reader may ask for.
 pub const MAX_LANGUAGES: usize = 50;
 
-/// What somebody wants to read.
+/// The languages and conditions of a reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
     /// The languages, best first.

@@ -43,7 +43,7 @@ pub struct LogRetention {
 }
 
 impl LogRetention {
-    /// Whether the beginning of the log goes, where its newest commit has this time and all of the log takes so many
+    /// Whether the beginning of the log is dropped, where its newest commit has this time and all of the log takes this many
     /// bytes.
     pub fn drops(&self, newest: Timestamp, log_bytes: u64) -> bool {
         newest < self.since || log_bytes > self.bytes

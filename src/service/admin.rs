@@ -1,7 +1,7 @@
-//! What an operator asks for: numbers, a check, a backup, a compaction. The store does the work; here its reports are put
-//! in order, and what the last check came to is kept in memory.
+//! Administration: status, check, backup and compaction. The store does the work; here its reports are put in order, and the
+//! result of the last check is kept in memory.
 //!
-//! Long work takes a channel for what it says on its way. Whoever drops the other end has gone away.
+//! Long work reports its progress to a channel; a receiver that is dropped means that the caller is gone.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) struct Checks {
 pub struct Status {
     /// The store.
     pub store: StoreStatus,
-    /// The last check that came to its end since the process started.
+    /// The last check that was completed since the process started.
     pub last_check: Option<CheckSummary>,
 }
 
@@ -59,7 +59,7 @@ impl Status {
     }
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckSummary {
     /// When it began.
@@ -122,7 +122,7 @@ impl Service {
         })
     }
 
-    /// Checks the store, one check at a time. One that nobody listens to any more stops and is not kept.
+    /// Checks the store, one check at a time. It stops, and its result is not kept, when the receiver is dropped.
     pub async fn check_store(&self, steps: mpsc::Sender<CheckStep>) -> Result<()> {
         let Ok(_running) = self.checks.running.try_lock() else {
             let reason = "another check is running".to_owned();
@@ -151,7 +151,7 @@ impl Service {
         Ok(())
     }
 
-    /// Backs up the store while writes go on. Fails when nobody takes the parts any more.
+    /// Backs up the store beside writes. Fails when the receiver is dropped.
     pub async fn back_up_store(&self, call: &Call, parts: mpsc::Sender<BackupPart>) -> Result<()> {
         let budget = &self.streams.exports;
         let _held = budget.take(&call.actor().principal, BACKUP_BYTES).await;
@@ -171,7 +171,7 @@ impl Service {
         Ok(send(&parts, complete).await?)
     }
 
-    /// Compacts the store while reads and writes go on. It goes on when nobody listens.
+    /// Compacts the store beside reads and writes. It continues when the receiver is dropped.
     pub async fn compact_store(&self, steps: mpsc::Sender<CompactStep>) -> Result<()> {
         let before_bytes = self.disk_bytes().await?;
         let mut compaction = self.store.compact();
@@ -206,7 +206,7 @@ impl Service {
     }
 }
 
-/// Hands on what a check reports. `false`: nobody listens any more, so the check is to end.
+/// Forwards the reports of a check. `false`: the receiver was dropped, so the check is to end.
 async fn pass_on(
     mut reports: mpsc::Receiver<Checked>,
     steps: &mpsc::Sender<CheckStep>,

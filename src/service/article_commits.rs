@@ -140,7 +140,7 @@ pub(super) fn set_deleted(state: &ArticleState, deleted: bool, actor: &Actor, no
 }
 
 /// The commit that shows an article whose embargo has ended; `None` if there is nothing to end. Text and metadata stay,
-/// and so does the etag: whoever read the article before may go on with it.
+/// and so does the etag, so that a caller that read the article before can still use it.
 pub(super) fn lifted(state: &ArticleState, now: Timestamp) -> Option<Batch> {
     let old = &state.head.current;
     let has_ended = old.visibility == Visibility::Embargoed

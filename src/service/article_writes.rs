@@ -22,10 +22,10 @@ use crate::domain::significance::propose;
 use crate::domain::time::Timestamp;
 use crate::store::{ArticleState, Batch, Body};
 
-/// What is asked of an article.
+/// A write of an article.
 #[derive(Clone, Copy)]
 pub(super) enum Edit<'a> {
-    /// That it comes to be.
+    /// Creates it.
     Create(&'a ArticleDraft),
     /// New values for some fields, or for all.
     Update {

@@ -33,7 +33,7 @@ pub struct Listed {
     pub next: Option<Position>,
 }
 
-/// An article as somebody reads it.
+/// An article in the language that is served to a reader.
 #[derive(Debug, Clone)]
 pub struct ReadArticle {
     /// The article.
@@ -324,37 +324,9 @@ impl Service {
             Err(Error::ArticleNotFound(id.clone()))
         }
     }
-
-    /// The article at a moment.
-    pub(super) async fn at(&self, state: &Arc<ArticleState>, moment: Moment) -> Result<Arc<ArticleState>> {
-        let head = state.head.revision();
-        let missing = || Error::RevisionNotFound {
-            id: state.head.id.clone(),
-            wanted: moment,
-            head,
-        };
-        match moment {
-            Moment::Now => Ok(state.clone()),
-            Moment::Time(time) => {
-                let found = self.as_of(state, self.store.clock().at(time)).await?;
-                found.ok_or_else(missing)
-            }
-            Moment::Revision(number) if number == head => Ok(state.clone()),
-            Moment::Revision(number) => {
-                // The last moment of a revision is the one before the next revision.
-                let following = number.checked_add(1).filter(|_| number > 0).ok_or_else(missing)?;
-                if following > head {
-                    return Err(missing());
-                }
-                let next = self.version(&state.head.revision_key(following)).await?;
-                let last = next.version().stamp.time.saturating_add_micros(-1);
-                self.as_of(state, last).await?.ok_or_else(missing)
-            }
-        }
-    }
 }
 
-/// How many articles are read after a step of this length that held so many bytes.
+/// The length of the step after one of this length and number of bytes.
 fn next_step(length: usize, held: usize) -> usize {
     if held <= STEP_BYTES {
         (2 * length).min(MAX_STEP)

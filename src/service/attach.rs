@@ -49,7 +49,7 @@ pub struct Attachment {
     pub target: Target,
     /// How far the work got.
     pub state: State,
-    /// Who wrote the text and what it took.
+    /// The author of the text, and the effort.
     pub provenance: Provenance,
     /// Scores of the texts.
     pub scores: Vec<QualityScore>,

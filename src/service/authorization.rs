@@ -13,7 +13,7 @@ use crate::domain::provenance::{Actor, Agent};
 use crate::domain::translation::State;
 
 impl Call {
-    /// Who is recorded as the caller.
+    /// The actor that is recorded as the caller.
     pub fn actor(&self) -> &Actor {
         &self.caller.actor
     }
@@ -45,7 +45,7 @@ impl Call {
         self.may(Right::to_bring_to(review.to), Some(&review.name.language))
     }
 
-    /// Who judges translations, and who makes them, may say how good they are.
+    /// Quality evidence may be added by principals that review translations or make them.
     pub(super) fn may_score(&self, language: &Language) -> Result<()> {
         let rights = [Right::Translate, Right::Review];
         Ok(self.caller.may_in(&rights, Some(language))?)

@@ -1,7 +1,7 @@
 //! Byte budget: a bounded number of bytes that streams may hold at a time, of which one caller gets a share at most.
 //!
 //! A stream takes bytes before it holds them and gives them back when it is done with them or dropped, so that streams that
-//! nobody reads hold no more than the budget together. One that finds no room waits: backpressure, not an error.
+//! are not read hold no more than the budget together. One that finds no room waits: backpressure, not an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl ByteBudget {
         Some(HeldBytes { all, _own: own })
     }
 
-    /// Whether held bytes are enough for so many.
+    /// Whether held bytes cover this number of bytes.
     pub fn covers(&self, held: &HeldBytes, bytes: usize) -> bool {
         held.all.num_permits() >= self.units(bytes) as usize
     }
@@ -74,7 +74,7 @@ impl ByteBudget {
             .clamp(1, self.share)
     }
 
-    /// The share of a caller; those that nobody uses are forgotten.
+    /// The share of a caller. Unused shares are dropped.
     fn share_of(&self, caller: &str) -> Arc<Semaphore> {
         let mut callers = self.callers.lock();
         if let Some(share) = callers.get(caller) {

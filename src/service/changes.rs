@@ -1,7 +1,7 @@
-//! The change feed: what happens in the store, in order and without gaps, for everyone who follows.
+//! The change feed: the commits of the store, in order and without gaps, for any number of followers.
 //!
 //! A [`Watch`] is asked for one message after the other and holds next to nothing between two of them, so that a follower
-//! that reads slowly holds up nobody and costs no memory.
+//! that reads slowly delays no other and costs no memory.
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub struct FeedToken {
 /// How far the feed is, in commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedStatus {
-    /// How many are durable and not yet ready to be told.
+    /// Durable commits that are not yet ready to be sent.
     pub lag: u64,
-    /// Who follows.
+    /// The number of followers.
     pub followers: usize,
     /// How many are durable and were not yet looked at by the slowest of them.
     pub slowest_lag: u64,
@@ -49,7 +49,7 @@ pub enum Start {
     After(FeedToken),
 }
 
-/// What somebody wants to follow.
+/// The options of a follower.
 #[derive(Debug, Clone)]
 pub struct WatchOptions {
     /// Where to begin.
@@ -65,7 +65,7 @@ pub struct WatchOptions {
 }
 
 impl Service {
-    /// The place behind all that is durable now: whoever reads something and follows from here on misses nothing.
+    /// The place behind all that is durable now: a caller that reads something and then follows from here misses nothing.
     pub fn feed_now(&self) -> FeedToken {
         let seq = self.store.durable().borrow().seq;
         self.feed_token(Place::Commit(seq))
@@ -78,7 +78,7 @@ impl Service {
         }
     }
 
-    /// How far the feed and those who follow it are.
+    /// The lag of the feed and of its followers.
     pub fn feed_status(&self) -> FeedStatus {
         self.feed.status()
     }
@@ -88,13 +88,13 @@ impl Service {
         Watch::begin(self.feed.clone(), self.streams.clone(), options).await
     }
 
-    /// Reads changes for all who follow, for as long as the store is open.
+    /// Reads changes for all followers, until the store is closed.
     pub async fn feed_changes(&self) {
         self.feed.run().await;
     }
 }
 
-/// Why a watch cannot go on at a place.
+/// The error of a watch that cannot continue at a place.
 fn lost(why: Lost, epoch: [u8; 16], seq: Seq, floor: Seq, head: Seq) -> Error {
     match why {
         Lost::NeverThere => Error::ForeignToken { seq, head },

@@ -45,7 +45,7 @@ pub enum Work {
     },
 }
 
-/// A result with who brings it.
+/// A result and the worker that sends it.
 #[derive(Debug, Clone)]
 pub struct Completion {
     /// The job.
@@ -54,11 +54,11 @@ pub struct Completion {
     pub fence: Fence,
     /// The result.
     pub work: Work,
-    /// Who did it, and what it took.
+    /// The agent and its effort.
     pub provenance: Provenance,
 }
 
-/// What a completion came to.
+/// The result of a completion.
 #[derive(Debug, Clone)]
 pub struct Completed {
     /// The job.

@@ -17,12 +17,12 @@ const LANGUAGES_A_CALL: usize = 50;
 /// Buckets of an answer, at most: each takes up to 250 bytes.
 const BUCKETS_A_CALL: usize = PAGE_BYTES / 250;
 
-/// Where a count goes on: the languages some at a time, and all articles for each of them.
+/// The place where a count continues: some languages at a time, and all articles for each of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoveragePlace {
     /// The first language that is still to be counted; `None`: the first of all.
     pub first: Option<Language>,
-    /// The article after which to go on; `None`: from the first one.
+    /// The article after which to continue; `None`: from the first one.
     pub position: Option<Position>,
 }
 
@@ -40,7 +40,7 @@ pub struct CoverageQuery {
 }
 
 impl Service {
-    /// Counts a part of the articles and languages from a place on, and says where the next call goes on. A bucket on the
+    /// Counts a part of the articles and languages from a place on, and says where the next call continues. A bucket on the
     /// border is in both.
     pub async fn get_coverage(
         &self,

@@ -253,7 +253,7 @@ pub enum Error {
     ChangesTrimmed {
         /// The commit of the token.
         seq: Seq,
-        /// What goes on with the oldest change that is kept.
+        /// The token that continues with the oldest change that is kept.
         oldest: FeedToken,
     },
     /// A place in the changes is not one of this store.

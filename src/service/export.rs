@@ -155,7 +155,8 @@ impl Service {
         }
     }
 
-    /// The next items after a position: those of so many articles, until they take more than so many bytes. None at the end.
+    /// The next items after a position: those of at most `articles` articles, until they take more than `max_bytes`. None at the
+    /// end.
     async fn export_step(
         &self,
         options: ExportOptions,
@@ -195,7 +196,7 @@ impl Service {
         Ok(step)
     }
 
-    /// The translations of an article after a position, until a step takes more than so many bytes.
+    /// The translations of an article after a position, until the step takes more than `max_bytes`.
     async fn export_translations(
         &self,
         options: ExportOptions,

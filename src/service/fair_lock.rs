@@ -1,4 +1,4 @@
-//! FairLocks: who met a conflict on a slot decides again only when its turn comes, in the order of arrival.
+//! Fair locks: after a write conflict on a slot, callers retry in the order of arrival.
 //!
 //! Nothing rests on this but fairness: preconditions keep what is stored right. Without it, of 64 writers of one slot
 //! each would win one commit in 64, and most would use up their attempts.

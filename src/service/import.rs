@@ -17,7 +17,7 @@ use crate::store::ArticleState;
 const ITEM_FACTOR: usize = 6;
 
 impl Service {
-    /// Takes the bytes of an item of so many bytes if there is room for them now.
+    /// Takes the bytes of an item from the budget if there is room for them now.
     pub fn try_take_import(&self, call: &Call, bytes: usize) -> Option<HeldBytes> {
         self.streams
             .imports

@@ -10,7 +10,7 @@ use crate::domain::language::Language;
 /// Announcements that a claim may be behind before it looks at the queue anyway.
 const BEHIND: usize = 256;
 
-/// Who waits for jobs hears of those that may be claimed.
+/// Wakes waiting claims when jobs may be claimed.
 #[derive(Debug)]
 pub(super) struct JobNotifier(broadcast::Sender<Arc<(Language, JobKey)>>);
 

@@ -36,11 +36,13 @@ mod fair_lock;
 pub mod import;
 mod job_notify;
 pub mod jobs;
+mod past;
 mod policies;
 pub mod provenance;
 pub mod publication;
 pub mod purge;
 pub mod quality;
+pub mod request_jobs;
 mod requests;
 pub mod snapshot;
 mod transact;
@@ -56,9 +58,9 @@ use cpu::CpuWork;
 use fair_lock::FairLocks;
 use job_notify::{Drain, JobNotifier};
 
-/// The most bytes that all exports hold at a time, if the server is not told otherwise.
+/// The most bytes that all exports hold at a time, by default.
 pub const EXPORT_BYTES: usize = 128 << 20;
-/// The most bytes that all imports hold at a time, if the server is not told otherwise.
+/// The most bytes that all imports hold at a time, by default.
 pub const IMPORT_BYTES: usize = 256 << 20;
 /// Exports that read at the same time.
 const EXPORT_READS: usize = 4;
@@ -66,10 +68,10 @@ const EXPORT_READS: usize = 4;
 /// The target of spans that show in traces what takes a call its time.
 pub(crate) const TRACES: &str = "article_store::trace";
 
-/// Who calls, and what makes a retry of the call safe.
+/// The caller, and the request id that makes a retry safe.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
-    /// Who calls; by default somebody who may do nothing.
+    /// The caller; by default without any right.
     pub caller: Arc<Principal>,
     /// The request id, if the caller gave one.
     pub request: Option<Request>,
@@ -120,7 +122,7 @@ impl StreamBudgets {
 }
 
 impl Service {
-    /// A service over a store, where nobody reviews what it wrote itself.
+    /// A service over a store, with self-review refused.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
             feed: Arc::new(changes::ChangeFanout::new(store.clone())),
@@ -163,7 +165,7 @@ impl Service {
         (self.streams.exports.held(), self.streams.imports.held())
     }
 
-    /// Ends claims that wait and all watches, and whoever begins one from now on: the server stops.
+    /// Ends waiting claims and all watches, and those that begin later: the server stops.
     pub fn begin_drain(&self) {
         self.drain.begin();
         self.feed.stop();

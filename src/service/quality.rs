@@ -34,7 +34,7 @@ pub struct NewEvidence {
     pub scores: Vec<QualityScore>,
     /// Issues.
     pub issues: Vec<QualityIssue>,
-    /// Who judged.
+    /// The agent that judged.
     pub provenance: Provenance,
     /// The etag that the translation must have.
     pub etag: Option<ExpectedEtag>,

@@ -3,7 +3,6 @@
 //! An earlier state is put together from immutable versions into the same shape as the present one, so that everything
 //! that renders an article, and every replay of a first answer, works alike on both.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::view::{Moment, SUMMARIES_BYTES, SUMMARY_IDS, View};
@@ -16,9 +15,9 @@ use crate::domain::language::Language;
 use crate::domain::provenance::Actor;
 use crate::domain::quality::evidence;
 use crate::domain::segment::{Mark, MarkedText, Segment, Span};
-use crate::domain::time::{Stamp, Timestamp};
+use crate::domain::time::Stamp;
 use crate::domain::translation::{Disposition, Slot, TranslationHead, TranslationVersion};
-use crate::domain::version::{Version, VersionKey};
+use crate::domain::version::VersionKey;
 use crate::store::{ArticleState, Body, StoreError};
 
 /// An article with as much as was asked for.
@@ -28,7 +27,7 @@ pub struct Snapshot {
     pub state: Arc<ArticleState>,
     /// The newest revision of the content; `None` in the basic view.
     pub revision: Option<Arc<Body>>,
-    /// Who may see the article now, also where the state is an earlier one.
+    /// The present visibility of the article, also where the state is an earlier one.
     pub visibility: Visibility,
     /// The language whose summaries come first, where the article was asked for by one.
     pub asked: Option<Language>,
@@ -122,7 +121,7 @@ fn text_bytes(text: &MarkedText) -> usize {
 const SUMMARY_BYTES: usize = 512;
 const ID_BYTES: usize = 14;
 
-/// The most that a summary takes in an answer, in bytes, with so many segment ids of each kind.
+/// The most that a summary takes in an answer, in bytes, with at most `max_ids` segment ids of each kind.
 fn summary_bytes(head: &TranslationHead, freshness: &Freshness, max_ids: usize) -> usize {
     let Freshness {
         stale,
@@ -150,7 +149,7 @@ pub struct TranslationSnapshot {
     pub stale_since: Option<StaleSince>,
     /// Its texts; `None` where only a summary was asked for.
     pub version: Option<Arc<Body>>,
-    /// Who may see the article now, also where the state is an earlier one.
+    /// The present visibility of the article, also where the state is an earlier one.
     pub visibility: Visibility,
 }
 
@@ -188,7 +187,7 @@ pub struct RevisionFacts {
     pub number: u32,
     /// The commit that wrote it.
     pub stamp: Stamp,
-    /// How much it changes, where somebody said so.
+    /// The significance, where there is one.
     pub significance: Option<Significance>,
     /// Whether that was proposed.
     pub is_proposed: bool,
@@ -207,7 +206,7 @@ impl RevisionFacts {
 }
 
 /// A version that is something else than its series says.
-fn wrong_version(key: &VersionKey) -> Error {
+pub(super) fn wrong_version(key: &VersionKey) -> Error {
     Error::Store(StoreError::Corrupt {
         record: key.to_string(),
         detail: "it is stored in another place than it says".into(),
@@ -379,105 +378,6 @@ impl Service {
             })
         };
         states.into_iter().zip(keys).zip(bodies).map(snapshot).collect()
-    }
-
-    /// The article as a commit left it.
-    pub(super) async fn as_committed(
-        &self,
-        state: &Arc<ArticleState>,
-        stamp: Stamp,
-    ) -> Result<Arc<ArticleState>> {
-        let then = self.as_of(state, stamp.time).await?;
-        then.ok_or_else(|| Error::internal("an article that was written is missing"))
-    }
-
-    /// The article as it was right after the last commit at or before a time; `None` if it did not exist.
-    pub(super) async fn as_of(
-        &self,
-        state: &Arc<ArticleState>,
-        time: Timestamp,
-    ) -> Result<Option<Arc<ArticleState>>> {
-        let newest_slot = state.slots.values().map(|slot| slot.stamp.time).max();
-        if state
-            .head
-            .current
-            .stamp
-            .time
-            .max(newest_slot.unwrap_or(Timestamp::MIN))
-            <= time
-        {
-            return Ok(Some(state.clone()));
-        }
-        let key = state.head.version_key();
-        let current = match self.store.version_at(&key, time).await?.as_deref() {
-            Some(Body::Article(current)) => current.clone(),
-            Some(_) => return Err(wrong_version(&key)),
-            None => return Ok(None),
-        };
-        let revision = self.revision(&state.head, current.revision.number).await?;
-        let head = Head {
-            id: state.head.id.clone(),
-            title: revision.content.title.clone(),
-            lead: revision.content.lead.clone(),
-            manifest: revision.content.manifest(),
-            next_segment: state.head.next_segment,
-            aliases: state.head.aliases.clone(),
-            current,
-        };
-        let mut slots = BTreeMap::new();
-        for (language, slot) in &state.slots {
-            if let Some(slot) = self.slot_as_of(slot, time).await? {
-                slots.insert(language.clone(), Arc::new(slot));
-            }
-        }
-        Ok(Some(Arc::new(ArticleState {
-            head: Arc::new(head),
-            slots,
-            jobs: state.jobs.clone(),
-        })))
-    }
-
-    async fn slot_as_of(&self, slot: &Slot, time: Timestamp) -> Result<Option<Slot>> {
-        if slot.stamp.time <= time {
-            return Ok(Some(slot.clone()));
-        }
-        let key = slot.selection_key();
-        let selection = match self.store.version_at(&key, time).await?.as_deref() {
-            Some(Body::Selection(selection)) => selection.clone(),
-            Some(_) => return Err(wrong_version(&key)),
-            None => return Ok(None),
-        };
-        let mut stamp: Stamp = selection.stamp;
-        let mut translations = Vec::with_capacity(selection.dispositions.len());
-        for (id, disposition) in &selection.dispositions {
-            let Some(newest) = slot.translation(*id) else {
-                continue;
-            };
-            let key = slot.version_key(newest);
-            if let Some(version) = self.store.version_at(&key, time).await? {
-                let Body::Translation(version) = &*version else {
-                    return Err(wrong_version(&key));
-                };
-                let head = version.head.clone();
-                stamp = stamp.max(head.updated);
-                translations.push(TranslationHead {
-                    disposition: *disposition,
-                    ..head
-                });
-            }
-        }
-        Ok(Some(Slot {
-            article: slot.article.clone(),
-            language: slot.language.clone(),
-            version: slot.version,
-            stamp,
-            etag: selection.etag,
-            translations,
-            selection: Version {
-                number: selection.number,
-                stamp: selection.stamp,
-            },
-        }))
     }
 
     /// How a translation of a state stands to that state's source.

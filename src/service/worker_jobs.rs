@@ -32,7 +32,7 @@ pub struct JobClaim {
     pub lease_micros: i64,
     /// How long to wait if there is none.
     pub wait: Duration,
-    /// Who asks, as it calls itself.
+    /// The worker, by the name that it gives.
     pub worker: String,
 }
 

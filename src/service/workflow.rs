@@ -36,7 +36,7 @@ pub struct Review {
     pub segments: Vec<SegmentId>,
     /// The state to bring them to.
     pub to: State,
-    /// Who reviews, and why.
+    /// The reviewer, and the reason.
     pub provenance: Provenance,
     /// The etag of the text that was read.
     pub etag: ExpectedEtag,
@@ -51,7 +51,7 @@ pub struct Acknowledgement {
     pub segments: Vec<SegmentId>,
     /// The source revision.
     pub source_revision: u32,
-    /// Who declares it, and why.
+    /// The agent that declares it, and the reason.
     pub provenance: Provenance,
     /// The etag of the text that was read.
     pub etag: ExpectedEtag,
@@ -62,7 +62,7 @@ pub struct Acknowledgement {
 pub struct Choice {
     /// The translation.
     pub name: TranslationName,
-    /// Who decides, and why.
+    /// The agent that decides, and the reason.
     pub decided: Decided,
     /// The etag that must hold: of the slot for a selection, else of the translation.
     pub etag: Option<ExpectedEtag>,

@@ -214,7 +214,7 @@ pub(in crate::api) fn significance(fields: &mut Fields, number: i32) -> Option<S
     known_significance(fields.choice("significance", number, pb::Significance::try_from)?)
 }
 
-/// The significance that somebody named.
+/// A significance of the API; unspecified is none.
 pub(super) fn known_significance(significance: pb::Significance) -> Option<Significance> {
     match significance {
         pb::Significance::Unspecified => None,

@@ -20,7 +20,7 @@ use crate::domain::provenance::{Actor, Agent, Provenance, Step};
 use crate::domain::segment::check_text;
 use crate::pb;
 use crate::service::complete_job::Work;
-use crate::service::jobs::{ANSWERS_A_CALL, JobRequest};
+use crate::service::request_jobs::{ANSWERS_A_CALL, JobRequest};
 use crate::service::worker_jobs::JobClaim;
 
 /// The most languages of a request.
@@ -314,7 +314,7 @@ pub(in crate::api) fn claim(
     }
 }
 
-/// A text of at most so many bytes, without control characters.
+/// A text of limited length, without control characters.
 fn short_text(field: &str, text: &str, limit: usize, fields: &mut Fields) -> String {
     if text.len() > limit {
         fields.wrong(field, format!("{} bytes are more than {limit}", text.len()));

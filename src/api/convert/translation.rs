@@ -117,7 +117,7 @@ pub(in crate::api) fn attached_state(number: i32, fields: &mut Fields) -> Option
     )
 }
 
-/// Who did something, as far as the caller may declare it.
+/// The agent, as far as the caller may declare it.
 pub(in crate::api) fn agent(agent: Option<pb::Agent>, call: &Call, fields: &mut Fields) -> Option<Agent> {
     let Some(agent) = agent else {
         fields.wrong("agent", "is required: who or what did the work");

@@ -89,7 +89,7 @@ pub(in crate::api) fn filter_digest(filter: &Filter) -> u64 {
     BoundQuery::of(parts.map(|part| part.as_bytes())).number()
 }
 
-/// What a follower is told.
+/// A message to a follower.
 pub(in crate::api) fn feed_message(message: &Message, filter: &Filter) -> Pb {
     match message {
         Message::Change(change) => Pb::Change(self::change(change)),

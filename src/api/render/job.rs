@@ -9,7 +9,8 @@ use crate::domain::language::Language;
 use crate::domain::policy::TranslationPolicy;
 use crate::pb;
 use crate::service::complete_job::Completed;
-use crate::service::jobs::{JobSnapshot, RequestOutcome, Requested};
+use crate::service::jobs::JobSnapshot;
+use crate::service::request_jobs::{RequestOutcome, Requested};
 use crate::service::worker_jobs::ClaimedWork;
 
 /// A job.
@@ -172,7 +173,7 @@ mod tests {
     use crate::domain::capacity::{Exceeded, Resource};
     use crate::domain::job::JobKey;
     use crate::domain::language::MAX_TAG;
-    use crate::service::jobs::ANSWERS_A_CALL;
+    use crate::service::request_jobs::ANSWERS_A_CALL;
     use crate::service::view::PAGE_BYTES;
 
     #[test]

@@ -39,13 +39,13 @@ impl Mark {
         Arc::new(Self(RwLock::new(visibility)))
     }
 
-    /// Whether somebody that reaches so far may see the article.
+    /// Whether a caller with this reach may see the article.
     pub(super) fn is_within(&self, reach: Reach) -> bool {
         self.0.read().is_some_and(|visibility| reach.covers(visibility))
     }
 }
 
-/// A commit as it is told.
+/// A commit as it is sent to followers.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) stamp: Stamp,
@@ -89,7 +89,7 @@ pub(super) struct Tail {
     pub(super) seq: Seq,
     /// Why it reaches no further, for as long as that is so.
     pub(super) failed: Option<StoreError>,
-    /// Whether nothing more is told because the server stops.
+    /// Whether the feed has ended because the server stops.
     pub(super) stopping: bool,
 }
 
@@ -178,7 +178,7 @@ pub(in crate::service) struct ChangeFanout {
     followers: Followers,
 }
 
-/// How far everybody is who follows.
+/// The positions of all followers.
 #[derive(Debug, Default)]
 struct Followers {
     places: Mutex<BTreeMap<u64, Arc<AtomicU64>>>,
@@ -222,7 +222,7 @@ impl ChangeFanout {
         }
     }
 
-    /// Notes one more who follows.
+    /// Registers a follower.
     pub(super) fn follower(self: &Arc<Self>, passed: Seq) -> Follower {
         let number = self.followers.next.fetch_add(1, Ordering::Relaxed);
         let passed = Arc::new(AtomicU64::new(passed));
@@ -255,7 +255,7 @@ impl ChangeFanout {
         self.window.lock().get(seq)
     }
 
-    /// Ends all that follow, and whoever comes.
+    /// Ends all followers, and those that begin later.
     pub(in crate::service) fn stop(&self) {
         self.tail.send_modify(|tail| tail.stopping = true);
     }

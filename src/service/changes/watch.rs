@@ -1,4 +1,4 @@
-//! One follower: where it is, and what it is told next.
+//! One follower of the change feed: its position, and its next message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,17 +22,18 @@ use crate::store::{ArticleState, Changes, LogHold, StoreError};
 const COMMITS: usize = 64;
 /// Articles of a snapshot that are read at once, at most.
 const ARTICLES: usize = 32;
-/// How long what was read may wait to be told. What is older is read again: an article may be hidden by now.
+/// How long a commit or article that was read ahead may wait to be sent. Older ones are read again: an article may be hidden by
+/// now.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What a follower is told.
+/// A message to a follower.
 #[derive(Debug)]
 pub enum Message {
     /// A change.
     Change(Box<Change>),
     /// An article of the snapshot, with its translations.
     Item(Arc<ArticleState>),
-    /// The snapshot is complete, after so many articles.
+    /// The snapshot is complete; the number of its articles.
     SnapshotEnd(u64),
     /// Nothing more to tell up to here.
     Checkpoint(Checkpoint),
@@ -49,7 +50,7 @@ pub struct Change {
     pub event: Event,
     /// Which of the commit's changes it is, from 0 on.
     pub ordinal: u32,
-    /// Whether the follower may not see the article: it is told its id and the kind of the change.
+    /// Whether the follower may not see the article: it gets the id and the kind of the change only.
     pub hidden: bool,
 }
 
@@ -69,7 +70,7 @@ struct Scan {
     /// The last article that was looked at.
     after: Option<ArticleId>,
     ahead: VecDeque<Arc<ArticleState>>,
-    /// The bytes of those and of the last one that was told.
+    /// The bytes of those and of the last one that was sent.
     held: Option<HeldBytes>,
     /// Articles that are read next at once: more while there is room for them.
     articles: usize,
@@ -86,15 +87,15 @@ pub struct Watch {
     reach: Reach,
     interval: Duration,
     scan: Option<Scan>,
-    /// What is told next of the log.
+    /// The next change of the log to send.
     next: Next,
     /// The time of the last commit that was looked at.
     time: Option<Timestamp>,
-    /// Commits that were read ahead, the one with what is told next first.
+    /// Commits that were read ahead, first the one with the next change.
     ahead: VecDeque<Arc<Told>>,
     /// When `ahead`, or that of the snapshot, was read.
     read: Instant,
-    /// When something was told last; `None` for a follower that has no token yet.
+    /// The time of the last message; `None` for a follower that has no token yet.
     said: Option<Instant>,
     /// Keeps what follows a snapshot, until that is caught up with.
     pin: Option<LogHold>,
@@ -178,7 +179,7 @@ impl Watch {
         self.hub.store.epoch()
     }
 
-    /// Waits for what is told next, and the place behind it. Whoever begins without a token is first told where it is.
+    /// Waits for the next message, and the place behind it. A follower without a token first gets a checkpoint.
     pub async fn next(&mut self) -> Result<(Message, Place)> {
         loop {
             check(&self.tail.borrow_and_update())?;
@@ -311,7 +312,7 @@ impl Watch {
         self.next = next;
     }
 
-    /// The commit with what is told next; `None` if it is still to come.
+    /// The commit with the next change; `None` if there is none yet.
     async fn commit(&mut self) -> Result<Option<Arc<Told>>> {
         let is_next = |told: &&Arc<Told>| told.stamp.seq == self.next.seq;
         if self.read.elapsed() < FRESH

@@ -1,5 +1,8 @@
 //! Articles and translations with correct histories, as the service commits them.
 
+mod jobs;
+
+pub(crate) use jobs::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -390,122 +393,4 @@ pub(crate) fn with_request(batch: Batch, number: u64) -> Batch {
         request: Some(request),
         ..batch
     }
-}
-
-/// Jobs of a kind into a language.
-pub(crate) fn key(tag: &str, kind: JobKind) -> JobKey {
-    JobKey {
-        language: language(tag),
-        kind,
-    }
-}
-
-pub(crate) fn job_id(article: &str, tag: &str, kind: JobKind, number: u32) -> JobId {
-    JobId {
-        article: id(article),
-        key: key(tag, kind),
-        number,
-    }
-}
-
-/// The article as the rules of jobs see it.
-pub(crate) fn work(state: &ArticleState) -> job::Article<'_> {
-    job::Article {
-        head: &state.head,
-        slots: &state.slots,
-        jobs: &state.jobs,
-    }
-}
-
-/// What is asked of a job that has nothing special.
-pub(crate) fn order() -> Order {
-    Order {
-        priority: Priority::DEFAULT,
-        not_before: None,
-        deadline: None,
-        max_attempts: 3,
-        policy: None,
-        principal: "desk".into(),
-    }
-}
-
-/// The next job of a key.
-pub(crate) fn opened(state: &ArticleState, key: &JobKey, order: Order) -> Job {
-    let last = state.jobs.get(key).map(|job| &**job);
-    Job::open(&state.head.id, key.clone(), last, state.head.revision(), order)
-}
-
-/// A lease of some seconds whose token is a number.
-pub(crate) fn grant(number: u128, seconds: i64) -> Grant {
-    Grant {
-        token: LeaseToken(number.to_be_bytes()),
-        worker: format!("worker {number}"),
-        lease_micros: seconds * 1_000_000,
-    }
-}
-
-/// Stores new states of jobs, on the jobs that were seen.
-pub(crate) fn put_jobs(state: &ArticleState, jobs: Vec<(Job, JobStep)>) -> Batch {
-    let seen = |key: &JobKey| state.jobs.get(key).map(|job| job.version);
-    Batch {
-        expect: jobs
-            .iter()
-            .map(|(job, _)| Expect::Job(job.id.key.clone(), seen(&job.id.key)))
-            .collect(),
-        events: jobs
-            .iter()
-            .map(|(job, step)| Event::about_job(&state.head, job, *step))
-            .collect(),
-        jobs: jobs.into_iter().map(|(job, _)| job).collect(),
-        ..Batch::new(state.head.id.clone())
-    }
-}
-
-/// A policy that wants all articles in some languages by machine.
-pub(crate) fn policy(name: &str, tags: &[&str]) -> TranslationPolicy {
-    let rule = PolicyRule {
-        source_languages: vec![language("ar")],
-        sections: vec!["سياسة".into()],
-        publishers: Vec::new(),
-        target_languages: tags.iter().map(|tag| language(tag)).collect(),
-        kinds: vec![JobKind::Mt, JobKind::Review],
-        priority: Priority::DEFAULT,
-        max_attempts: 4,
-        paused: false,
-    };
-    TranslationPolicy {
-        id: PolicyId::parse(name).unwrap(),
-        etag: Etag::of(1, &rule),
-        created: Timestamp::default(),
-        updated: Timestamp::default(),
-        rule,
-    }
-}
-
-/// Decides a change of a policy on the policies that there are, again where another change came before it.
-pub(crate) async fn change_policy(
-    store: &dyn Store,
-    id: &PolicyId,
-    policy: Option<&TranslationPolicy>,
-) -> Stamp {
-    loop {
-        let change = PolicyChange {
-            id: id.clone(),
-            policy: policy.cloned(),
-            expect: store.policies().await.unwrap().seq,
-            principal: "desk".into(),
-        };
-        match store.change_policy(change).await {
-            Err(StoreError::Conflict(Conflict::Policies)) => {}
-            changed => return changed.unwrap(),
-        }
-    }
-}
-
-pub(crate) async fn put_policy(store: &dyn Store, policy: &TranslationPolicy) -> Stamp {
-    change_policy(store, &policy.id, Some(policy)).await
-}
-
-pub(crate) async fn delete_policy(store: &dyn Store, name: &str) -> Stamp {
-    change_policy(store, &PolicyId::parse(name).unwrap(), None).await
 }

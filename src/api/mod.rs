@@ -32,6 +32,7 @@ use crate::domain::article::MAX_SEGMENTS;
 use crate::domain::capacity::Capacity;
 use crate::domain::ids::RequestId;
 use crate::pb;
+pub use crate::service::request_jobs::ANSWERS_A_CALL;
 use crate::service::{Call, Error, Request};
 
 /// What the API accepts.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use prost_types::Timestamp;
 
+use crate::api::ANSWERS_A_CALL;
 use crate::cli::choices::{self, JobKind};
 use crate::cli::common_args::CommonArgs;
 use crate::cli::list::QueryArgs;
@@ -14,9 +15,8 @@ use crate::cli::{Failure, format, warn};
 use crate::pb;
 use crate::pb::request_translations_request::Selection;
 
-/// The limits of a call: ids, and jobs.
+/// The limit of ids in a call.
 const MAX_IDS: usize = 1_000;
-const MAX_JOBS: usize = 10_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -102,7 +102,7 @@ impl Request {
             vec![Selection::Query(self.query.message()?)]
         } else {
             let keys = request.languages.len() * request.kinds.len();
-            let at_once = (MAX_JOBS / keys.max(1)).clamp(1, MAX_IDS);
+            let at_once = (ANSWERS_A_CALL / keys.max(1)).clamp(1, MAX_IDS);
             let ids = self.ids.chunks(at_once).map(<[String]>::to_vec);
             ids.map(|article_ids| Selection::Articles(pb::ArticleSelection { article_ids }))
                 .collect()

@@ -75,7 +75,7 @@ fn long_text(number: usize, edits: usize) -> String {
 /// At the limit of a body, every shape that makes some algorithm quadratic.
 #[test]
 fn bodies_at_the_limit_are_aligned() {
-    const N: usize = super::article::MAX_SEGMENTS;
+    const N: usize = crate::domain::article::MAX_SEGMENTS;
     let align_texts = |old: &dyn Fn(usize) -> String, new: &dyn Fn(usize) -> String| {
         let head: Vec<_> = (0..N)
             .map(|i| draft(&old(i)).with_id(SegmentId::Body(i as u32 + 1)))

@@ -19,7 +19,7 @@ use crate::store::{ArticleState, Batch, Budget};
 /// Articles that one call with a query is about, at most.
 const ARTICLES_A_CALL: usize = 1_000;
 /// Answers of one call, articles by languages and kinds, at most: each takes up to 520 bytes, and together no more than
-/// [`PAGE_BYTES`].
+/// [`PAGE_BYTES`](super::view::PAGE_BYTES).
 pub const ANSWERS_A_CALL: usize = 6_000;
 /// Index rows that one call with a query looks at.
 const ROWS_A_CALL: usize = 2_000;

@@ -88,6 +88,8 @@ async fn snapshots_and_backups_take_their_bytes_from_the_same_budget() {
         unread.push(BareCall::begin(&server, WATCH, &[], &snapshot).await);
         assert!(held(&server, METRIC) <= BUDGET / 2);
     }
+    // Unread, each has articles ahead, or waits for room.
+    eventually(|| held(&server, METRIC) > 0).await;
     let backup = BareCall::begin(&server, BACKUP, &[], &pb::BackupStoreRequest {}).await;
     drop(unread);
     // It takes the whole share of its caller when that is free, and gives it back.

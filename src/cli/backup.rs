@@ -17,7 +17,7 @@ use crate::store::transfer::BackupFile;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The backup is everything as it was when it began; the server goes on meanwhile. It is written to FILE.part, compared \
+The backup is everything as it was when it began; the server continues to serve. It is written to FILE.part, compared \
 with its manifest and then renamed, so FILE is a whole backup or is not there. `zstd -dc FILE` shows its lines, \
 `article-store restore` makes a store of it.
 

@@ -14,7 +14,7 @@ use crate::pb;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Prints what is wrong, one finding a line, and a summary. Exits with 0 if nothing is wrong and with 1 if something is. \
-The server goes on meanwhile.
+The server continues to serve.
 
 A damaged record is mended by writing the article again, or by restoring a backup.
 

@@ -13,7 +13,7 @@ use crate::pb;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The records are copied into a new database, which is compared with the old one and takes its place. The volume must have \
-room for the copy. The server goes on meanwhile: writes are slower, and everything waits a moment at the end. A compaction \
+room for the copy. The server continues to serve: writes are slower, and everything waits a moment at the end. A compaction \
 that is broken off leaves the store as it was; one that a server carries out goes on when this command is ended.
 
 `article-store status` says when it is worth while.

@@ -165,7 +165,7 @@ pub struct Settled {
     pub result: Option<JobResult>,
 }
 
-/// What was written of the result of a job.
+/// The stored result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobResult {
     /// The translation that it went to.
@@ -229,7 +229,7 @@ pub struct Job {
     pub changed: Stamp,
 }
 
-/// What is asked of a new job.
+/// The options of a new job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// How urgent it is.

@@ -219,7 +219,7 @@ impl Starting {
         self.connections.shutdown().await;
         tasks.shutdown().await;
         telemetry.store.forget();
-        // What is acknowledged is durable: a store that cannot close, such as while its engine is reopened, is left.
+        // Acknowledged writes are durable, so a store that cannot close (its engine is being reopened) may be abandoned.
         match timeout_at(end.max(Instant::now() + LEAST_CLOSING), store.close()).await {
             Ok(closed) => closed?,
             Err(_) => {

@@ -20,7 +20,7 @@ use crate::store::{self, Checked, Counts, Finding, Progress, StoreError, StoreSt
 const CHECK_REPORT_RECORDS: u64 = 1 << 14;
 /// How long the reader of a backup may take nothing: a backup keeps others from being made.
 const READER_PATIENCE: Duration = Duration::from_secs(120);
-/// What a backup holds of the store at a time, about, in bytes: chunks read ahead and the frame that is compressed.
+/// The memory of a backup in bytes, estimated: the chunks that are read ahead and the frame that is compressed.
 const BACKUP_BYTES: usize = 16 << 20;
 /// Time between two reports of a compaction.
 const COMPACT_REPORT_EVERY: Duration = Duration::from_millis(500);

@@ -30,7 +30,7 @@ const SIDE_BY_SIDE: usize = 16;
 pub struct JobRequest {
     /// The languages and kinds.
     pub keys: Vec<JobKey>,
-    /// What is asked of each job.
+    /// The options of each job.
     pub order: Order,
 }
 

@@ -133,8 +133,8 @@ impl Article<'_> {
         Some(Job::open(&self.head.id, key.clone(), last, revision, order))
     }
 
-    /// What a claim makes of one of its jobs: leased, to be done from the newest revision, or ended for having no work or
-    /// attempts left; `None`: it cannot be claimed now.
+    /// The job after a claim: leased for the newest revision, or ended because it has no work or no
+    /// attempts left. `None` if it cannot be claimed now.
     pub fn claim(&self, job: &Job, grant: &Grant, now: Timestamp) -> Option<Job> {
         if job.state_at(now) == JobState::Dead && job.state == JobState::Leased {
             return Some(job.expired());
